@@ -1,0 +1,88 @@
+"""What every test may use: a home of its own, and the servers and the browser that some need.
+
+A test that needs what this machine lacks skips and says what to install; with ``GEOETL_TEST_REQUIRE=all``, as in CI, it
+fails instead.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests import postgres as postgresql
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Settings of the tests themselves, as against those of the program that they test.
+TEST_PREFIX = "GEOETL_TEST_"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests away from the settings and state of whoever runs them, above all the checkout's ``.geoetl``."""
+    for name in _settings():
+        del os.environ[name]
+    folder = tempfile.mkdtemp(prefix="geoetl-tests-")
+    os.environ["GEOETL_HOME"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a home of its own: ``GEOETL_HOME`` below an empty working folder, and no other setting."""
+    for name in _settings():
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GEOETL_HOME", str(folder))
+    # A checkout may have a .env file, which is read from the working folder.
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str, str], str]:
+    """Give ``require(program, how)``: the path of `program`, or a skip that says `how` to install it."""
+    return lambda program, how: shutil.which(program) or missing(program, how)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Give the path of a Chromium on this machine."""
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    return found or missing("Chromium", "on Debian and Ubuntu: apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgresql.PostgresServer]:
+    """Start a PostgreSQL server with PostGIS, for this session alone."""
+    programs = postgresql.find_programs()
+    if programs is None:
+        missing("PostgreSQL with PostGIS", "on Debian and Ubuntu: apt-get install postgresql postgresql-postgis")
+    with postgresql.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: postgresql.PostgresServer) -> str:
+    """Give the URL of one database with PostGIS, which the tests of the session share."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres: postgresql.PostgresServer) -> str:
+    """Give the URL of an empty database with PostGIS, for this test alone."""
+    return postgres.new_database()
+
+
+def missing(what: str, how: str) -> NoReturn:
+    """Skip because `what` is not on this machine, or fail with ``GEOETL_TEST_REQUIRE=all``."""
+    reason = f"{what} is not installed; {how}."
+    if os.environ.get("GEOETL_TEST_REQUIRE") == "all":
+        pytest.fail(f"{reason} GEOETL_TEST_REQUIRE=all asks for it.", pytrace=False)
+    pytest.skip(reason)
+
+
+def _settings() -> list[str]:
+    return [name for name in os.environ if name.startswith("GEOETL_") and not name.startswith(TEST_PREFIX)]
