@@ -1,0 +1,177 @@
+"""Settings, read once at the edge: from the environment (``GEOETL_…``), a ``.env`` file, or arguments.
+
+Nested names are joined by two underscores: ``GEOETL_DATABASE__URL``.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from geoetl.core.errors import ConfigurationError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def default_home() -> Path:
+    """Return where state lives when nothing is said: ``.geoetl`` in the checkout, else the user's data folder."""
+    checkout = _PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "notebooks").is_dir():
+        return checkout / ".geoetl"
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "geoetl"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Part):
+    """The relational database. Without a URL it is SQLite in the home folder."""
+
+    url: SecretStr | None = Field(None, description="postgresql+psycopg://… or sqlite:///…")
+
+
+class ZoneSettings(_Part):
+    """The object zones. Without a URL they are folders in the home folder."""
+
+    internal: str | None = Field(None, description="URL of the internal zone: file://, s3://, az://, gs://")
+    external: str | None = Field(None, description="URL of the external zone: file://, s3://, az://, gs://")
+
+
+class DaskSettings(_Part):
+    """Where heavy fan-out runs: unset means in this process, one task after another."""
+
+    address: str | None = Field(None, description="Scheduler address, or 'local' for a cluster of this machine")
+    workers: int = Field(2, ge=1, le=256, description="Worker processes of a 'local' cluster")
+
+
+class MapSettings(_Part):
+    """The dashboard's base map; unset means our own Natural Earth land, without network."""
+
+    tile_url: str | None = Field(None, description="XYZ template: https://tiles.example.org/{z}/{x}/{y}.png")
+    attribution: str | None = Field(None, description="Attribution text of the tiles")
+
+
+class LimitSettings(_Part):
+    """What is refused before it is read."""
+
+    raster_source_gib: float = Field(1.0, gt=0, le=20, description="Largest raster file to ingest, GiB")
+    raster_pixels: int = Field(4_000_000_000, gt=0, description="Most pixels (width x height x bands) of a raster")
+    vector_features: int = Field(5_000_000, gt=0, description="Most features of a vector file")
+    archive_gib: float = Field(4.0, gt=0, description="Most bytes that a zip may unpack to, GiB")
+    archive_members: int = Field(10_000, gt=0, description="Most members of a zip")
+    picture_pixels: int = Field(4096 * 4096, gt=0, description="Most pixels of a picture")
+    kernel_memory_gib: float = Field(8.0, gt=0, description="Memory that a pipeline's kernel may use, GiB")
+    run_minutes: float = Field(240.0, gt=0, description="Time that one pipeline run may take, minutes")
+
+
+class Settings(BaseSettings):
+    """All settings of one process; frozen, passed down as values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GEOETL_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    home: Path = Field(default_factory=default_home, description="Folder where state lives")
+    allowed_roots: tuple[Path, ...] = Field(
+        (), description="Folders that sources may lie in, besides the working and home folder; a JSON list"
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    zones: ZoneSettings = ZoneSettings()
+    dask: DaskSettings = DaskSettings()
+    map: MapSettings = MapSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("allowed_roots")
+    @classmethod
+    def _all_absolute(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(root.expanduser().resolve() for root in roots)
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, with its password."""
+        return self.database.url.get_secret_value() if self.database.url else f"sqlite:///{self.home / 'geoetl.db'}"
+
+    @property
+    def internal_url(self) -> str:
+        """The internal zone's URL."""
+        return self.zones.internal or (self.home / "internal").as_uri()
+
+    @property
+    def external_url(self) -> str:
+        """The external zone's URL."""
+        return self.zones.external or (self.home / "external").as_uri()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` win over the environment.
+
+    Raises:
+        ConfigurationError: A value is not right; the message names the variable.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "GEOETL_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"The setting {name} is not right: {first['msg']}.",
+            hint="`geoetl config show` lists every setting with its meaning and source.",
+            field=name,
+        ) from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child process these settings."""
+    variables: dict[str, str] = {}
+    for name, value in settings_values(settings):
+        if value is None:
+            continue
+        variable = variable_name(name)
+        if isinstance(value, SecretStr):
+            variables[variable] = value.get_secret_value()
+        elif isinstance(value, tuple):
+            variables[variable] = json.dumps([str(part) for part in value])
+        else:
+            variables[variable] = str(value)
+    return variables
+
+
+def settings_values(settings: Settings) -> list[tuple[str, Any]]:
+    """Return every setting as (dotted name, value), in the order of their declaration."""
+    values: list[tuple[str, Any]] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, _Part):
+            values += [(f"{name}.{inner}", getattr(value, inner)) for inner in type(value).model_fields]
+        else:
+            values.append((name, value))
+    return values
+
+
+def meaning(name: str) -> str:
+    """Return what a setting is for, by its dotted name."""
+    head, _, tail = name.partition(".")
+    field = Settings.model_fields[head]
+    if tail and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        field = field.annotation.model_fields[tail]
+    return field.description or ""
+
+
+def variable_name(name: str) -> str:
+    """Return the environment variable of a setting, by its dotted name."""
+    return "GEOETL_" + name.replace(".", "__").upper()

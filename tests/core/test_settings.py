@@ -1,0 +1,43 @@
+"""Settings: sources, errors, and the way into a child process."""
+
+from pathlib import Path
+
+import pytest
+
+from geoetl.core.errors import ConfigurationError
+from geoetl.core.settings import as_environment, load_settings, meaning, settings_values, variable_name
+
+
+def test_the_environment_wins_over_defaults_and_arguments_over_both(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOETL_LIMITS__RASTER_SOURCE_GIB", "2.5")
+    assert load_settings().limits.raster_source_gib == 2.5
+    assert load_settings().home == home
+    assert load_settings(home=home / "other").home == home / "other"
+
+
+def test_a_wrong_value_names_its_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOETL_DASK__WORKERS", "many")
+    with pytest.raises(ConfigurationError, match="GEOETL_DASK__WORKERS"):
+        load_settings()
+
+
+def test_a_child_process_gets_the_same_settings(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GEOETL_ALLOWED_ROOTS", f'["{tmp_path}"]')
+    monkeypatch.setenv("GEOETL_DATABASE__URL", "postgresql+psycopg://u:secret@localhost/x")
+    settings = load_settings(dask={"address": "local"})
+    for name, value in as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
+def test_a_password_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOETL_DATABASE__URL", "postgresql+psycopg://u:secret@localhost/x")
+    assert "secret" not in repr(load_settings())
+
+
+def test_every_setting_has_a_meaning(home: Path) -> None:
+    names = [name for name, _ in settings_values(load_settings())]
+    assert all(meaning(name) for name in names)
+    assert variable_name("database.url") == "GEOETL_DATABASE__URL"
