@@ -1,0 +1,277 @@
+"""The two object zones, *internal* and *external*: where finished files live, each at one URL.
+
+Writing is always: a temporary name, verify, sync, rename.  A reader sees the old object or the new one, whole.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from geoetl.core.errors import ConfigurationError, InvalidParameter, NotFound, Unavailable, VerificationFailed
+from geoetl.core.identifiers import check_id, file_digest
+from geoetl.store.artifacts import ArtifactRepository
+
+# Read size when hashing or copying; large enough that Python's overhead does not show.
+BLOCK_BYTES = 4 * 1024 * 1024
+_INCOMING = ".incoming"
+_REMOTE_SCHEMES = ("s3", "az", "azure", "abfs", "abfss", "gs", "memory")
+
+
+class StoredObject(BaseModel):
+    """An object in a zone, as it was verified after writing.
+
+    Attributes:
+        zone: ``internal`` or ``external``.
+        key: Path within the zone, ``/`` between segments.
+        sha256: Digest of its bytes, 64 hex digits.
+        bytes: Its size.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    zone: str
+    key: str
+    sha256: str
+    bytes: int
+
+    @property
+    def href(self) -> str:
+        """The portable address, ``internal://key``, that the catalogue stores."""
+        return f"{self.zone}://{self.key}"
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One object zone.
+
+    Args:
+        name: ``internal`` or ``external``.
+        url: ``file://``, ``s3://``, ``az://`` or ``gs://`` URL of its root.
+        artifacts: Where each written object is recorded.
+        cache: Folder for local copies of remote objects.
+    """
+
+    name: str
+    url: str
+    artifacts: ArtifactRepository
+    cache: Path
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.url).scheme not in ("file", *_REMOTE_SCHEMES):
+            raise ConfigurationError(
+                f"The {self.name} zone's URL has to begin with file://, s3://, az:// or gs://.",
+                hint=f"Set GEOETL_ZONES__{self.name.upper()}.",
+                field=f"GEOETL_ZONES__{self.name.upper()}",
+            )
+
+    @cached_property
+    def root(self) -> Path | None:
+        """The folder of a file zone; None for a remote one."""
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import from_url
+
+        return from_url(self.url)
+
+    def put(self, path: Path, key: str, *, owner: str) -> StoredObject:
+        """Copy a local file to `key`, verified and durable; an object of that key is replaced at once.
+
+        Args:
+            path: The finished local file.
+            key: Where it goes, for example ``rasters/demo/landsat-3f2a.tif``.
+            owner: ``collection/item`` that it belongs to, for the artefact's record.
+
+        Raises:
+            VerificationFailed: What arrived differs from `path`; nothing became visible (file zones).
+            Unavailable: The zone cannot be written, for example because its disk is full.
+        """
+        check_key(key)
+        self.artifacts.writing(self.name, key, owner)
+        with _as_unavailable(self.name):
+            sha256 = self._put_file(path, key, self.root) if self.root else self._put_remote(path, key)
+        size = path.stat().st_size
+        self.artifacts.stored(self.name, key, sha256, size)
+        return StoredObject(zone=self.name, key=key, sha256=sha256, bytes=size)
+
+    def _put_file(self, path: Path, key: str, root: Path) -> str:
+        target = root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        incoming = root / _INCOMING
+        incoming.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=incoming)
+        temporary = Path(name)
+        try:
+            hasher = hashlib.sha256()
+            with os.fdopen(handle, "wb") as out, path.open("rb") as source:
+                while block := source.read(BLOCK_BYTES):
+                    hasher.update(block)
+                    out.write(block)
+                out.flush()
+                os.fsync(out.fileno())
+            self._verify(hasher.hexdigest(), file_digest(temporary), key)
+            temporary.chmod(0o644)  # mkstemp makes it private; what is in a zone is read by the server's user too
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return hasher.hexdigest()
+
+    def _put_remote(self, path: Path, key: str) -> str:
+        import obstore
+
+        wanted = file_digest(path)
+        # An object store shows an object only when its upload is complete, so there is no temporary name.
+        obstore.put(self._store, key, path)
+        hasher = hashlib.sha256()
+        for block in obstore.get(self._store, key).stream(min_chunk_size=BLOCK_BYTES):
+            hasher.update(block)
+        self._verify(wanted, hasher.hexdigest(), key)
+        return wanted
+
+    def _verify(self, wanted: str, got: str, key: str) -> None:
+        if wanted != got:
+            raise VerificationFailed(
+                f"'{key}' arrived in the {self.name} zone with sha256 {got[:12]}…, not {wanted[:12]}….",
+                hint="Run it again; if it happens again, check the disk or the network.",
+            )
+
+    def href(self, key: str) -> str:
+        """Return what a library can open: an absolute path in a file zone, a URL in a remote one."""
+        return str(self.root / key) if self.root else f"{self.url.rstrip('/')}/{key}"
+
+    def size(self, key: str) -> int | None:
+        """Return the size of an object in bytes, or None where there is none."""
+        check_key(key)
+        if self.root:
+            path = self.root / key
+            return path.stat().st_size if path.is_file() else None
+        import obstore
+
+        try:
+            return int(obstore.head(self._store, key)["size"])
+        except FileNotFoundError:
+            return None
+
+    def local_path(self, key: str) -> Path:
+        """Return a local file with the object's content; a remote object is copied once and kept.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+        check_key(key)
+        if self.root:
+            path = self.root / key
+            if not path.is_file():
+                raise NotFound(f"The {self.name} zone has no object '{key}'.", hint="Run its pipeline again.")
+            return path
+        import obstore
+
+        try:
+            etag = obstore.head(self._store, key)["e_tag"] or ""
+        except FileNotFoundError:
+            raise NotFound(f"The {self.name} zone has no object '{key}'.", hint="Run its pipeline again.") from None
+        version = hashlib.sha256(etag.encode()).hexdigest()[:16]
+        local = self.cache / self.name / version / key
+        if not local.is_file():
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=local.parent, delete=False) as out:
+                for block in obstore.get(self._store, key).stream(min_chunk_size=BLOCK_BYTES):
+                    out.write(block)
+            Path(out.name).replace(local)
+        return local
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+        check_key(key)
+        if self.root:
+            (self.root / key).unlink(missing_ok=True)
+        else:
+            import obstore
+
+            if self.size(key) is not None:
+                obstore.delete(self._store, key)
+        self.artifacts.deleted(self.name, key)
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Both zones, and the way between portable and openable addresses."""
+
+    internal: Zone
+    external: Zone
+
+    def named(self, name: str) -> Zone:
+        """Return the zone of that name."""
+        return self.internal if name == "internal" else self.external
+
+    def portable(self, href: str) -> str:
+        """Return ``internal://key`` for an address inside a zone; any other address as it is."""
+        for zone in (self.internal, self.external):
+            prefix = f"{zone.root}{os.sep}" if zone.root else f"{zone.url.rstrip('/')}/"
+            plain = href.removeprefix("file://") if zone.root else href
+            if plain.startswith(prefix):
+                return f"{zone.name}://{plain.removeprefix(prefix)}"
+        return href
+
+    def openable(self, href: str) -> str:
+        """Return the path or URL behind ``internal://key``; any other address as it is."""
+        zone, key = self.locate(href)
+        return zone.href(key) if zone else href
+
+    def locate(self, href: str) -> tuple[Zone | None, str]:
+        """Return the zone and key of an address; (None, address) when it lies in neither."""
+        scheme, separator, key = self.portable(href).partition("://")
+        if separator and scheme in ("internal", "external"):
+            return self.named(scheme), key
+        return None, href
+
+
+def check_key(key: str) -> str:
+    """Return `key` if every segment of it is a safe id.
+
+    Raises:
+        InvalidParameter: It is not.
+    """
+    segments = key.split("/")
+    if not segments or len(key) > 700:
+        raise InvalidParameter(f"An object key has 1 to 700 characters, not {len(key)}.", field="key")
+    for segment in segments:
+        check_id(segment, "object key")
+    return key
+
+
+@contextmanager
+def _as_unavailable(zone: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The {zone} zone could not be written: {error.strerror or 'the store refused'}.",
+            hint="Free some space or check the permissions, then run it again: finished stages are not repeated.",
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free bytes of the disk that holds `path`."""
+    return shutil.disk_usage(path).free
