@@ -1,0 +1,42 @@
+"""The STAC catalogue: the only writers and readers of STAC.
+
+``protocol`` what a catalogue offers: `Catalog`, `Search`, `ItemPage` · ``model`` `Item` and `Collection`, dictionaries
+that show themselves · ``item`` the parts of the items that we write · ``sqlite`` the embedded back end · ``validation``
+what a document must have · ``footprint`` geometries cut at the antimeridian · ``cql2`` filters, from text to a checked
+tree · ``predicates`` the tree as SQL · ``functions`` what SQLite lacks · ``paging`` tokens · ``hrefs`` portable and
+openable addresses · ``static`` export as a folder of files.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from geoetl.store.catalog.model import Collection, Item
+from geoetl.store.catalog.protocol import Catalog, ItemPage, Search, SortField, walk
+
+if TYPE_CHECKING:
+    from geoetl.store.catalog.sqlite import SqliteCatalog
+    from geoetl.store.catalog.static import export_static
+
+__all__ = [
+    "Catalog",
+    "Collection",
+    "Item",
+    "ItemPage",
+    "Search",
+    "SortField",
+    "SqliteCatalog",
+    "export_static",
+    "walk",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The back end loads shapely and SQLAlchemy; a search can be written without.
+    if name == "SqliteCatalog":
+        from geoetl.store.catalog.sqlite import SqliteCatalog
+
+        return SqliteCatalog
+    if name == "export_static":
+        from geoetl.store.catalog.static import export_static
+
+        return export_static
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,437 @@
+"""The catalogue on SQLite: R*Tree for place and time, JSON text for the documents.
+
+A search is one of three plans, and the plan is forced, since SQLite's planner knows nothing of the shape of the data
+and takes the time index even for a box of one degree (50 to 80 times slower at a million items):
+
+* by id, where ids are given;
+* the R*Tree first, where few items lie in the box and interval asked for: they are counted, up to a limit, in the
+  R*Tree itself, which also holds for data that clusters in one country or one year;
+* the time index first otherwise: in the order of the page, so that it ends as soon as the page is full.
+
+The R*Tree keeps 32-bit numbers rounded outwards; exact bounds, shapes and times decide.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from geoetl.core.errors import InputError, InvalidParameter, NotFound, VerificationFailed, did_you_mean
+from geoetl.store.catalog import cql2
+from geoetl.store.catalog.footprint import BadGeometry, Box, Region, region_of_bbox, region_of_geometry
+from geoetl.store.catalog.functions import register
+from geoetl.store.catalog.hrefs import Addresses, to_openable
+from geoetl.store.catalog.model import Collection, Item, Showable
+from geoetl.store.catalog.paging import Position, read_token, write_token
+from geoetl.store.catalog.predicates import Parameters, compile_filter, property_sql, touching
+from geoetl.store.catalog.protocol import ItemPage, Search, SortField
+from geoetl.store.catalog.validation import CheckedItem, check_collection, check_items
+from geoetl.store.database import Database
+
+# Rows of one statement when writing: few round trips, little memory.
+BATCH = 1_000
+# Fewer candidates than this are always looked at one by one.
+LEAST_CANDIDATES = 1_000
+# Neighbours by name that "did you mean" looks at.
+NAMES_LOOKED_AT = 100
+
+_WORLD: Box = (-180.0, -90.0, 180.0, 90.0)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_YEAR_US = 365.2425 * 24 * 3600 * 1e6
+_NEWEST_FIRST = (SortField(field="datetime", direction="desc"),)
+
+
+@dataclass(frozen=True)
+class SqliteCatalog(Showable):
+    """The embedded catalogue.
+
+    Args:
+        database: A SQLite database at its newest revision.
+        zones: What makes hrefs portable and openable.
+    """
+
+    database: Database
+    zones: Addresses
+
+    def upsert_collection(self, collection: Mapping[str, Any]) -> None:
+        """Add a collection, or replace its document and keep its items."""
+        document, content = check_collection(collection, self.zones)
+        with self._change() as connection:
+            connection.exec_driver_sql(
+                "insert into stac_collections (id, content) values (?, ?) "
+                "on conflict (id) do update set content = excluded.content",
+                (document["id"], content),
+            )
+
+    def collections(self) -> list[Collection]:
+        """Return every collection, ordered by id."""
+        with self.database.read() as connection:
+            rows = connection.exec_driver_sql("select content from stac_collections order by id").scalars().all()
+        return [Collection(to_openable(json.loads(content), self.zones)) for content in rows]
+
+    def collection(self, collection_id: str) -> Collection:
+        """Return one collection."""
+        with self.database.read() as connection:
+            content = connection.exec_driver_sql(
+                "select content from stac_collections where id = ?", (collection_id,)
+            ).scalar()
+            if content is None:
+                raise _no_collection(connection, collection_id)
+        return Collection(to_openable(json.loads(content), self.zones))
+
+    def delete_collection(self, collection_id: str) -> None:
+        """Remove a collection with all its items."""
+        with self._change() as connection:
+            _require_collection(connection, collection_id)
+            mine = "select seq from stac_items where collection = ?"
+            for statement in (
+                f"delete from stac_items_rtree where id in (select 2 * seq from ({mine}))",
+                f"delete from stac_items_rtree where id in (select 2 * seq + 1 from ({mine}))",
+                f"delete from stac_item_documents where seq in ({mine})",
+                "delete from stac_items where collection = ?",
+                "delete from stac_collections where id = ?",
+            ):
+                connection.exec_driver_sql(statement, (collection_id,))
+
+    def upsert_items(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Add items, or replace those whose collection and id exist already; all of them or none."""
+        with self._change() as connection:
+            known: set[str] = set()
+            for batch in batched(items, BATCH):
+                # Of one id given twice the later one counts, as if they had come in two calls.
+                checked = {(item.collection, item.id): item for item in check_items(batch, self.zones)}
+                for collection_id in {collection_id for collection_id, _ in checked} - known:
+                    _require_collection(connection, collection_id)
+                    known.add(collection_id)
+                numbered = _write(connection, list(checked.values()))
+                _read_back(connection, numbered)
+
+    def item(self, collection_id: str, item_id: str) -> Item:
+        """Return one item."""
+        with self.database.read() as connection:
+            seq = _seq(connection, collection_id, item_id)
+            content = connection.exec_driver_sql(
+                "select content from stac_item_documents where seq = ?", (seq,)
+            ).scalar()
+        return self._item(content)
+
+    def delete_item(self, collection_id: str, item_id: str) -> None:
+        """Remove one item."""
+        with self._change() as connection:
+            seq = _seq(connection, collection_id, item_id)
+            connection.exec_driver_sql("delete from stac_items_rtree where id in (?, ?)", (2 * seq, 2 * seq + 1))
+            connection.exec_driver_sql("delete from stac_item_documents where seq = ?", (seq,))
+            connection.exec_driver_sql("delete from stac_items where seq = ?", (seq,))
+
+    def search(self, search: Search) -> ItemPage:
+        """Return one page of the items that match."""
+        question = _Question(search)
+        with self.database.read() as connection:
+            register(connection)
+            secret = connection.exec_driver_sql("select secret from stac_state").scalar_one()
+            after = read_token(search.token, search, secret, len(question.keys)) if search.token else None
+            rows, matched = _find(connection, question, after)
+            page, more = rows[: search.limit], len(rows) > search.limit
+            contents = _contents(connection, [row[0] for row in page])
+        token = write_token(Position(page[-1][1:], matched), search, secret) if more else None
+        return ItemPage(tuple(self._item(contents[row[0]]) for row in page), token, matched if search.count else None)
+
+    def version(self) -> int:
+        """Return a number that every change raises: the key of every cache over the catalogue."""
+        with self.database.read() as connection:
+            return int(connection.exec_driver_sql("select version from stac_state").scalar_one())
+
+    def _item(self, content: str | None) -> Item:
+        return Item(to_openable(json.loads(content or "{}"), self.zones))
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        with self.database.begin() as connection:
+            yield connection
+            connection.exec_driver_sql("update stac_state set version = version + 1")
+
+
+class _Question:
+    """A search as conditions over ``i`` (stac_items) and ``d`` (stac_item_documents)."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.parameters = Parameters()
+        self.conditions: list[str] = []
+        self.needs_document = False
+        bind = self.parameters.bind
+        if search.collections:
+            self.conditions.append(f"i.collection in ({', '.join(map(bind, search.collections))})")
+        if search.ids:
+            ids = bind(json.dumps(search.ids))
+            self.conditions.append(f"i.id in (select value from json_each({ids}))")
+        self.interval = _interval_us(search)
+        if self.interval:
+            start, end = self.interval
+            self.conditions.append(f"i.start_us <= {bind(end)} and i.end_us >= {bind(start)}")
+        regions = _regions(search)
+        self.conditions += [self._touches(region) for region in regions]
+        if search.filter is not None:
+            predicate = compile_filter(cql2.parse(search.filter), self.parameters)
+            self.conditions.append(predicate.sql)
+            self.needs_document |= predicate.needs_document
+            regions += predicate.regions
+        # An item may touch two regions that are apart, each with another of its boxes: only one can lead.
+        leading = min(regions, key=lambda region: sum(map(_area, region.boxes)), default=None)
+        self.boxes = leading.boxes if leading else (_WORLD,)
+        self.bounded = bool(regions) or self.interval is not None
+        self.keys = [self._key(key) for key in search.sortby or _NEWEST_FIRST]
+        descending = self.keys[-1][1]
+        self.keys += [("i.id", descending, False), ("i.collection", descending, False)]
+
+    def by_time(self) -> bool:
+        """Tell whether the time index gives the order."""
+        return self.keys[0][0] == "i.start_us"
+
+    def where(self, *more: str) -> str:
+        """Return the whole condition."""
+        return " and ".join([*self.conditions, *more]) or "1"
+
+    def after(self, values: Sequence[Any]) -> str:
+        """Return the condition that an item comes after these values of the keys."""
+        bound = [None if value is None else self.parameters.bind(value) for value in values]
+        directions = {descending for _, descending, _ in self.keys}
+        if len(directions) == 1 and not any(nullable for _, _, nullable in self.keys):
+            columns = ", ".join(sql for sql, _, _ in self.keys)
+            return f"({columns}) {'<' if directions == {True} else '>'} ({', '.join(map(str, bound))})"
+        ways = []
+        equal: list[str] = []
+        for (sql, descending, nullable), value in zip(self.keys, bound, strict=True):
+            if value is not None:
+                beyond = f"{sql} {'<' if descending else '>'} {value}"
+                ways.append(" and ".join([*equal, f"({beyond} or {sql} is null)" if nullable else f"({beyond})"]))
+            equal.append(f"{sql} is {value or 'null'}")
+        return f"({' or '.join(ways)})"
+
+    def order(self) -> str:
+        """Return the order; what lacks a key comes last, whichever the direction."""
+        return ", ".join(
+            f"{sql} {'desc' if descending else 'asc'}{' nulls last' if nullable else ''}"
+            for sql, descending, nullable in self.keys
+        )
+
+    def candidates(self, limit: int | None = None) -> str:
+        """Return the statement that reads ids from the R*Tree."""
+        bind = self.parameters.bind
+        time = ""
+        if self.interval:
+            start, end = self.interval
+            time = f" and start_year <= {bind(end / _YEAR_US)} and end_year >= {bind(start / _YEAR_US)}"
+        selects = []
+        for west, south, east, north in self.boxes:
+            place = (
+                f"west <= {bind(east)} and east >= {bind(west)} and south <= {bind(north)} and north >= {bind(south)}"
+            )
+            selects.append(f"select id / 2 as seq from stac_items_rtree where {place}{time}")
+        if limit is not None:
+            return " union all ".join(f"select * from ({select} limit {int(limit)})" for select in selects)
+        return " union ".join(selects) if len(selects) > 1 else selects[0].replace("select", "select distinct", 1)
+
+    def _touches(self, region: Region) -> str:
+        touches = [touching(box, self.parameters) for box in region.boxes]
+        near = f"({' or '.join(touches)})"
+        bind = self.parameters.bind
+        exact = f"geoetl_spatial('s_intersects', i.footprint, {bind(region.wkb)})"
+        if not region.rectangular:
+            return f"({near} and {exact})"
+        inside = " or ".join(
+            f"(i.west >= {bind(w)} and i.east <= {bind(e)} and i.south >= {bind(s)} and i.north <= {bind(n)})"
+            for w, s, e, n in region.boxes
+        )
+        return f"({near} and (i.rectangle or {inside} or {exact}))"
+
+    def _key(self, key: SortField) -> tuple[str, bool, bool]:
+        try:
+            sql, needs_document = property_sql(cql2.check_property_name(key.field), self.parameters)
+        except InputError as error:
+            raise InvalidParameter(
+                f"Cannot sort by '{key.field}': {error.detail}", hint=error.hint, field="sortby"
+            ) from None
+        self.needs_document |= needs_document
+        return sql, key.direction == "desc", needs_document
+
+
+def _find(
+    connection: Connection, question: _Question, after: Position | None
+) -> tuple[list[tuple[Any, ...]], int | None]:
+    """Return the rows of a page and one more (seq, then the value of each key), and how many match in all."""
+    search = question.search
+    document = " cross join stac_item_documents d on d.seq = i.seq" if question.needs_document else ""
+    columns = ", ".join(["i.seq", *(sql for sql, _, _ in question.keys)])
+    counting = search.count and after is None
+    rtree_first = not search.ids and question.bounded and _few_candidates(connection, question)
+    if rtree_first:
+        source = f"({question.candidates()}) c cross join stac_items i on i.seq = c.seq"
+    elif search.ids:
+        source = "stac_items i indexed by stac_items_id"
+    elif question.by_time():
+        index = "stac_items_collection_time" if len(search.collections) == 1 else "stac_items_time"
+        source = f"stac_items i indexed by {index}"
+    else:
+        source = "stac_items i"
+    in_one = rtree_first and counting
+    where = question.where(question.after(after.values)) if after else question.where()
+    statement = (
+        f"select {columns}{', count(*) over ()' if in_one else ''} from {source}{document} where {where} "
+        f"order by {question.order()} limit {search.limit + 1}"
+    )
+    rows = [tuple(row) for row in connection.exec_driver_sql(statement, question.parameters.values)]
+    if in_one:
+        return [row[:-1] for row in rows], rows[0][-1] if rows else 0
+    if not counting:
+        return rows, after.matched if after else None
+    if len(rows) <= search.limit:
+        return rows, len(rows)
+    statement = f"select count(*) from stac_items i{document} where {question.where()}"
+    return rows, connection.exec_driver_sql(statement, question.parameters.values).scalar_one()
+
+
+def _few_candidates(connection: Connection, question: _Question) -> bool:
+    """Tell whether the R*Tree finds so few that looking at each costs less than walking in order.
+
+    With C candidates among N items the R*Tree costs about C, and the walk until a page of L is full about L N / C.
+    """
+    items = connection.exec_driver_sql("select coalesce(max(seq), 0) from stac_items").scalar_one()
+    most = (question.search.limit * items) ** 0.5 if question.by_time() else items / 4
+    limit = max(int(most), LEAST_CANDIDATES)
+    statement = f"select count(*) from ({question.candidates(limit)})"
+    return bool(connection.exec_driver_sql(statement, question.parameters.values).scalar_one() < limit)
+
+
+def _contents(connection: Connection, seqs: list[int]) -> dict[int, str]:
+    statement = "select seq, content from stac_item_documents where seq in (select value from json_each(?))"
+    return {row.seq: row.content for row in connection.exec_driver_sql(statement, (json.dumps(seqs),))}
+
+
+def _write(connection: Connection, items: list[CheckedItem]) -> dict[int, CheckedItem]:
+    """Write items that are distinct; return them by their numbers."""
+    ids = json.dumps([item.id for item in items])
+    statement = "select collection, id, seq from stac_items where id in (select value from json_each(?))"
+    present = {(collection, item_id): seq for collection, item_id, seq in connection.exec_driver_sql(statement, (ids,))}
+    following = connection.exec_driver_sql("select coalesce(max(seq), 0) + 1 from stac_items").scalar_one()
+    numbered: dict[int, CheckedItem] = {}
+    replaced: list[tuple[int]] = []
+    for item in items:
+        seq = present.get((item.collection, item.id))
+        if seq is None:
+            seq, following = following, following + 1
+        else:
+            replaced += [(2 * seq,), (2 * seq + 1,)]
+        numbered[seq] = item
+    if replaced:
+        connection.exec_driver_sql("delete from stac_items_rtree where id = ?", replaced)
+    connection.exec_driver_sql(
+        "insert or replace into stac_items values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (seq, i.collection, i.id, i.start_us, i.end_us, *i.footprint.bounds, i.footprint.rectangle, i.footprint.wkb)
+            for seq, i in numbered.items()
+        ],
+    )
+    connection.exec_driver_sql(
+        "insert or replace into stac_item_documents values (?, ?)", [(seq, i.content) for seq, i in numbered.items()]
+    )
+    connection.exec_driver_sql(
+        "insert into stac_items_rtree values (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (2 * seq + part, west, east, south, north, item.start_us / _YEAR_US, item.end_us / _YEAR_US)
+            for seq, item in numbered.items()
+            for part, (west, south, east, north) in enumerate(item.footprint.boxes)
+        ],
+    )
+    return numbered
+
+
+def _read_back(connection: Connection, numbered: dict[int, CheckedItem]) -> None:
+    """Read each item the way a search does: from the R*Tree to its row, inside its bounds, to its document."""
+    statement = """
+        select i.seq, i.collection, i.id, d.content
+        from json_each(?) wanted
+        cross join stac_items_rtree r on r.id in (2 * wanted.value, 2 * wanted.value + 1)
+        cross join stac_items i on i.seq = r.id / 2
+        cross join stac_item_documents d on d.seq = i.seq
+        where r.west <= i.east and r.east >= i.west and r.south <= i.north and r.north >= i.south
+          and r.start_year <= i.end_us / ? and r.end_year >= i.start_us / ?
+    """
+    rows = connection.exec_driver_sql(statement, (json.dumps(list(numbered)), _YEAR_US, _YEAR_US))
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    for seq, *row in rows:
+        found.setdefault(seq, []).append(tuple(row))
+    for seq, item in numbered.items():
+        if found.get(seq) != [(item.collection, item.id, item.content)] * len(item.footprint.boxes):
+            raise VerificationFailed(
+                f"Item '{item.id}' of '{item.collection}' was written but a search does not find it as it was given.",
+                hint="Nothing was kept. Check the database with `pragma integrity_check`, then try again.",
+            )
+
+
+def _seq(connection: Connection, collection_id: str, item_id: str) -> int:
+    statement = "select seq from stac_items where id = ? and collection = ?"
+    seq = connection.exec_driver_sql(statement, (item_id, collection_id)).scalar()
+    if seq is None:
+        _require_collection(connection, collection_id)
+        names: list[str] = []
+        for side in ("id >= ? order by id", "id < ? order by id desc"):
+            statement = f"select id from stac_items where {side} limit {NAMES_LOOKED_AT}"
+            names += connection.exec_driver_sql(statement, (item_id,)).scalars().all()
+        guess = did_you_mean(item_id, names)
+        raise NotFound(
+            f"The collection '{collection_id}' has no item '{item_id}'.",
+            hint=guess if guess.startswith("Did") else "List its items with a search.",
+            field="item",
+        )
+    return int(seq)
+
+
+def _require_collection(connection: Connection, collection_id: str) -> None:
+    statement = "select 1 from stac_collections where id = ?"
+    if connection.exec_driver_sql(statement, (collection_id,)).scalar() is None:
+        raise _no_collection(connection, collection_id)
+
+
+def _no_collection(connection: Connection, collection_id: str) -> NotFound:
+    names = connection.exec_driver_sql("select id from stac_collections").scalars().all()
+    return NotFound(
+        f"There is no collection '{collection_id}'.",
+        hint=did_you_mean(collection_id, names) or "The catalogue is empty: add a collection first.",
+        field="collection",
+    )
+
+
+def _regions(search: Search) -> list[Region]:
+    regions = [region_of_bbox(search.bbox)] if search.bbox else []
+    if search.intersects is not None:
+        try:
+            regions.append(region_of_geometry(search.intersects))
+        except BadGeometry as error:
+            raise InvalidParameter(
+                f"The geometry cannot be searched with: {error}.",
+                hint="Give a GeoJSON geometry in longitude, latitude (degrees, WGS 84).",
+                field="intersects",
+            ) from None
+    return regions
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _interval_us(search: Search) -> tuple[int, int] | None:
+    interval = search.interval
+    if interval is None or (interval.start is None and interval.end is None):
+        return None
+    ends = []
+    for moment, open_end in ((interval.start, -(1 << 62)), (interval.end, 1 << 62)):
+        aware = moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+        ends.append(open_end if aware is None else (aware - _EPOCH) // _MICROSECOND)
+    return ends[0], ends[1]
