@@ -1,0 +1,6 @@
+"""Pipeline runs: a run executes a notebook, a stage is one of its steps, a task one element of a fan-out.
+
+``pipeline`` finds pipelines and checks their parameters · ``model`` what a run is · ``repository`` rows in, rows out ·
+``stage`` checkpoints and progress inside a run · ``notebook`` executes a pipeline with papermill · ``kernel`` the
+limited process it runs in · ``cluster`` the Dask client of a fan-out.
+"""

@@ -1,0 +1,51 @@
+"""The process that a pipeline's notebook runs in: our own interpreter, with a memory limit.
+
+Run as ``python -m geoetl.runs.kernel -f CONNECTION_FILE``; `manager_class` gives papermill the manager that does so,
+so that no kernel has to be installed and another environment's is never taken.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+MEMORY_VARIABLE = "GEOETL_KERNEL_MEMORY_BYTES"
+RUN_VARIABLE = "GEOETL_RUN"
+
+
+def manager_class(environment: Mapping[str, str]) -> type[Any]:
+    """Return a kernel manager class whose kernels are this module, with these variables added to the environment."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    spec = KernelSpec(
+        argv=[sys.executable, "-m", "geoetl.runs.kernel", "-f", "{connection_file}", "--log-level=CRITICAL"],
+        display_name="geoetl pipeline",
+        language="python",
+        env=dict(environment),
+    )
+
+    class PipelineKernelManager(AsyncKernelManager):
+        # Sockets in the user's own runtime folder: nobody else on the machine can reach the kernel.
+        transport = "ipc"
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+    return PipelineKernelManager
+
+
+def main() -> None:
+    """Limit this process, then become an IPython kernel."""
+    if limit := os.environ.get(MEMORY_VARIABLE):
+        # DATA, not AS: numerical libraries map far more address space than they ever use.
+        resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
+    from ipykernel.kernelapp import IPKernelApp
+
+    IPKernelApp.launch_instance()
+
+
+if __name__ == "__main__":
+    main()

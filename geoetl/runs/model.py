@@ -1,0 +1,161 @@
+"""What a run is: frozen records of runs and stages."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from geoetl.core import html
+from geoetl.core.errors import GeoetlError
+
+
+class RunState(StrEnum):
+    """Where a run or stage stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Stage(BaseModel):
+    """One step of a run.
+
+    Attributes:
+        name: As in the notebook.
+        state: Where it stands.
+        attempt: The run's attempt in which it was last executed.
+        started_at: Unix time, seconds.
+        finished_at: Unix time, seconds; None while it runs.
+        done: Tasks of a fan-out that are finished; 0 or 1 for a single step.
+        total: Tasks of a fan-out; 1 for a single step.
+        warnings: What it said.
+        error: The problem that ended it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    state: RunState
+    attempt: int
+    started_at: float
+    finished_at: float | None
+    done: int
+    total: int
+    warnings: tuple[str, ...]
+    error: dict[str, Any] | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        return None if self.finished_at is None else self.finished_at - self.started_at
+
+
+class RunRecord(BaseModel):
+    """A run of one pipeline, as the database remembers it.
+
+    Attributes:
+        id: Its id; ids sort by the time they were made.
+        pipeline: Name of the notebook.
+        subject: What it works on; runs of one subject follow each other.
+        state: Where it stands.
+        parameters: As they were given, completed by the defaults.
+        attempt: 1 for the first try.
+        created_at: Unix time, seconds; ``started_at`` and ``finished_at`` likewise.
+        stages: In the order of the notebook.
+        result: What the notebook emitted.
+        error: The problem that ended it (see `GeoetlError.problem`).
+        notebook: Key of the executed notebook in the internal zone.
+        reused: True when an earlier, completed run answered the request.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    pipeline: str
+    subject: str
+    state: RunState
+    parameters: dict[str, Any]
+    attempt: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    stages: tuple[Stage, ...] = ()
+    result: Any = None
+    error: dict[str, Any] | None = None
+    notebook: str | None = None
+    reused: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took."""
+        if self.finished_at is None or self.started_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+    def raise_for_error(self) -> "RunRecord":
+        """Return the run itself, or raise the error that ended it."""
+        if self.error is not None:
+            raise GeoetlError.from_problem(self.error)
+        return self
+
+    def _repr_html_(self) -> str:
+        said = f"{self.state} · attempt {self.attempt}" + (" · done before" if self.reused else "")
+        parts = [html.heading(f"Run {self.pipeline}", said)]
+        parts.append(
+            html.facts(
+                [
+                    ("id", self.id),
+                    ("started", _utc(self.started_at)),
+                    ("took", "" if self.seconds is None else html.human_seconds(self.seconds)),
+                    ("error", self.error["detail"] if self.error else None),
+                    ("what to do", self.error["hint"] if self.error else None),
+                ]
+            )
+        )
+        if self.stages:
+            parts.append(
+                html.table(
+                    ["stage", "state", "took", "tasks"],
+                    [
+                        (
+                            stage.name,
+                            stage.state,
+                            "" if stage.seconds is None else html.human_seconds(stage.seconds),
+                            f"{stage.done} of {stage.total}" if stage.total > 1 else "",
+                        )
+                        for stage in self.stages
+                    ],
+                )
+            )
+        parts.append(html.facts(sorted(self.parameters.items())))
+        return "".join(parts)
+
+
+def notebook_key(run_id: str) -> str:
+    """Return the key, in the internal zone, of a run's executed notebook."""
+    return f"runs/{run_id}/notebook.ipynb"
+
+
+class Result(BaseModel):
+    """Base of what stages return: frozen, stored as JSON, shown as a table in notebooks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, object]] = []
+        for name, value in self:
+            if isinstance(value, BaseModel):
+                rows += [(f"{name}.{inner}", _short(text)) for inner, text in value]
+            else:
+                rows.append((name, _short(value)))
+        return html.heading(type(self).__name__) + html.facts(rows)
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 160 else f"{text[:157]}…"
+
+
+def _utc(moment: float | None) -> str:
+    return "" if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,239 @@
+"""Inside a run: stages and fan-outs with checkpoints, so that a resumed run repeats nothing that is done."""
+
+import inspect
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from geoetl.core.errors import GeoetlError, RunFailed
+from geoetl.core.html import human_seconds
+from geoetl.core.identifiers import digest
+from geoetl.core.settings import DaskSettings
+from geoetl.runs.cluster import client
+from geoetl.runs.model import notebook_key
+from geoetl.runs.repository import RunRepository
+from geoetl.store.zones import StoredObject, Zones
+
+# Progress rows are written at most this often; a fan-out of 100,000 tasks does not become 100,000 updates.
+PROGRESS_EVERY_S = 0.3
+
+
+@dataclass
+class Run:
+    """The run that a notebook belongs to.
+
+    Args:
+        id: Its id.
+        attempt: Which try this is; writes of an older one are refused.
+        repository: Where its stages are recorded.
+        zones: To check that the objects of a finished stage are still there.
+        dask: Where fan-outs run.
+        interactive: True outside of a pipeline; `emit` then also ends the run.
+    """
+
+    id: str
+    attempt: int
+    repository: RunRepository
+    zones: Zones
+    dask: DaskSettings
+    interactive: bool = False
+    _position: int = field(default=0, init=False)
+
+    def stage[**P, T](self, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do one step, or return its recorded result when it was done before with the same arguments.
+
+        Args:
+            name: Its name, unique in the notebook.
+            function: What to do; its annotated return type is a pydantic model or plain JSON data.
+            *args: Its arguments: pydantic models or plain JSON data.
+            **kwargs: Its keyword arguments, likewise.
+
+        Raises:
+            GeoetlError: What `function` raised; recorded with the stage.
+        """
+        arguments = digest(to_jsonable_python([args, kwargs]))
+        adapter = _result_type(function)
+        stored = self._finished(name, arguments, adapter)
+        if stored is not None:
+            self._position += 1
+            _say(f"✓ {name} was done before")
+            return stored[0]  # type: ignore[no-any-return]
+        with self._recorded(name, arguments, total=1) as finish:
+            result = function(*args, **kwargs)
+            finish(adapter.dump_json(result).decode())
+        return result
+
+    def map[A, T](self, name: str, function: Callable[[A], T], items: Iterable[A]) -> list[T]:
+        """Do one step for each item, on the Dask client when one is configured; finished tasks are not repeated.
+
+        The results come in the order of `items`.  A failing task does not stop the others; when all have been tried
+        the first error is raised, and a resumed run tries only the failed ones again.
+
+        Raises:
+            GeoetlError: A task failed; the message counts the others.
+        """
+        listed = list(items)
+        keys = [digest(to_jsonable_python(item)) for item in listed]
+        adapter = _result_type(function)
+        whole: TypeAdapter[list[T]] = TypeAdapter(list[adapter._type])  # type: ignore[name-defined]
+        arguments = digest(keys)
+        stored = self._finished(name, arguments, whole)
+        if stored is not None:
+            self._position += 1
+            _say(f"✓ {name} was done before ({len(listed)} tasks)")
+            return stored[0]  # type: ignore[no-any-return]
+        with self._recorded(name, arguments, total=max(len(listed), 1)) as finish:
+            done = self._restored_tasks(name, adapter)
+            waiting = {key: item for key, item in zip(keys, listed, strict=True) if key not in done}
+            errors: list[GeoetlError] = []
+            last_write = 0.0
+            for key, outcome in self._outcomes(function, waiting):
+                if isinstance(outcome, GeoetlError):
+                    errors.append(outcome)
+                    self._finish_task(name, key, None, outcome)
+                else:
+                    done[key] = outcome
+                    self._finish_task(name, key, adapter.dump_json(outcome).decode(), None)
+                if time.monotonic() - last_write > PROGRESS_EVERY_S:
+                    self.repository.progress(self.id, self.attempt, name, len(done) + len(errors))
+                    last_write = time.monotonic()
+            if errors:
+                first = errors[0]
+                raise type(first)(
+                    f"{len(errors)} of {len(listed)} tasks failed. The first: {first.detail}",
+                    hint=first.hint,
+                    field=first.field,
+                )
+            results = [done[key] for key in keys]
+            finish(whole.dump_json(results).decode())
+        return results
+
+    def emit(self, result: BaseModel) -> BaseModel:
+        """Give the run its one typed result; the last cell of a pipeline."""
+        self.repository.emit(self.id, self.attempt, result.model_dump_json())
+        if self.interactive:
+            self.repository.finish(self.id, self.attempt, error=None, notebook=None)
+        return result
+
+    @property
+    def notebook(self) -> str | None:
+        """Portable address of the executed notebook, for the items' provenance; None for an interactive run."""
+        return None if self.interactive else f"internal://{notebook_key(self.id)}"
+
+    def _finish_task(self, stage: str, key: str, result: str | None, error: GeoetlError | None) -> None:
+        problem = error.problem() if error else None
+        self.repository.finish_task(self.id, self.attempt, stage, key, result=result, error=problem)
+
+    def _outcomes[A, T](
+        self, function: Callable[[A], T], waiting: dict[str, A]
+    ) -> "Iterable[tuple[str, T | GeoetlError]]":
+        attempt = _Attempt(function)
+        with client(self.dask) as dask:
+            if dask is None:
+                for key, item in waiting.items():
+                    yield key, attempt(item)
+                return
+            from distributed import as_completed
+
+            futures = {dask.submit(attempt, item, pure=False): key for key, item in waiting.items()}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+
+    def _restored_tasks(self, name: str, adapter: TypeAdapter[Any]) -> dict[str, Any]:
+        restored = {}
+        for key, text in self.repository.finished_tasks(self.id, name).items():
+            result = adapter.validate_json(text)
+            if self._objects_exist(result):
+                restored[key] = result
+        return restored
+
+    def _finished(self, name: str, arguments: str, adapter: TypeAdapter[Any]) -> tuple[Any] | None:
+        text = self.repository.finished_stage(self.id, name, arguments)
+        if text is None:
+            return None
+        result = adapter.validate_json(text)
+        return (result,) if self._objects_exist(result) else None
+
+    def _objects_exist(self, result: Any) -> bool:
+        return all(self.zones.named(stored.zone).size(stored.key) == stored.bytes for stored in _objects(result))
+
+    @contextmanager
+    def _recorded(self, name: str, arguments: str, *, total: int) -> Any:
+        self._position += 1
+        self.repository.start_stage(self.id, self.attempt, name, self._position, arguments, total)
+        result: list[str] = []
+        started = time.monotonic()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            try:
+                yield result.append
+            except GeoetlError as error:
+                self._end(name, caught, error=error.problem())
+                raise
+            except Exception as error:
+                # The edge between a pipeline and the rest: whatever a library throws ends the stage as failed.
+                self._end(name, caught, error=_unforeseen(name, error).problem())
+                raise
+        self._end(name, caught, result=result[0])
+        _say(f"✓ {name} · {human_seconds(time.monotonic() - started)}")
+
+    def _end(self, name: str, caught: Sequence[warnings.WarningMessage], **outcome: Any) -> None:
+        said = tuple(dict.fromkeys(str(warning.message)[:500] for warning in caught))
+        self.repository.finish_stage(self.id, self.attempt, name, warnings=said, **outcome)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Call a function so that its error comes back as a value; runs on Dask workers, so it has to be picklable."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, item: Any) -> Any:
+        try:
+            return self.function(item)
+        except GeoetlError as error:
+            return error
+        except Exception as error:
+            return _unforeseen("task", error)
+
+
+def _unforeseen(name: str, error: Exception) -> RunFailed:
+    # Paths of this machine are nobody's business; a file's own name says enough.
+    first_line = re.sub(r"(?:/[\w.+@-]+)+/([\w.+@-]+)", r"\1", (str(error).splitlines() or [""])[0])[:200]
+    return RunFailed(
+        f"'{name}' stopped with {type(error).__name__}: {first_line}",
+        hint="The executed notebook shows where. Please report it if the input is in order.",
+    )
+
+
+def _result_type(function: Callable[..., Any]) -> TypeAdapter[Any]:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    hints = get_type_hints(target)
+    if "return" not in hints:
+        raise TypeError(f"{getattr(function, '__qualname__', function)!r} needs an annotated return type to be a stage")
+    return TypeAdapter(hints["return"])
+
+
+def _objects(value: Any) -> Iterable[StoredObject]:
+    if isinstance(value, StoredObject):
+        yield value
+    elif isinstance(value, BaseModel):
+        for _, inner in value:
+            yield from _objects(inner)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _objects(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _objects(inner)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

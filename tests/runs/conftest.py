@@ -1,0 +1,50 @@
+"""A database of each kind, with the schema in place."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from geoetl.core.settings import DaskSettings
+from geoetl.runs.repository import RunRepository
+from geoetl.runs.stage import Run
+from geoetl.store.artifacts import ArtifactRepository
+from geoetl.store.database import Database
+from geoetl.store.zones import Zone, Zones
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Give an upgraded database; each contract test runs on both kinds."""
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    else:
+        made = Database(request.getfixturevalue("fresh_postgres_url"))
+    made.upgrade()
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def repository(database: Database) -> RunRepository:
+    """Give the runs of an empty database."""
+    return RunRepository(database)
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> Zones:
+    """Give two empty file zones."""
+    database = Database(f"sqlite:///{tmp_path / 'zones.db'}")
+    database.upgrade()
+    artifacts = ArtifactRepository(database)
+    internal, external = (
+        Zone(name, (tmp_path / name).as_uri(), artifacts, tmp_path / "cache") for name in ("internal", "external")
+    )
+    return Zones(internal, external)
+
+
+@pytest.fixture
+def run(repository: RunRepository, zones: Zones) -> Run:
+    """Give a run that has just begun."""
+    record = repository.begin("test", {}, identity="a" * 64, subject="test")
+    return Run(record.id, record.attempt, repository, zones, DaskSettings())
