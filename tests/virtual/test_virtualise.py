@@ -1,0 +1,190 @@
+"""Virtual cubes against xarray's open_mfdataset: equal, or refused with the reason."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from geoetl.core.errors import EmptyDataset, InvalidParameter, NotCMIP6, VerificationFailed
+from geoetl.store.samples import sample_path
+from geoetl.virtual import CubeRequest, CubeVirtualiser
+from geoetl.virtual.virtualise import VirtualCube
+from tests.virtual.conftest import Slice
+
+CODER = xr.coders.CFDatetimeCoder(use_cftime=True)
+
+
+def build(virtualiser: CubeVirtualiser, source: Path, **more: Any) -> VirtualCube:
+    request = CubeRequest(source=str(source), collection="c", **more)
+    (cube,) = virtualiser.inventory(request).cubes
+    return virtualiser.builder(request)(cube)
+
+
+def opened(virtualiser: CubeVirtualiser, cube: VirtualCube) -> xr.Dataset:
+    assert cube.references is not None, cube.refused
+    path = virtualiser.zone.local_path(cube.references.key)
+    return virtualiser.gate.open_references(path, decode_times=CODER)
+
+
+def mfdataset(*paths: Path) -> xr.Dataset:
+    return xr.open_mfdataset(
+        paths, engine="netcdf4", combine="nested", concat_dim="time", data_vars="minimal", coords="minimal",
+        compat="override", join="override", decode_times=CODER,
+    )  # fmt: skip
+
+
+def assert_same(virtual: xr.Dataset, expected: xr.Dataset) -> None:
+    for name in [*expected.coords, *expected.data_vars]:
+        np.testing.assert_array_equal(virtual[name].to_numpy(), expected[name].to_numpy(), err_msg=str(name))
+        assert virtual[name].dtype == expected[name].dtype
+    assert virtual["tas"].attrs == expected["tas"].attrs
+
+
+def test_the_cube_equals_open_mfdataset(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    paths = [write_slice("1850-01-01", 12), write_slice("1851-01-01", 24), write_slice("1853-01-01", 3)]
+    cube = build(virtualiser, tree)
+    assert_same(opened(virtualiser, cube), mfdataset(*paths))
+    assert cube.verification is not None
+    assert cube.verification.fields_compared == cube.verification.fields_total == 39
+
+
+def test_a_scalar_coordinate_keeps_its_value(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    write_slice("1850-01-01", 12)
+    assert float(opened(virtualiser, build(virtualiser, tree))["height"]) == 2.0
+
+
+def test_other_epochs_give_the_right_dates(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    paths = [write_slice("1850-01-01", 12), write_slice("1851-01-01", 12, epoch="days since 1930-01-01")]
+    assert_same(opened(virtualiser, build(virtualiser, tree)), mfdataset(*paths))
+
+
+@pytest.mark.parametrize(
+    ("oddity", "says"),
+    [
+        ({"encoding": {"dtype": "i2", "scale_factor": 0.01, "add_offset": 250.0, "_FillValue": -32768}}, "data type"),
+        ({"encoding": {"_FillValue": np.float32(-999)}}, "_FillValue|fill value"),
+        ({"attrs": {"units": "degC"}}, "units"),
+        ({"encoding": {"shuffle": False}}, "codec chain"),
+        ({"encoding": {"chunksizes": (2, 3, 4)}}, "cannot be joined"),
+        ({"latitudes": (-44.0, 0.0, 45.0)}, "content of 'lat'"),
+        ({"calendar": "noleap"}, "calendar"),
+    ],
+    ids=["packed", "fill", "units", "codec", "chunks", "grid", "calendar"],
+)
+def test_files_that_differ_in_meaning_are_refused_naming_file_and_attribute(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice, oddity: dict[str, Any], says: str
+) -> None:
+    write_slice("1850-01-01", 12)
+    odd = write_slice("1851-01-01", 12, **oddity)
+    cube = build(virtualiser, tree)
+    assert cube.references is None
+    assert cube.refused is not None
+    assert np.any([part in cube.refused for part in says.split("|")]), cube.refused
+    assert odd.name in cube.refused or "joined by references" in cube.refused
+    assert not (virtualiser.zone.root or Path()).exists()
+
+
+def test_two_packings_are_refused(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    packed = {"dtype": "i2", "add_offset": 250.0, "_FillValue": -32768}
+    write_slice("1850-01-01", 12, encoding={**packed, "scale_factor": 0.01})
+    write_slice("1851-01-01", 12, encoding={**packed, "scale_factor": 0.02})
+    refused = build(virtualiser, tree).refused
+    assert refused is not None
+    assert "scale_factor of 'tas' is 0.02 there and 0.01 here" in refused
+
+
+def test_a_packed_cube_equals_its_source(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    packed = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 250.0, "_FillValue": -32768}
+    paths = [write_slice("1850-01-01", 12, encoding=packed), write_slice("1851-01-01", 12, encoding=packed)]
+    assert_same(opened(virtualiser, build(virtualiser, tree)), mfdataset(*paths))
+
+
+def test_overlapping_files_are_refused(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    write_slice("1850-01-01", 24)
+    write_slice("1851-01-01", 12)
+    refused = build(virtualiser, tree).refused
+    assert refused is not None
+    assert "begins at 1851-01-01" in refused
+
+
+def test_contiguous_files_of_unequal_length_are_joined(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    plain = {"zlib": False, "shuffle": False, "chunksizes": None, "contiguous": True}
+    paths = [write_slice("1850-01-01", 12, encoding=plain), write_slice("1851-01-01", 7, encoding=plain)]
+    assert_same(opened(virtualiser, build(virtualiser, tree)), mfdataset(*paths))
+
+
+def test_netcdf3_is_referenced_too(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    path = write_slice("1850-01-01", 12, format="NETCDF3_CLASSIC")
+    assert_same(opened(virtualiser, build(virtualiser, tree)), mfdataset(path))
+
+
+def test_a_file_of_its_own_is_one_cube(virtualiser: CubeVirtualiser, tmp_path: Path) -> None:
+    copy = tmp_path / "air_temperature_small.nc"
+    copy.write_bytes(sample_path("air_temperature_small.nc").read_bytes())
+    cube = build(virtualiser, copy, naming="file")
+    with xr.open_dataset(copy, engine="netcdf4") as expected:
+        np.testing.assert_array_equal(opened(virtualiser, cube)["air"].to_numpy(), expected["air"].to_numpy())
+    assert cube.description is not None
+    assert cube.description.bbox == (-161.25, 13.75, -28.75, 76.25)
+
+
+def test_the_latest_version_wins(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    path = write_slice("1850-01-01", 12)
+    newer = path.parent.parent / "v20200101" / path.name
+    newer.parent.mkdir()
+    newer.write_bytes(path.read_bytes())
+    inventory = virtualiser.inventory(CubeRequest(source=str(tree), collection="c"))
+    assert [cube.facets["version"] for cube in inventory.cubes] == ["v20200101"]
+    assert [left.reason[:32] for left in inventory.left_out] == ["Version v20190308 is superseded "]
+
+
+def test_the_item_keeps_the_calendar_and_gregorian_extents(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    write_slice("1850-01-01", 12)
+    request = CubeRequest(source=str(tree), collection="c")
+    (item,) = virtualiser.items(request, [build(virtualiser, tree)], None)
+    properties = item["properties"]
+    assert properties["cube:dimensions"]["time"] == {
+        "type": "temporal", "extent": [0.0, 330.0], "unit": "days since 1850-01-01", "reference_system": "360_day",
+    }  # fmt: skip
+    assert (properties["start_datetime"], properties["end_datetime"]) == (
+        "1850-01-01T00:00:00Z",
+        "1850-12-01T00:00:00Z",
+    )
+    assert item["bbox"] == [-180.0, -67.5, 180.0, 67.5]
+    assert properties["cmip6:source_id"] == "CESM2"
+    assert "all" not in properties["processing:lineage"]
+
+
+def test_what_is_no_cmip6_is_told_what_to_do(virtualiser: CubeVirtualiser, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with pytest.raises(EmptyDataset, match="holds no NetCDF file"):
+        virtualiser.inventory(CubeRequest(source=str(folder), collection="c"))
+    (folder / "air.nc").write_bytes(b"CDF\x01")
+    with pytest.raises(NotCMIP6, match=r"'air\.nc' does not follow") as caught:
+        virtualiser.inventory(CubeRequest(source=str(folder / "air.nc"), collection="c"))
+    assert "naming=file" in str(caught.value.hint)
+
+
+def test_a_selection_is_checked(virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice) -> None:
+    write_slice("1850-01-01", 12)
+    with pytest.raises(InvalidParameter) as caught:
+        virtualiser.inventory(CubeRequest(source=str(tree), collection="c", select={"source": ["CESM2"]}))
+    assert caught.value.hint == "Did you mean 'source_id'?"
+    with pytest.raises(EmptyDataset, match="keeps none of the 1 files"):
+        virtualiser.inventory(CubeRequest(source=str(tree), collection="c", select={"source_id": ["CESM1"]}))
+
+
+def test_when_every_cube_is_refused_the_first_reason_is_given(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    write_slice("1850-01-01", 12)
+    write_slice("1851-01-01", 12, attrs={"units": "degC"})
+    with pytest.raises(VerificationFailed, match="No cube could be virtualised"):
+        virtualiser.accepted([build(virtualiser, tree)])
