@@ -1,0 +1,308 @@
+"""Cubes by the ids of their items: what is in them, a picture of a time step, the series at a point."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoetl.access.colormap import colormap_name, item_colormap, legend
+from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Frame, check_crs, check_size, map_frame, outside
+from geoetl.access.grid import RegularGrid
+from geoetl.access.items import AssetKind, FoundAsset, Items
+from geoetl.access.layout import (
+    DimensionInfo,
+    OpenCube,
+    Selection,
+    VariableInfo,
+    listed,
+    picked_positions,
+    step_position,
+)
+from geoetl.access.picture import Picture, encode_mapped, media_type_of
+from geoetl.access.pool import SharedPool
+from geoetl.access.rescale import Rescale, chosen_ranges, item_ranges
+from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
+from geoetl.access.series import Series
+from geoetl.core.errors import InvalidParameter, UnreadableFile
+from geoetl.core.html import facts, heading
+from geoetl.core.spatial import Point
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from geoetl.store.catalog.protocol import Catalog
+    from geoetl.store.gate import Gate
+    from geoetl.store.zones import Zones
+
+# Open cubes that one process keeps: each is metadata and coordinates, not values.
+MAX_OPEN_CUBES = 32
+# Cells are read this much finer than the picture at least; beyond that only every n-th is.
+_OVERSAMPLING = 2
+_KINDS = (AssetKind.REFERENCES, AssetKind.NETCDF)
+
+
+class CubeDescription(Result):
+    """What is in a cube.
+
+    Attributes:
+        source: The item.
+        variables: Every variable that has a place on Earth.
+        default_variable: The one that is taken when none is named.
+        sizes: Length of each dimension of the default variable.
+        times: Every time step of the default variable: ISO 8601 in the cube's own calendar; ``time_index`` i is
+            ``times[i - 1]``. Empty for a cube without time.
+        calendar: CF calendar of the times; None without time.
+        dimensions: The extra dimensions of the default variable.
+        bbox: What the cells cover, in degrees; west > east crosses the antimeridian.
+        grid: ``regular``, ``curvilinear``, ``projected`` or ``unstructured``; pictures need ``regular``.
+    """
+
+    source: Source
+    variables: tuple[VariableInfo, ...]
+    default_variable: str
+    sizes: dict[str, int]
+    times: tuple[str, ...]
+    calendar: str | None
+    dimensions: tuple[DimensionInfo, ...]
+    bbox: BBoxField
+    grid: str
+
+    def _repr_html_(self) -> str:
+        span = f"{self.times[0]} to {self.times[-1]} ({len(self.times)} steps, {self.calendar})" if self.times else None
+        return heading(str(self.source)) + facts(
+            [
+                *((v.name, f"{v.title}{f' [{v.units}]' if v.units else ''}, {_sizes_text(v)}") for v in self.variables),
+                ("time", span),
+                *((d.name, listed(d.values) + (f" {d.units}" if d.units else "")) for d in self.dimensions),
+                ("extent", extent_text(self.bbox)),
+                ("grid", self.grid),
+            ],
+        )
+
+
+class CubeAccess:
+    """Answers questions about cubes in the catalogue: virtual references and NetCDF files.
+
+    Args:
+        catalog: Where items are looked up.
+        gate: Opens the files.
+        zones: The object zones.
+    """
+
+    def __init__(self, catalog: "Catalog", gate: "Gate", zones: "Zones | None" = None) -> None:
+        self._gate = gate
+        self._items = Items(catalog, gate, zones)
+        self._pool: SharedPool[OpenCube] = SharedPool(MAX_OPEN_CUBES)
+
+    def open(self, collection: str, item: str, *, asset: str | None = None) -> "xr.Dataset":
+        """Return the whole cube, lazily; it stays open for the next question, whatever is done with this one.
+
+        Raises:
+            NotFound: There is no such item or asset.
+        """
+        cube, _ = self._cube(collection, item, asset)
+        return cube.dataset.copy()
+
+    def describe(self, collection: str, item: str, *, asset: str | None = None) -> CubeDescription:
+        """Return what is in a cube: variables, times, extra dimensions, extent.
+
+        Raises:
+            NotFound: There is no such item or asset.
+            InvalidParameter: No variable of it has a place on Earth.
+        """
+        cube, found = self._cube(collection, item, asset)
+        default = cube.default_variable
+        layout = cube.layout(default)
+        return CubeDescription(
+            source=found.source,
+            variables=tuple(cube.info(name) for name in cube.variables),
+            default_variable=default,
+            sizes={str(dim): size for dim, size in cube.dataset[default].sizes.items()},
+            times=layout.times,
+            calendar=layout.calendar,
+            dimensions=layout.extra,
+            bbox=layout.grid.extent.bbox,
+            grid=layout.grid.kind,
+        )
+
+    def preview(
+        self,
+        collection: str,
+        item: str,
+        *,
+        asset: str | None = None,
+        variable: str | None = None,
+        time_index: int = 1,
+        sel: Selection | None = None,
+        max_size: int = 512,
+        rescale: Rescale = None,
+        colormap: str | None = None,
+        crs: str = WEB_MERCATOR,
+        format: str = "png",
+    ) -> Picture:
+        """Return a picture of one time step of a variable, ready to be laid on a map: each pixel its nearest cell.
+
+        Args:
+            collection: STAC collection id.
+            item: STAC item id.
+            asset: Key of the asset; the item's references or NetCDF file where it is left out.
+            variable: Name of the variable; the item's own where it is left out.
+            time_index: Number of the time step, from 1.
+            sel: A value for each extra dimension; the first value of those left out.
+            max_size: Pixels of the longer side.
+            rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of this step; left
+                out, the item's own range for its own variable, else ``"auto"``.
+            colormap: Name of a colour map, ``_r`` reversed; left out, the item's own, else viridis.
+            crs: ``EPSG:3857`` or ``EPSG:4326``.
+            format: png, jpeg or webp.
+
+        Raises:
+            NotFound: There is no such item or asset.
+            InvalidParameter: A variable, step, value, colour map, range or format is not right, or the grid is not
+                regular.
+            LimitExceeded: The picture would have more pixels than the limit; nothing was read.
+        """
+        media_type = media_type_of(format)
+        check_size(max_size, self._gate.limits.picture_pixels)
+        wanted_crs = check_crs(crs)
+        if wanted_crs not in (WEB_MERCATOR, GEOGRAPHIC):
+            raise InvalidParameter(
+                f"A cube is drawn in {WEB_MERCATOR} or {GEOGRAPHIC}, not in {wanted_crs}.", field="crs"
+            )
+        wanted_colormap = None if colormap is None else colormap_name(colormap)
+        cube, found = self._cube(collection, item, asset)
+        name = cube.variable(variable)
+        layout = cube.layout(name)
+        step = step_position(layout, time_index)
+        picked, taken = picked_positions(layout, sel)
+        if not isinstance(layout.grid, RegularGrid):
+            raise InvalidParameter(
+                f"'{name}' lies on a {layout.grid.kind} grid, which cannot be drawn as a regular grid yet.",
+                hint="Its values can be read at a point: use series().",
+                field="variable",
+            )
+        frame = map_frame(layout.grid.extent, wanted_crs, max_size)
+        array = cube.dataset[name].isel({**picked, **step})
+        with _readable(found):
+            values = _drawn(array, layout.grid, frame)
+        info = cube.info(name)
+        own = item_ranges(found.render) if name == cube.default_variable else ()
+        (limits,) = chosen_ranges(rescale, [values], [own[0] if len(own) == 1 else None])
+        map_name = wanted_colormap or item_colormap(found.render)
+        return Picture(
+            content=encode_mapped(values, limits, map_name, media_type),
+            media_type=media_type,
+            bbox=frame.bbox,
+            crs=frame.crs,
+            bounds=(frame.left, frame.bottom, frame.right, frame.top),
+            width=frame.width,
+            height=frame.height,
+            rescale=(limits,),
+            colormap=map_name,
+            legend=legend(map_name, limits, info.units),
+            variable=name,
+            units=info.units,
+            method="nearest cell",
+            time=layout.times[time_index - 1] if layout.times else None,
+            sel=taken,
+            source=found.source,
+        )
+
+    def series(
+        self,
+        collection: str,
+        item: str,
+        location: Point,
+        *,
+        asset: str | None = None,
+        variable: str | None = None,
+        sel: Selection | None = None,
+    ) -> Series:
+        """Return the values of a variable over time in the cell nearest to `location`.
+
+        Args:
+            collection: STAC collection id.
+            item: STAC item id.
+            location: The place; longitudes of either convention fit cubes of either.
+            asset: Key of the asset; the item's references or NetCDF file where it is left out.
+            variable: Name of the variable; the item's own where it is left out.
+            sel: A value for each extra dimension; the first value of those left out.
+
+        Raises:
+            NotFound: There is no such item or asset, or the point lies outside of the cube.
+            InvalidParameter: A variable or value is not right.
+        """
+        cube, found = self._cube(collection, item, asset)
+        name = cube.variable(variable)
+        layout = cube.layout(name)
+        picked, taken = picked_positions(layout, sel)
+        cell = layout.grid.nearest(location)
+        if cell is None:
+            raise outside(location, layout.grid.extent.bbox, str(found.source))
+        with _readable(found):
+            values = cube.dataset[name].isel({**picked, **cell.index}).values
+        info = cube.info(name)
+        return Series(
+            location=location,
+            cell=cell.centre,
+            distance_km=cell.distance_km,
+            variable=name,
+            title=info.title,
+            units=info.units,
+            times=layout.times,
+            calendar=layout.calendar,
+            values=tuple(finite_or_none(value) for value in np.atleast_1d(values).tolist()),
+            sel=taken,
+            method="nearest cell" if isinstance(layout.grid, RegularGrid) else "nearest cell by great circle",
+            weighting="none",
+            source=found.source,
+        )
+
+    def _cube(self, collection: str, item: str, asset: str | None) -> tuple[OpenCube, FoundAsset]:
+        found = self._items.find(collection, item, asset, _KINDS)
+        return self._pool.get(found.key, lambda: self._opened(found)), found
+
+    def _opened(self, found: FoundAsset) -> OpenCube:
+        opener = self._gate.open_references if found.kind is AssetKind.REFERENCES else self._gate.open_netcdf
+        return OpenCube(opener(found.path), _own_variable(found.properties))
+
+
+@contextmanager
+def _readable(found: FoundAsset) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, zlib.error) as error:
+        raise UnreadableFile(
+            f"The values of {found.source} (asset '{found.name}') cannot be read: "
+            f"{str(error).splitlines()[0][:200] if str(error) else type(error).__name__}.",
+            hint="A source file is gone, moved or damaged; make the item again from its sources.",
+        ) from None
+
+
+def _own_variable(properties: Mapping[str, Any]) -> str | None:
+    """Return the variable that an item is about: the first data variable that it lists, else what CMIP6 calls it."""
+    for name, described in (properties.get("cube:variables") or {}).items():
+        if described.get("type") == "data":
+            return str(name)
+    own = properties.get("cmip6:variable_id")
+    return None if own is None else str(own)
+
+
+def _drawn(array: "xr.DataArray", grid: RegularGrid, frame: Frame) -> "NDArray[np.float64]":
+    """Return the nearest cell of each pixel: array (height, width), NaN = no data or outside."""
+    rows, columns = grid.rows(frame.latitudes()), grid.columns(frame.longitudes())
+    every_row = max(1, len(grid.lat.centres) // (_OVERSAMPLING * frame.height))
+    every_column = max(1, len(grid.lon.centres) // (_OVERSAMPLING * frame.width))
+    thinned = array.isel({grid.lat.dim: slice(None, None, every_row), grid.lon.dim: slice(None, None, every_column)})
+    values = thinned.transpose(*grid.dims).values.astype(np.float64)
+    drawn = values[np.ix_(rows // every_row, columns // every_column)]
+    drawn[rows < 0, :] = np.nan
+    drawn[:, columns < 0] = np.nan
+    return drawn
+
+
+def _sizes_text(variable: VariableInfo) -> str:
+    return " x ".join(f"{dim} {size}" for dim, size in zip(variable.dims, variable.shape, strict=True))

@@ -1,0 +1,391 @@
+"""Where data lie and where a picture's pixels are: extents over the antimeridian, map projections."""
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from geoetl.access.result import extent_text
+from geoetl.core.errors import InvalidParameter, LimitExceeded, NotFound
+from geoetl.core.spatial import BBox, Point, wrap_longitude
+
+if TYPE_CHECKING:
+    from affine import Affine
+    from numpy.typing import NDArray
+    from pyproj import Transformer
+
+WEB_MERCATOR = "EPSG:3857"
+GEOGRAPHIC = "EPSG:4326"
+# Radius of the sphere of EPSG:3857, metres (EPSG Guidance Note 7-2, section 3.2.1.2).
+MERCATOR_RADIUS_M = 6378137.0
+# Where the square of Web Mercator ends, degrees: atan(sinh(pi)).
+MERCATOR_MAX_LATITUDE = math.degrees(math.atan(math.sinh(math.pi)))
+# An authority and its code. Nothing else is taken: other texts can make PROJ or GDAL open files and addresses.
+_AUTHORITY_CODE = re.compile(r"[A-Za-z]{2,12}:[A-Za-z0-9]{1,16}")
+# Points per side at which a raster's outline and inside are projected to find its extent.
+_SAMPLES_PER_SIDE = 41
+# Longitudes that come as near to each other as this all the way round mean that the data go round the world.
+_FULL_CIRCLE_GAP_DEG = 12.0
+_SLACK_DEG = 1e-9
+# A point on the outermost edge may come out a hair outside after projecting.
+_EDGE_SLACK_PIXELS = 1e-6
+_CRS84 = "OGC:CRS84"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What data cover, in degrees; `west` lies in [-180, 180] and `east` runs on beyond 180 where need be.
+
+    Attributes:
+        west: Western edge.
+        south: Southern edge.
+        east: Eastern edge, at most west + 360.
+        north: Northern edge.
+    """
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    @classmethod
+    def from_edges(cls, west: float, south: float, east: float, north: float) -> "Extent":
+        """Take edges of any longitude convention (0 to 360 as well); latitudes are cut at the poles."""
+        south, north = max(-90.0, min(south, north)), min(90.0, max(south, north))
+        if east - west >= 360 - _SLACK_DEG:
+            return cls(-180.0, south, 180.0, north)
+        start = (west + 180) % 360 - 180
+        return cls(start, south, start + (east - west), north)
+
+    @property
+    def is_global(self) -> bool:
+        """Tell whether the data go round the world."""
+        return self.east - self.west >= 360 - _SLACK_DEG
+
+    @property
+    def bbox(self) -> BBox:
+        """The extent as a box, west > east where it crosses the antimeridian (RFC 7946, 5.2)."""
+        east = self.east - 360 if self.east > 180 + _SLACK_DEG else min(self.east, 180.0)
+        return BBox(self.west, self.south, east, self.north)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The grid of a picture: rows from north to south, columns from west to east.
+
+    Attributes:
+        crs: Authority code of the projection.
+        left: Western edge in units of `crs`; with `right` it runs on beyond the antimeridian.
+        bottom: Southern edge.
+        right: Eastern edge.
+        top: Northern edge.
+        width: Columns.
+        height: Rows.
+        bbox: The same in degrees.
+    """
+
+    crs: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    width: int
+    height: int
+    bbox: BBox
+
+    @property
+    def transform(self) -> "Affine":
+        """The affine transform from pixel (column, row) to `crs`."""
+        from affine import Affine
+
+        across, down = (self.right - self.left) / self.width, (self.top - self.bottom) / self.height
+        transform: Affine = Affine(across, 0.0, self.left, 0.0, -down, self.top)
+        return transform
+
+    def longitudes(self) -> "NDArray[np.float64]":
+        """Return the longitude of each column's centre (only for frames of Web Mercator or degrees)."""
+        centres = self.left + (np.arange(self.width) + 0.5) * (self.right - self.left) / self.width
+        return np.degrees(centres / MERCATOR_RADIUS_M) if self.crs == WEB_MERCATOR else centres
+
+    def latitudes(self) -> "NDArray[np.float64]":
+        """Return the latitude of each row's centre (only for frames of Web Mercator or degrees)."""
+        centres = self.top - (np.arange(self.height) + 0.5) * (self.top - self.bottom) / self.height
+        if self.crs != WEB_MERCATOR:
+            return centres
+        return np.degrees(np.arctan(np.sinh(centres / MERCATOR_RADIUS_M)))
+
+
+def check_size(max_size: int, pixel_limit: int) -> int:
+    """Return `max_size` if a square picture of that side stays within the limit.
+
+    Raises:
+        InvalidParameter: It is not a positive whole number.
+        LimitExceeded: The picture could have more pixels than the limit; nothing was read.
+    """
+    if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1:
+        raise InvalidParameter(
+            f"max_size is {max_size!r}; expected a whole number of pixels, 1 or more.", field="max_size"
+        )
+    largest = math.isqrt(pixel_limit)
+    if max_size > largest:
+        raise LimitExceeded(
+            f"max_size={max_size} asks for up to {max_size} x {max_size} pixels ({max_size * max_size:,}); "
+            f"the limit is {pixel_limit:,} pixels.",
+            hint=f"Give max_size={largest} or less.",
+            field="max_size",
+        )
+    return max_size
+
+
+@lru_cache(maxsize=64)
+def check_crs(crs: str) -> str:
+    """Return the authority code `crs` in capitals.
+
+    Raises:
+        InvalidParameter: It is not an authority code, or there is no such CRS.
+    """
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    text = crs.strip().upper()
+    try:
+        if not _AUTHORITY_CODE.fullmatch(text):
+            raise CRSError(text)
+        CRS.from_user_input(text)
+    except CRSError:
+        raise InvalidParameter(
+            f"'{crs[:40]}' is not a coordinate reference system.",
+            hint=f"Give an authority code such as {WEB_MERCATOR} or {GEOGRAPHIC}.",
+            field="crs",
+        ) from None
+    return GEOGRAPHIC if text in ("OGC:CRS84", "CRS:84") else text
+
+
+def map_frame(extent: Extent, crs: str, max_size: int) -> Frame:
+    """Return the frame of a picture of the whole `extent` whose longer side has `max_size` pixels.
+
+    Args:
+        extent: What is to be seen.
+        crs: ``EPSG:3857`` (cut at 85.05 degrees of latitude) or ``EPSG:4326``.
+        max_size: Pixels of the longer side.
+
+    Raises:
+        InvalidParameter: Nothing of the extent lies within the projection.
+    """
+    if crs == GEOGRAPHIC:
+        return _frame(crs, (extent.west, extent.south, extent.east, extent.north), max_size, extent.bbox)
+    south = max(extent.south, -MERCATOR_MAX_LATITUDE)
+    north = min(extent.north, MERCATOR_MAX_LATITUDE)
+    if south >= north:
+        raise InvalidParameter(
+            f"The data lie between latitude {extent.south:g} and {extent.north:g}; "
+            f"{WEB_MERCATOR} ends at {MERCATOR_MAX_LATITUDE:.2f} degrees.",
+            hint=f"Give crs={GEOGRAPHIC}.",
+            field="crs",
+        )
+    west, east = (math.radians(lon) * MERCATOR_RADIUS_M for lon in (extent.west, extent.east))
+    bottom, top = (math.asinh(math.tan(math.radians(lat))) * MERCATOR_RADIUS_M for lat in (south, north))
+    seen = Extent(extent.west, south, extent.east, north)
+    return _frame(WEB_MERCATOR, (west, bottom, east, top), max_size, seen.bbox)
+
+
+def projected_frame(grid: "RasterGrid", crs: str, max_size: int) -> Frame:
+    """Return the frame of a picture of the whole raster in any projection.
+
+    Its ``bbox`` is what the data cover in degrees, as the picture's edges do not follow meridians there.
+
+    Raises:
+        InvalidParameter: Nothing of the raster lies within the projection.
+    """
+    x, y = grid.sample(crs)
+    if not x.size:
+        raise InvalidParameter(f"Nothing of the raster lies within {crs}.", hint=f"Give crs={GEOGRAPHIC}.", field="crs")
+    bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+    return _frame(crs, bounds, max_size, grid.extent.bbox)
+
+
+def _frame(crs: str, bounds: tuple[float, float, float, float], max_size: int, bbox: BBox) -> Frame:
+    left, bottom, right, top = bounds
+    across, up = right - left, top - bottom
+    longer = max(across, up)
+    width = max(1, round(max_size * across / longer))
+    height = max(1, round(max_size * up / longer))
+    return Frame(crs, left, bottom, right, top, width, height, bbox)
+
+
+@dataclass(frozen=True)
+class RasterGrid:
+    """Where a raster's pixels lie.
+
+    Attributes:
+        crs_wkt: Its coordinate reference system as WKT.
+        transform: From pixel (column, row) to map coordinates; may be rotated.
+        width: Columns.
+        height: Rows.
+    """
+
+    crs_wkt: str
+    transform: "Affine"
+    width: int
+    height: int
+
+    @cached_property
+    def _to_degrees(self) -> "Transformer":
+        from pyproj import CRS, Transformer
+
+        return Transformer.from_crs(CRS.from_wkt(self.crs_wkt), _CRS84, always_xy=True)
+
+    @cached_property
+    def _from_degrees(self) -> "Transformer":
+        from pyproj import CRS, Transformer
+
+        return Transformer.from_crs(_CRS84, CRS.from_wkt(self.crs_wkt), always_xy=True)
+
+    @cached_property
+    def _inverse(self) -> "Affine":
+        inverse: Affine = ~self.transform
+        return inverse
+
+    @cached_property
+    def _is_geographic(self) -> bool:
+        from pyproj import CRS
+
+        return bool(CRS.from_wkt(self.crs_wkt).is_geographic)
+
+    @cached_property
+    def extent(self) -> Extent:
+        """What the raster covers, whatever its projection, rotation and longitude convention.
+
+        A grid of points is projected to degrees. The longitudes of a projected raster come back within -180 to 180;
+        the widest gap between them is where the raster is not. A pole that lies inside makes it go round the world.
+
+        Raises:
+            InvalidParameter: No point of the raster has a place on Earth.
+        """
+        columns, rows = self._lattice()
+        x, y = self._map_coordinates(columns, rows)
+        lon, lat = (np.asarray(values, dtype=float) for values in self._to_degrees.transform(x, y))
+        known = np.isfinite(lon) & np.isfinite(lat)
+        if not known.any():
+            raise InvalidParameter("No point of the raster has a place on Earth in its coordinate reference system.")
+        south, north = float(lat[known].min()), float(lat[known].max())
+        if self._is_geographic:
+            # PROJ brings longitudes back to -180..180; the raster's own numbers tell which turn they belong to.
+            unwrapped = lon[known] + 360 * np.round((x[known] - lon[known]) / 360)
+            return Extent.from_edges(float(unwrapped.min()), south, float(unwrapped.max()), north)
+        poles = [pole for pole in (-90.0, 90.0) if self._holds_pole(pole)]
+        if poles:
+            return Extent(-180.0, min([south, *poles]), 180.0, max([north, *poles]))
+        west, east = _shortest_arc(lon[known])
+        return Extent.from_edges(west, south, east, north)
+
+    def sample(self, crs: str) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return x and y in `crs` of points all over the raster, without those that have no place there."""
+        from pyproj import CRS, Transformer
+
+        there = Transformer.from_crs(CRS.from_wkt(self.crs_wkt), crs, always_xy=True)
+        x, y = (np.asarray(values) for values in there.transform(*self._map_coordinates(*self._lattice())))
+        known = np.isfinite(x) & np.isfinite(y)
+        return x[known], y[known]
+
+    def _lattice(self) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        columns, rows = np.meshgrid(
+            np.linspace(0, self.width, _SAMPLES_PER_SIDE), np.linspace(0, self.height, _SAMPLES_PER_SIDE)
+        )
+        return columns.ravel(), rows.ravel()
+
+    def _map_coordinates(
+        self, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]"
+    ) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        at = self.transform
+        return at.a * columns + at.b * rows + at.c, at.d * columns + at.e * rows + at.f
+
+    def _holds_pole(self, latitude: float) -> bool:
+        x, y = self._from_degrees.transform(0.0, latitude)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return False
+        position = self._position(x, y)
+        return 0 < position.column < self.width and 0 < position.row < self.height
+
+    def _position(self, x: float, y: float) -> "PixelPosition":
+        at = self._inverse
+        return PixelPosition(at.a * x + at.b * y + at.c, at.d * x + at.e * y + at.f)
+
+    def pixel(self, point: Point) -> "Pixel | None":
+        """Return the pixel that holds `point`; None where the point lies outside.
+
+        Longitudes of either convention fit rasters of either; the outermost edges belong to the raster.
+        """
+        x, y = self._from_degrees.transform(wrap_longitude(point.lon), point.lat)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return None
+        turns = (0, 360, -360) if self._is_geographic else (0,)
+        # An edge belongs to the pixel that begins there; only the outermost ones have to take those that end.
+        for index in (_index_within, _index_at_edge):
+            for turn in turns:
+                position = self._position(x + turn, y)
+                column, row = index(position.column, self.width), index(position.row, self.height)
+                if column is not None and row is not None:
+                    return Pixel(column, row)
+        return None
+
+    def centre(self, pixel: "Pixel") -> Point:
+        """Return the centre of a pixel."""
+        x, y = self._map_coordinates(np.array([pixel.column + 0.5]), np.array([pixel.row + 0.5]))
+        lon, lat = self._to_degrees.transform(float(x[0]), float(y[0]))
+        return Point(wrap_longitude(lon), lat)
+
+
+def outside(location: Point, extent: BBox, what: str) -> NotFound:
+    """Return the error for a point outside of the data; it notices swapped coordinates."""
+    lon = wrap_longitude(location.lon)
+    swapped = abs(lon) <= 90 and extent.contains(Point(location.lat, lon))
+    return NotFound(
+        f"The point lon={lon:.6g}, lat={location.lat:.6g} lies outside {what}, which covers {extent_text(extent)}.",
+        hint=(
+            f"Is the order lon,lat? {location.lat:.6g},{lon:.6g} would lie inside."
+            if swapped
+            else "Choose a point inside; longitude comes first, in degrees."
+        ),
+        field="location",
+    )
+
+
+def _index_within(position: float, size: int) -> int | None:
+    return math.floor(position) if 0 <= position < size else None
+
+
+def _index_at_edge(position: float, size: int) -> int | None:
+    if -_EDGE_SLACK_PIXELS <= position <= size + _EDGE_SLACK_PIXELS:
+        return min(max(math.floor(position), 0), size - 1)
+    return None
+
+
+class Pixel(NamedTuple):
+    """A pixel, counted from 0 at the upper left."""
+
+    column: int
+    row: int
+
+
+class PixelPosition(NamedTuple):
+    """A place in a raster: columns from its left edge, rows from its top edge, with fractions."""
+
+    column: float
+    row: float
+
+
+def _shortest_arc(longitudes: "NDArray[np.float64]") -> tuple[float, float]:
+    ordered = np.unique(longitudes)
+    if len(ordered) == 1:
+        return float(ordered[0]), float(ordered[0])
+    gaps = np.diff(ordered, append=ordered[0] + 360)
+    widest = int(np.argmax(gaps))
+    if gaps[widest] < _FULL_CIRCLE_GAP_DEG:
+        return -180.0, 180.0
+    west = float(ordered[(widest + 1) % len(ordered)])
+    east = float(ordered[widest])
+    return west, east if east >= west else east + 360

@@ -1,0 +1,344 @@
+"""The horizontal grid of a cube's variable: which coordinates are longitude and latitude, and which cell is nearest.
+
+Coordinates are found by their CF metadata (cf-xarray), then by known names.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoetl.access.frame import Extent
+from geoetl.core.errors import InvalidParameter
+from geoetl.core.spatial import Point, wrap_longitude
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+# Tried in this order, whatever the case, where CF metadata say nothing.
+LONGITUDE_NAMES = ("lon", "longitude", "x", "nav_lon")
+LATITUDE_NAMES = ("lat", "latitude", "y", "nav_lat")
+TIME_NAMES = ("time", "valid_time")
+# Mean radius of the Earth, kilometres (IUGG 1980, R1).
+EARTH_RADIUS_KM = 6371.0088
+# A point belongs to an irregular grid while it is within this many cell spacings of a cell's centre.
+_REACH_IN_SPACINGS = 1.5
+_SLACK_DEG = 1e-6
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid.
+
+    Attributes:
+        index: Position along each horizontal dimension, from 0.
+        centre: Its centre.
+        distance_km: Great-circle distance from the place that was asked for to the centre.
+    """
+
+    index: Mapping[str, int]
+    centre: Point
+    distance_km: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One coordinate of a regular grid.
+
+    Attributes:
+        dim: Its dimension.
+        centres: Coordinate of each cell in degrees, in the order of the file.
+        low: Outer edge of the lowest cell.
+        high: Outer edge of the highest cell.
+    """
+
+    dim: str
+    centres: "NDArray[np.float64]"
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RegularGrid:
+    """A grid of one-dimensional longitudes and latitudes, of any direction, order, spacing and convention.
+
+    Attributes:
+        lon: Longitudes, unwrapped so that neighbours are less than half a turn apart.
+        lat: Latitudes.
+    """
+
+    lon: Axis
+    lat: Axis
+
+    kind = "regular"
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Horizontal dimensions: latitude, longitude."""
+        return (self.lat.dim, self.lon.dim)
+
+    @property
+    def extent(self) -> Extent:
+        """What the cells cover."""
+        return Extent.from_edges(self.lon.low, self.lat.low, self.lon.high, self.lat.high)
+
+    def rows(self, latitudes: "NDArray[np.float64]") -> "NDArray[np.intp]":
+        """Return the nearest row of each latitude, -1 outside of the grid."""
+        found = _nearest(self.lat.centres, latitudes)
+        inside = (latitudes >= self.lat.low - _SLACK_DEG) & (latitudes <= self.lat.high + _SLACK_DEG)
+        return np.where(inside, found, -1)
+
+    def columns(self, longitudes: "NDArray[np.float64]") -> "NDArray[np.intp]":
+        """Return the nearest column of each longitude of any convention, -1 outside of the grid."""
+        if self.extent.is_global:
+            # One turn more on either side, so that the cells at the seam are neighbours.
+            count = len(self.lon.centres)
+            around = np.concatenate([self.lon.centres - 360, self.lon.centres, self.lon.centres + 360])
+            return _nearest(around, self.lon.low + (longitudes - self.lon.low) % 360) % count
+        start = self.lon.low - _SLACK_DEG
+        unwrapped = start + (longitudes - start) % 360
+        return np.where(unwrapped <= self.lon.high + _SLACK_DEG, _nearest(self.lon.centres, unwrapped), -1)
+
+    def nearest(self, point: Point) -> Cell | None:
+        """Return the cell whose centre is nearest along each axis; None where the point lies outside."""
+        row = int(self.rows(np.array([point.lat]))[0])
+        column = int(self.columns(np.array([point.lon]))[0])
+        if row < 0 or column < 0:
+            return None
+        centre = Point(wrap_longitude(float(self.lon.centres[column])), float(self.lat.centres[row]))
+        return Cell({self.lat.dim: row, self.lon.dim: column}, centre, great_circle_km(point, centre))
+
+
+@dataclass(frozen=True)
+class IrregularGrid:
+    """Cells that are found by their centres only: curvilinear, projected and unstructured grids.
+
+    Attributes:
+        dims: Horizontal dimensions, in the order of the arrays' axes.
+        lon: Longitude of each cell's centre.
+        lat: Latitude of each cell's centre; a cell without a place is NaN in both.
+        kind: What it is called in messages and answers.
+    """
+
+    dims: tuple[str, ...]
+    lon: "NDArray[np.float64]"
+    lat: "NDArray[np.float64]"
+    kind: str
+
+    @cached_property
+    def _vectors(self) -> "NDArray[np.float64]":
+        """Each cell's centre on the unit sphere: array (3, cells)."""
+        return _unit_vectors(self.lon.ravel(), self.lat.ravel())
+
+    @property
+    def extent(self) -> Extent:
+        """What the cells' centres cover."""
+        lon, lat = self.lon[np.isfinite(self.lon)], self.lat[np.isfinite(self.lat)]
+        ordered = np.unique(np.mod(lon, 360))
+        gaps = np.diff(ordered, append=ordered[0] + 360)
+        widest = int(np.argmax(gaps))
+        spacing = float(np.median(gaps)) if len(gaps) > 1 else 0.0
+        if len(ordered) > 1 and gaps[widest] <= max(4 * spacing, 5.0):
+            return Extent(-180.0, float(lat.min()), 180.0, float(lat.max()))
+        west = float(ordered[(widest + 1) % len(ordered)])
+        return Extent.from_edges(west, float(lat.min()), west + 360 - float(gaps[widest]), float(lat.max()))
+
+    def nearest(self, point: Point) -> Cell | None:
+        """Return the cell nearest by great circle; None where even that is far outside of the grid."""
+        cosines = _unit_vectors(np.array([point.lon]), np.array([point.lat]))[:, 0] @ self._vectors
+        if not np.isfinite(cosines).any():
+            return None
+        position = np.unravel_index(int(np.nanargmax(cosines)), self.lon.shape)
+        centre = self._centre(position)
+        away = great_circle_km(point, centre)
+        if away > _REACH_IN_SPACINGS * self._spacing_km(position, centre):
+            return None
+        return Cell({dim: int(i) for dim, i in zip(self.dims, position, strict=True)}, centre, away)
+
+    def _centre(self, position: tuple[Any, ...]) -> Point:
+        return Point(wrap_longitude(float(self.lon[position])), float(self.lat[position]))
+
+    def _spacing_km(self, position: tuple[Any, ...], centre: Point) -> float:
+        """Return the distance to the farthest of the neighbours along the dimensions."""
+        widest = 0.0
+        for axis, at in enumerate(position):
+            for step in (-1, 1):
+                neighbour = (*position[:axis], at + step, *position[axis + 1 :])
+                if 0 <= at + step < self.lon.shape[axis] and np.isfinite(self.lon[neighbour]):
+                    widest = max(widest, great_circle_km(centre, self._centre(neighbour)))
+        return widest or EARTH_RADIUS_KM
+
+
+Grid = RegularGrid | IrregularGrid
+
+
+def great_circle_km(one: Point, other: Point) -> float:
+    """Return the great-circle distance in kilometres (haversine formula)."""
+    half_lat = math.radians(other.lat - one.lat) / 2
+    half_lon = math.radians(other.lon - one.lon) / 2
+    between = math.cos(math.radians(one.lat)) * math.cos(math.radians(other.lat))
+    squared = math.sin(half_lat) ** 2 + between * math.sin(half_lon) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(squared)))
+
+
+def _unit_vectors(lon: "NDArray[np.float64]", lat: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    across, up = np.radians(lon), np.radians(lat)
+    return np.stack([np.cos(up) * np.cos(across), np.cos(up) * np.sin(across), np.sin(up)])
+
+
+def _nearest(centres: "NDArray[np.float64]", wanted: "NDArray[np.float64]") -> "NDArray[np.intp]":
+    order = np.argsort(centres, kind="stable")
+    ordered = centres[order]
+    return order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, wanted)]
+
+
+def find_grid(dataset: "xr.Dataset", variable: str) -> Grid:
+    """Return the horizontal grid of a variable.
+
+    Raises:
+        InvalidParameter: It has no longitude and latitude.
+    """
+    array = dataset[variable]
+    lon = find_coordinate(dataset, array, "longitude", LONGITUDE_NAMES)
+    lat = find_coordinate(dataset, array, "latitude", LATITUDE_NAMES)
+    if lon is None or lat is None:
+        return _projected_grid(dataset, array)
+    for coordinate in (lon, lat):
+        if not np.isfinite(coordinate.values.astype(np.float64)).any():
+            raise InvalidParameter(
+                f"The coordinate '{coordinate.name}' of variable '{variable}' holds no numbers.", field="variable"
+            )
+    if lon.ndim == 1 and lat.ndim == 1 and lon.dims != lat.dims:
+        if all(np.isfinite(coordinate.values.astype(np.float64)).all() for coordinate in (lon, lat)):
+            return RegularGrid(_lon_axis(dataset, lon), _lat_axis(dataset, lat))
+    return _irregular(lon, lat, "curvilinear" if lon.ndim == 2 else "unstructured")
+
+
+def find_coordinate(
+    dataset: "xr.Dataset", array: "xr.DataArray", role: str, names: Iterable[str]
+) -> "xr.DataArray | None":
+    """Return the coordinate of `array` that plays a role in CF terms (longitude, latitude, time), or None.
+
+    Of several, the one along a dimension of its own wins, then the one with fewer dimensions.
+    """
+    import cf_xarray  # noqa: F401  registers the .cf accessor
+
+    candidates = [str(name) for name in array.cf.coordinates.get(role, ())]
+    if role == "time":
+        candidates += [str(name) for name in array.cf.axes.get("T", ())]
+    if not candidates:
+        by_name = {str(name).lower(): str(name) for name in dataset.variables if _fits(dataset[name], array)}
+        candidates = [by_name[name] for name in names if name in by_name]
+    found = [dataset[name] for name in dict.fromkeys(candidates) if _fits(dataset[name], array)]
+    if role != "time":
+        found = [coordinate for coordinate in found if not _is_projected(coordinate)]
+    return min(found, key=lambda c: (c.dims != (c.name,), c.ndim == 0, c.ndim), default=None)
+
+
+def _fits(coordinate: "xr.DataArray", array: "xr.DataArray") -> bool:
+    return set(coordinate.dims) <= set(array.dims) and coordinate.name != array.name
+
+
+def _is_projected(coordinate: "xr.DataArray") -> bool:
+    units = str(coordinate.attrs.get("units", "")).lower()
+    standard_name = str(coordinate.attrs.get("standard_name", ""))
+    lengths = {"m", "metre", "meter", "metres", "meters", "km", "kilometre", "kilometer"}
+    return units in lengths or standard_name.startswith(("projection_", "grid_"))
+
+
+def _lon_axis(dataset: "xr.Dataset", coordinate: "xr.DataArray") -> Axis:
+    centres = coordinate.values.astype(np.float64)
+    if not (np.diff(centres) > 0).all():
+        # Neighbours more than half a turn apart are so only by convention (…179, -179…).
+        centres = np.unwrap(centres, period=360)
+    low, high = _edges(dataset, coordinate, centres)
+    spacing = (high - low) / len(centres)
+    if high - low > 360 - spacing / 2:
+        low, high = low, low + 360
+    return Axis(str(coordinate.dims[0]), centres, low, high)
+
+
+def _lat_axis(dataset: "xr.Dataset", coordinate: "xr.DataArray") -> Axis:
+    centres = coordinate.values.astype(np.float64)
+    low, high = _edges(dataset, coordinate, centres)
+    spacing = (high - low) / len(centres)
+    # A global Gaussian grid without bounds leaves a sliver at the poles, which belongs to its outermost rows.
+    if low < -90 + spacing and high > 90 - spacing:
+        low, high = -90.0, 90.0
+    return Axis(str(coordinate.dims[0]), centres, max(low, -90.0), min(high, 90.0))
+
+
+def _edges(dataset: "xr.Dataset", coordinate: "xr.DataArray", centres: "NDArray[np.float64]") -> tuple[float, float]:
+    """Return the outer edges of an axis: from its CF bounds where they are sound, else half a cell beyond the ends."""
+    ordered = np.sort(centres)
+    if len(ordered) > 1:
+        low = ordered[0] - (ordered[1] - ordered[0]) / 2
+        high = ordered[-1] + (ordered[-1] - ordered[-2]) / 2
+    else:
+        low, high = ordered[0] - 0.5, ordered[0] + 0.5
+    name = coordinate.attrs.get("bounds") or coordinate.encoding.get("bounds")
+    if name in dataset.variables and dataset[name].shape == (len(centres), 2):
+        # Bounds are read relative to their centre, so that their longitude convention does not matter.
+        offsets = dataset[name].values.astype(np.float64) - coordinate.values.astype(np.float64)[:, np.newaxis]
+        offsets = (offsets + 180) % 360 - 180 if np.abs(offsets).max(initial=0) > 180 else offsets
+        edges = centres[:, np.newaxis] + offsets
+        reach = max(high - low, 1.0)
+        if np.isfinite(edges).all() and edges.min() <= ordered[0] and edges.max() >= ordered[-1]:
+            if edges.min() > low - reach and edges.max() < high + reach:
+                return float(edges.min()), float(edges.max())
+    return float(low), float(high)
+
+
+def _irregular(lon: "xr.DataArray", lat: "xr.DataArray", kind: str) -> IrregularGrid:
+    import xarray as xr
+
+    lon, lat = xr.broadcast(lon, lat)
+    lon_values, lat_values = lon.values.astype(np.float64), lat.values.astype(np.float64)
+    # Land cells of ocean grids often carry 1e20 or 1e36 instead of a place.
+    placed = np.isfinite(lon_values) & (np.abs(lat_values) <= 90) & (np.abs(lon_values) <= 720)
+    return IrregularGrid(
+        tuple(str(dim) for dim in lon.dims),
+        np.where(placed, lon_values, np.nan),
+        np.where(placed, lat_values, np.nan),
+        kind,
+    )
+
+
+def _projected_grid(dataset: "xr.Dataset", array: "xr.DataArray") -> IrregularGrid:
+    """Return the grid of a variable that has only projected x and y, by its CF grid mapping."""
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import CRSError
+
+    mapping = array.attrs.get("grid_mapping") or array.encoding.get("grid_mapping")
+    x = _projected_axis(dataset, array, "X", ("x", "xc", "rlon"))
+    y = _projected_axis(dataset, array, "Y", ("y", "yc", "rlat"))
+    if x is None or y is None or mapping not in dataset.variables:
+        names = ", ".join(f"{name}({', '.join(map(str, dataset[name].dims))})" for name in dataset.coords)
+        raise InvalidParameter(
+            f"Variable '{array.name}' has no longitude and latitude that can be recognised.",
+            hint=f"Its file has the coordinates {names or 'none'}; give them CF units or standard names.",
+            field="variable",
+        )
+    try:
+        crs = CRS.from_cf(dict(dataset[mapping].attrs))
+    except (CRSError, KeyError) as error:
+        raise InvalidParameter(
+            f"The grid mapping '{mapping}' of variable '{array.name}' is not complete: {error}.", field="variable"
+        ) from None
+    across, up = np.meshgrid(x.values.astype(np.float64), y.values.astype(np.float64))
+    lon, lat = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform(across, up)
+    placed = np.isfinite(lon) & np.isfinite(lat)
+    dims = (str(y.dims[0]), str(x.dims[0]))
+    return IrregularGrid(dims, np.where(placed, lon, np.nan), np.where(placed, lat, np.nan), "projected")
+
+
+def _projected_axis(
+    dataset: "xr.Dataset", array: "xr.DataArray", axis: str, names: Iterable[str]
+) -> "xr.DataArray | None":
+    by_name = {str(name).lower(): str(name) for name in array.coords}
+    candidates = [str(name) for name in array.cf.axes.get(axis, ())] + [by_name[n] for n in names if n in by_name]
+    return next((dataset[name] for name in candidates if dataset[name].ndim == 1), None)
