@@ -1,0 +1,60 @@
+"""How commands speak: tables for people, JSON for programs, one sentence for errors."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from geoetl.core.errors import GeoetlError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_json(value: Any) -> None:
+    """Print strict JSON to standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def print_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print a table; columns named in `numbers` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for name in header:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(("" if value is None else str(value)).replace("[", r"\[") for value in row))
+    out.print(table)
+
+
+def print_error(error: "GeoetlError", *, as_json: bool) -> None:
+    """Print what is wrong and what to do next, on standard error."""
+    if as_json:
+        sys.stderr.write(json.dumps(error.problem(), ensure_ascii=False) + "\n")
+        return
+    err.print(f"[bold red]{error.title}.[/] " + error.detail.replace("[", r"\["))
+    if error.hint:
+        err.print("[bold]Next:[/] " + error.hint.replace("[", r"\["))
+
+
+def utc(moment: float | None) -> str:
+    """Return Unix seconds as ISO 8601 text in UTC, to the second."""
+    from datetime import UTC, datetime
+
+    if moment is None:
+        return ""
+    return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+
+
+def is_terminal() -> bool:
+    """Tell whether a person watches standard error, so that progress may move."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,371 @@
+"""The composition root: `connect` wires settings, store, runs and capabilities into one `Platform`.
+
+What joins two capabilities, and is no pipeline's own business, is written here.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, NotFound
+from geoetl.core.identifiers import digest, file_digest, fingerprint, new_id
+from geoetl.core.settings import Settings, as_environment, load_settings
+from geoetl.core.spatial import BBox
+from geoetl.runs.kernel import RUN_VARIABLE
+from geoetl.runs.model import Result, RunRecord, RunState
+from geoetl.runs.pipeline import Pipeline, load_pipeline
+from geoetl.runs.repository import RunRepository, reused
+from geoetl.store.artifacts import ArtifactRepository
+from geoetl.store.catalog.item import new_collection, object_asset, with_extent
+from geoetl.store.database import Database
+from geoetl.store.gate import Gate
+from geoetl.store.samples import SAMPLES, sample_path
+from geoetl.store.zones import Zone, Zones
+
+if TYPE_CHECKING:
+    from geoetl.access import CubeAccess, FeatureAccess, RasterAccess
+    from geoetl.ingest import RasterIngest, VectorIngest
+    from geoetl.runs.stage import Run
+    from geoetl.store.catalog import Catalog
+    from geoetl.virtual import CubeVirtualiser
+
+# How often a watcher is told how a run stands.
+WATCH_EVERY_S = 0.25
+THUMBNAIL_SIDE = 256
+# A grid of fewer cells a side shows nothing in a picture.
+MIN_PICTURE_CELLS = 8
+
+
+class Registered(Result):
+    """What a pipeline put into the catalogue."""
+
+    collection: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """The stages that bring files in."""
+
+    raster: "RasterIngest"
+    vector: "VectorIngest"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Everything geoetl does, for one set of settings.
+
+    Attributes:
+        settings: As they were read.
+        database: Runs and artefacts.
+        zones: Where finished files live.
+        gate: Opens files.
+        runs: Pipeline runs.
+        catalog: The STAC catalogue.
+        ingest, virtual: Stages of the pipelines.
+        raster, cube, features: Read what is in the catalogue, by collection and item.
+    """
+
+    settings: Settings
+    database: Database
+    zones: Zones
+    gate: Gate
+    runs: RunRepository
+
+    @cached_property
+    def catalog(self) -> "Catalog":
+        """The STAC catalogue. On PostgreSQL it stays in an SQLite file of the home folder (docs/decisions/003)."""
+        from geoetl.store.catalog.sqlite import SqliteCatalog
+
+        if self.database.dialect == "sqlite":
+            return SqliteCatalog(self.database, self.zones)
+        own = Database(f"sqlite:///{self.settings.home / 'catalog.db'}")
+        own.upgrade()
+        return SqliteCatalog(own, self.zones)
+
+    @cached_property
+    def ingest(self) -> Ingest:
+        """The stages of `ingest-raster` and `ingest-vector`."""
+        from geoetl.ingest import RasterIngest, VectorIngest
+
+        parts = (self.gate, self.zones.internal, self._scratch)
+        return Ingest(RasterIngest(*parts), VectorIngest(*parts))
+
+    @cached_property
+    def virtual(self) -> "CubeVirtualiser":
+        """The stages of `virtualise-cmip6`."""
+        from geoetl.virtual import CubeVirtualiser
+
+        return CubeVirtualiser(self.gate, self.zones.internal, self._scratch)
+
+    @cached_property
+    def raster(self) -> "RasterAccess":
+        """Pictures and point values of rasters."""
+        from geoetl.access import RasterAccess
+
+        return RasterAccess(self.catalog, self.gate, self.zones)
+
+    @cached_property
+    def cube(self) -> "CubeAccess":
+        """Pictures and point series of cubes."""
+        from geoetl.access import CubeAccess
+
+        return CubeAccess(self.catalog, self.gate, self.zones)
+
+    @cached_property
+    def features(self) -> "FeatureAccess":
+        """Features of vector items."""
+        from geoetl.access import FeatureAccess
+
+        return FeatureAccess(self.catalog, self.gate, self.zones)
+
+    @property
+    def _scratch(self) -> Path:
+        return self.settings.home / "scratch"
+
+    def open(self, collection: str, item: str, asset: str | None = None) -> Any:
+        """Open an item's data: a COG as xarray.DataArray, references as xarray.Dataset, GeoParquet as GeoDataFrame.
+
+        Raises:
+            NotFound: There is no such item or asset.
+        """
+        from geoetl.access import open_item
+
+        return open_item(self.catalog, self.gate, self.catalog.item(collection, item), asset, zones=self.zones)
+
+    # -- registering -------------------------------------------------------------------------------------------------
+
+    def register(self, items: Sequence[Mapping[str, Any]]) -> Registered:
+        """Put items of one collection into the catalogue; the collection is made, or its extent widened, as needed.
+
+        Raises:
+            EmptyDataset: There are none.
+        """
+        if not items:
+            raise EmptyDataset("There is no item to register.")
+        collection_id = str(items[0]["collection"])
+        self.catalog.upsert_collection(self._widened(collection_id, items))
+        self.catalog.upsert_items([dict(item) for item in items])
+        return Registered(collection=collection_id, items=tuple(str(item["id"]) for item in items))
+
+    def _widened(self, collection_id: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        from geoetl.store.catalog import Search
+
+        try:
+            known = dict(self.catalog.collection(collection_id))
+        except NotFound:
+            return with_extent(new_collection(collection_id), items)
+        wider = with_extent(known, items)
+        if not self.catalog.search(Search(collections=(collection_id,), limit=1)).items:
+            return wider
+        old, new = known["extent"], wider["extent"]
+        box = BBox.from_list(old["spatial"]["bbox"][0]).union(BBox.from_list(new["spatial"]["bbox"][0]))
+        (start, end), (new_start, new_end) = old["temporal"]["interval"][0], new["temporal"]["interval"][0]
+        interval = [start and min(start, new_start), end and max(end, new_end)]
+        return {**wider, "extent": {"spatial": {"bbox": [box.as_list()]}, "temporal": {"interval": [interval]}}}
+
+    def illustrate(self, registered: Registered) -> Registered:
+        """Give registered rasters and cubes a thumbnail; a grid too coarse to show anything gets none."""
+        changed = []
+        for item_id in registered.items:
+            item = dict(self.catalog.item(registered.collection, item_id))
+            picture = self._picture(item)
+            if picture is None:
+                continue
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                path = Path(folder) / "thumbnail.png"
+                path.write_bytes(picture)
+                kind = "cubes" if "cube:dimensions" in item["properties"] else "rasters"
+                key = f"{kind}/{registered.collection}/{item_id}/thumbnail-{file_digest(path)[:8]}.png"
+                stored = self.zones.internal.put(path, key, owner=f"{registered.collection}/{item_id}")
+            asset = object_asset(stored, title="Thumbnail", roles=["thumbnail"])
+            changed.append({**item, "assets": {**item["assets"], "thumbnail": asset}})
+        if changed:
+            self.catalog.upsert_items(changed)
+        return registered
+
+    def _picture(self, item: Mapping[str, Any]) -> bytes | None:
+        collection, item_id = item["collection"], item["id"]
+        if "cube:dimensions" not in item["properties"]:
+            return self.raster.preview(collection, item_id, max_size=THUMBNAIL_SIDE).content
+        cube = self.cube.describe(collection, item_id)
+        shown = next(v for v in cube.variables if v.name == cube.default_variable)
+        if cube.grid != "regular" or min(shown.shape[-2:]) < MIN_PICTURE_CELLS:
+            return None
+        return self.cube.preview(collection, item_id, max_size=THUMBNAIL_SIDE, crs="EPSG:4326").content
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        pipeline: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        again: bool = False,
+        watch: Callable[[RunRecord], None] | None = None,
+    ) -> RunRecord:
+        """Run a pipeline notebook to its end, in this process.
+
+        The same pipeline with the same parameters and an unchanged source is the same run: a completed one is
+        returned as it is (``reused``), an unfinished one goes on behind its last finished stage.
+
+        Args:
+            pipeline: Name of the notebook.
+            parameters: Its parameters; the rest keep their defaults.
+            again: Run anew although it was completed before.
+            watch: Called a few times a second with the run as it stands.
+
+        Raises:
+            NotFound: There is no such pipeline.
+            InvalidParameter: A parameter is unknown, missing or of the wrong type; no run was made.
+            Conflict: The same run is being executed by another process.
+        """
+        from geoetl.runs.notebook import NotebookRunner
+
+        notebook = load_pipeline(pipeline)
+        values = self.check_parameters(notebook, parameters or {})
+        identity = self._identity(notebook, values, anew=again)
+        done = self.runs.latest(identity)
+        if done and done.state is RunState.COMPLETED and self._still_registered(done):
+            return reused(done)
+        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
+        record = self.runs.begin(pipeline, values, identity=identity, subject=subject)
+        runner = NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
+        with _watching(lambda: self.runs.get(record.id), watch):
+            finished = runner.execute(notebook, record, self._environment())
+        if watch:
+            watch(finished)
+        return finished
+
+    def check_parameters(self, pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every parameter with its value, a relative `source` as an absolute path.
+
+        Raises:
+            InvalidParameter: A name is unknown, a required one is missing, or a value does not fit.
+        """
+        values = pipeline.check(given)
+        source = values.get("source")
+        if isinstance(source, str) and "://" not in source and not source.startswith("samples:"):
+            values["source"] = str(Path(source).expanduser().absolute())
+        return values
+
+    def _identity(self, pipeline: Pipeline, values: Mapping[str, Any], *, anew: bool) -> str:
+        source = values.get("source")
+        try:
+            content = fingerprint(self.gate.resolve(source)) if isinstance(source, str) else ""
+        except GeoetlError:
+            content = ""  # the run's first stage says what is wrong with the source
+        return digest([pipeline.name, pipeline.digest, dict(values), content, new_id() if anew else ""])
+
+    def _still_registered(self, record: RunRecord) -> bool:
+        result = record.result
+        if not isinstance(result, dict) or "items" not in result:
+            return True
+        try:
+            for item in result["items"]:
+                self.catalog.item(result["collection"], item)
+        except NotFound:
+            return False
+        return True
+
+    def _environment(self) -> dict[str, str]:
+        variables = as_environment(self.settings)
+        # The kernel starts in the same folder, but what may be read is decided here.
+        roots = self.settings.model_copy(update={"allowed_roots": self.gate.roots})
+        return {**variables, "GEOETL_ALLOWED_ROOTS": as_environment(roots)["GEOETL_ALLOWED_ROOTS"]}
+
+    def current_run(self) -> "Run":
+        """Return the run that this kernel belongs to, or begin an interactive one."""
+        from geoetl.runs.stage import Run
+
+        given = os.environ.get(RUN_VARIABLE)
+        if given:
+            run_id, _, attempt = given.partition(":")
+            return Run(run_id, int(attempt), self.runs, self.zones, self.settings.dask)
+        record = self.runs.begin("interactive", {}, identity=digest(new_id()), subject="interactive")
+        return Run(record.id, record.attempt, self.runs, self.zones, self.settings.dask, interactive=True)
+
+    def _repr_html_(self) -> str:
+        from geoetl.core import html
+
+        collections = self.catalog.collections()
+        recent = self.runs.list(limit=5)
+        parts = [html.heading("geoetl", f"{len(collections)} collections")]
+        parts.append(html.table(["collection", "id"], [(c.get("title", c["id"]), c["id"]) for c in collections]))
+        if recent:
+            parts.append(html.table(["recent run", "state", "id"], [(r.pipeline, r.state, r.id) for r in recent]))
+        return "".join(parts)
+
+
+def connect(home: str | Path | None = None, **overrides: Any) -> Platform:
+    """Return the platform of this environment; its database and folders are made at the first use.
+
+    Args:
+        home: Folder where state lives; by default ``GEOETL_HOME``.
+        **overrides: Further settings that win over the environment.
+
+    Raises:
+        ConfigurationError: A setting is not right, or the home folder cannot be made.
+    """
+    settings = load_settings(home=home, **overrides)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The home folder cannot be made: {error.strerror}.",
+            hint="Set GEOETL_HOME to a folder that this user may write.",
+            field="GEOETL_HOME",
+        ) from None
+    database = Database(settings.database_url)
+    database.upgrade()
+    artifacts = ArtifactRepository(database)
+    cache = settings.home / "cache"
+    zones = Zones(
+        Zone("internal", settings.internal_url, artifacts, cache),
+        Zone("external", settings.external_url, artifacts, cache),
+    )
+    gate = Gate(_roots(settings, zones), settings.limits)
+    return Platform(settings, database, zones, gate, RunRepository(database))
+
+
+def current_run() -> "Run":
+    """Return the run that this kernel belongs to, or begin an interactive one."""
+    return connect().current_run()
+
+
+def _roots(settings: Settings, zones: Zones) -> tuple[Path, ...]:
+    folders = [Path.cwd(), settings.home, *settings.allowed_roots]
+    folders += [zone.root for zone in (zones.internal, zones.external) if zone.root]
+    for name in SAMPLES:
+        try:
+            folders.append(sample_path(name))
+        except ConfigurationError:
+            continue  # the samples are an extra
+    return tuple(dict.fromkeys(folder.resolve() for folder in folders))
+
+
+@contextmanager
+def _watching(look: Callable[[], RunRecord], watch: Callable[[RunRecord], None] | None) -> Iterator[None]:
+    if watch is None:
+        yield
+        return
+    stop = threading.Event()
+
+    def keep_looking() -> None:
+        while not stop.wait(WATCH_EVERY_S):
+            watch(look())
+
+    thread = threading.Thread(target=keep_looking, name="geoetl-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
