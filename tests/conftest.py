@@ -76,6 +76,23 @@ def fresh_postgres_url(postgres: postgresql.PostgresServer) -> str:
     return postgres.new_database()
 
 
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a home folder with what ``geoetl demo`` makes, of CMIP6 only the models that the guides show."""
+    import geoetl
+    from geoetl.cli.demo import RUNS, declare_collections
+
+    shown = ["CESM2", "CanESM5", "IPSL-CM6A-LR", "KACE-1-0-G", "MRI-ESM2-0", "GFDL-CM4"]
+    platform = geoetl.connect(tmp_path_factory.mktemp("demo") / "home")
+    declare_collections(platform)
+    for step in RUNS:
+        narrowed = (
+            {"select": {"source_id": shown, "table_id": ["Amon"]}} if "cmip6" in step.parameters["source"] else {}
+        )
+        platform.run(step.pipeline, {**step.parameters, **narrowed}).raise_for_error()
+    return platform.settings.home
+
+
 def missing(what: str, how: str) -> NoReturn:
     """Skip because `what` is not on this machine, or fail with ``GEOETL_TEST_REQUIRE=all``."""
     reason = f"{what} is not installed; {how}."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoetl.cli.output import Json, err, out, print_json, print_table
+from geoetl.cli.output import Json, err, out, own_name, print_json, print_table
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -54,7 +54,12 @@ RUNS = (
     DemoRun(
         "cube",
         "virtualise-cmip6",
-        {"source": "samples:air_temperature_small.nc", "collection": "demo-cubes", "naming": "file"},
+        {
+            "source": "samples:air_temperature_small.nc",
+            "collection": "demo-cubes",
+            "naming": "file",
+            "title": "Air temperature over North America",
+        },
     ),
     DemoRun("cube", "virtualise-cmip6", {"source": "samples:cmip6", "collection": "cmip6-virtual"}),
 )
@@ -108,7 +113,7 @@ def demo(as_json: Json = False) -> None:
 
     started = time.monotonic()
     platform = geoetl.connect()
-    _declare_collections(platform)
+    declare_collections(platform)
     records = [_run(platform, step, number, as_json=as_json) for number, step in enumerate(RUNS, 1)]
     for record in records:
         record.raise_for_error()
@@ -120,7 +125,7 @@ def demo(as_json: Json = False) -> None:
     _tell(platform, records, made, seconds)
 
 
-def _declare_collections(platform: "Platform") -> None:
+def declare_collections(platform: "Platform") -> None:
     """Write the collections' titles and licences; what is there already keeps its extent."""
     from geoetl.core.errors import NotFound
     from geoetl.store.catalog.item import new_collection
@@ -193,7 +198,10 @@ def _tell(platform: "Platform", records: "list[RunRecord]", made: list[dict[str,
     done_before = all(record.reused for record in records)
     said = "Everything was done before; nothing had to be repeated." if done_before else "All of it was verified."
     out.print(f"\n{said} Total {human_seconds(seconds)}. State lives in {platform.settings.home}")
-    out.print("\n[bold]Next[/]")
-    out.print("  make serve                                    see it on the map")
-    out.print("  make lab                                      work with it in JupyterLab")
-    out.print("  geoetl catalog search --bbox -130,20,-60,50   find what lies in a box (.venv/bin/geoetl)")
+    command = own_name()
+    steps = (
+        (f"{command} serve", "see it on the map"),
+        (f"{command} catalog search --bbox -130,20,-60,50", "find what lies in a box"),
+        ("make lab", "work with it in JupyterLab"),
+    )
+    print_table("\nNext", ["command", "to"], steps)

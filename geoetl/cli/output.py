@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+# Tables in a pipe or file are not squeezed into the 80 columns of a terminal that is not there.
+PIPE_WIDTH = 160
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -53,6 +58,15 @@ def utc(moment: float | None) -> str:
     if moment is None:
         return ""
     return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+
+
+def own_name() -> str:
+    """Return what has to be typed to call this command again: its name, or its path where the name is not found."""
+    called = Path(sys.argv[0]).absolute()
+    if shutil.which("geoetl") == str(called) or not called.is_file():
+        return "geoetl"
+    here = Path.cwd()
+    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)
 
 
 def is_terminal() -> bool:

@@ -12,7 +12,9 @@ SHUTDOWN_GRACE_S = 3
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; only this machine, as there is no login yet.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; only this machine, as there is no login yet.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy serves it, such as /proxy/8000.")] = "",
@@ -51,7 +53,12 @@ def serve(
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}{root_path}/explore"
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_GRACE_S, server_header=False
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+            server_header=False,
         )
     )
     err.print(f"The dashboard is at [bold]{address}[/]  (Ctrl+C stops it)")

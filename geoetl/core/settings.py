@@ -65,7 +65,7 @@ class LimitSettings(_Part):
     archive_gib: float = Field(4.0, gt=0, description="Most bytes that a zip may unpack to, GiB")
     archive_members: int = Field(10_000, gt=0, description="Most members of a zip")
     picture_pixels: int = Field(4096 * 4096, gt=0, description="Most pixels of a picture")
-    kernel_memory_gib: float = Field(8.0, gt=0, description="Memory that a pipeline's kernel may use, GiB")
+    kernel_memory_gib: float = Field(8.0, ge=0.5, description="Memory that a pipeline's kernel may use, GiB")
     run_minutes: float = Field(240.0, gt=0, description="Time that one pipeline run may take, minutes")
 
 

@@ -8,14 +8,20 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 MEMORY_VARIABLE = "GEOETL_KERNEL_MEMORY_BYTES"
 RUN_VARIABLE = "GEOETL_RUN"
 
 
-def manager_class(environment: Mapping[str, str]) -> type[Any]:
-    """Return a kernel manager class whose kernels are this module, with these variables added to the environment."""
+def manager_class(environment: Mapping[str, str], sockets: Path) -> type[Any]:
+    """Return a kernel manager class for one kernel, which is this module.
+
+    Args:
+        environment: Variables added to the kernel's environment.
+        sockets: A folder of this kernel alone; nobody who cannot enter it can reach the kernel.
+    """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
@@ -27,8 +33,8 @@ def manager_class(environment: Mapping[str, str]) -> type[Any]:
     )
 
     class PipelineKernelManager(AsyncKernelManager):
-        # Sockets in the user's own runtime folder: nobody else on the machine can reach the kernel.
         transport = "ipc"
+        ip = str(sockets / "kernel")
 
         @property
         def kernel_spec(self) -> KernelSpec:

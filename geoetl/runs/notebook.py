@@ -1,5 +1,6 @@
 """Executes a pipeline notebook with papermill; the executed copy is the run's record."""
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from geoetl.runs.repository import LEASE_S, RunRepository
 from geoetl.store.zones import Zone
 
 GIB = 1024**3
-KERNEL_START_S = 120
+KERNEL_START_S = 60
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,29 @@ class NotebookRunner:
             MEMORY_VARIABLE: str(int(self.limits.kernel_memory_gib * GIB)),
         }
         try:
-            papermill.execute_notebook(
-                pipeline.path,
-                output,
-                parameters=record.parameters,
-                progress_bar=False,
-                kernel_name="python3",
-                start_timeout=KERNEL_START_S,
-                kernel_manager_class=manager_class(variables),
-                execution_timeout=int(self.limits.run_minutes * 60),
-            )
+            # A short path: that of a socket may have 107 characters.
+            with tempfile.TemporaryDirectory(prefix="geoetl-", ignore_cleanup_errors=True) as sockets:
+                papermill.execute_notebook(
+                    pipeline.path,
+                    output,
+                    parameters=record.parameters,
+                    progress_bar=False,
+                    kernel_name="python3",
+                    start_timeout=KERNEL_START_S,
+                    kernel_manager_class=manager_class(variables, Path(sockets)),
+                    execution_timeout=max(1, round(self.limits.run_minutes * 60)),
+                )
         except PapermillExecutionError as error:
             return _from_cell(error.ename, error.evalue)
         except DeadKernelError:
             return RunFailed(
                 f"The notebook's process died; it may use {self.limits.kernel_memory_gib:g} GiB of memory.",
                 hint="Give a smaller input, or raise GEOETL_LIMITS__KERNEL_MEMORY_GIB.",
+            )
+        except RuntimeError:
+            return RunFailed(
+                f"The notebook's process did not start within {KERNEL_START_S} s, or died at once.",
+                hint="Check that the machine has memory left, then run it again.",
             )
         except CellTimeoutError:
             return RunFailed(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from geoetl.core.errors import GeoetlError, VerificationFailed
+from geoetl.core.errors import GeoetlError, InvalidParameter, VerificationFailed
 from geoetl.core.identifiers import check_id, file_digest
 from geoetl.core.request import Request
 from geoetl.core.spatial import BBox
@@ -29,12 +29,14 @@ class CubeRequest(Request):
         collection: Id of the STAC collection.
         naming: ``cmip6`` groups files by their names; ``file`` takes each file as a cube.
         select: CMIP6 facets to keep, each with the values allowed.
+        title: Title of the item; only where the source makes one cube. Empty takes it from the names.
     """
 
     source: str
     collection: str
     naming: Literal["cmip6", "file"] = "cmip6"
     select: dict[str, list[str]] = Field(default_factory=dict)
+    title: str = ""
 
     @field_validator("collection")
     @classmethod
@@ -81,7 +83,16 @@ class CubeVirtualiser:
             EmptyDataset, NotCMIP6, InvalidParameter: See `take_inventory`.
         """
         path = self.gate.resolve(request.source)
-        return take_inventory(path, naming=request.naming, select=request.select)
+        found = take_inventory(path, naming=request.naming, select=request.select)
+        if not request.title:
+            return found
+        if len(found.cubes) > 1:
+            raise InvalidParameter(
+                f"One title cannot serve {len(found.cubes)} cubes.",
+                hint="Leave the parameter title out, or narrow the selection.",
+                field="title",
+            )
+        return found.model_copy(update={"cubes": (found.cubes[0].model_copy(update={"title": request.title}),)})
 
     def builder(self, request: CubeRequest) -> "CubeBuilder":
         """Return the function that makes one cube of this request, for `Run.map`."""

@@ -1,0 +1,5 @@
+"""``python -m geoetl.cli``."""
+
+from geoetl.cli.main import run
+
+run()

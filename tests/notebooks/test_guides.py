@@ -1,0 +1,66 @@
+"""The guides run from top to bottom on what the demo makes, within their minute, and show plots."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from geoetl.core.settings import as_environment, load_settings
+from geoetl.runs.kernel import manager_class
+
+GUIDES = Path(__file__).resolve().parents[2] / "notebooks" / "guides"
+
+
+@pytest.fixture
+def executed(demo_home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Give the cells of an executed guide."""
+    environment = as_environment(load_settings(home=demo_home))
+    papermill.execute_notebook(
+        GUIDES / f"{request.param}.ipynb",
+        tmp_path / "executed.ipynb",
+        cwd=GUIDES,
+        progress_bar=False,
+        kernel_name="python3",
+        kernel_manager_class=manager_class(environment, tmp_path),
+        execution_timeout=60,
+    )
+    cells: list[dict[str, Any]] = nbformat.read(tmp_path / "executed.ipynb", as_version=4)["cells"]
+    return cells
+
+
+def outputs(cells: list[dict[str, Any]], media_type: str) -> list[str]:
+    return [
+        str(output["data"][media_type])
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if media_type in output.get("data", {})
+    ]
+
+
+def warnings(cells: list[dict[str, Any]]) -> list[str]:
+    streams = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    return [stream["text"] for stream in streams]
+
+
+@pytest.mark.parametrize("executed", ["01-find-data"], indirect=True)
+def test_data_are_found_four_ways(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 2  # the extension, and one map
+    plain = "\n".join(outputs(executed, "text/plain"))
+    assert "('demo-rasters', 'Satellite images')" in plain
+    assert "('image/tiff; application=geotiff; profile=cloud-optimized', 'EPSG:32618')" in plain
+    assert warnings(executed) == []
+
+
+@pytest.mark.parametrize("executed", ["02-look-at-it"], indirect=True)
+def test_data_are_looked_at(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 6  # the extension, and five plots
+    assert warnings(executed) == []
+
+
+@pytest.mark.parametrize("path", sorted(GUIDES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_guide_is_stored_without_outputs(path: Path) -> None:
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    assert all(cell.get("outputs", []) == [] for cell in cells)

@@ -1,0 +1,59 @@
+"""The limited process that a notebook runs in."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from geoetl.core.settings import LimitSettings
+from geoetl.runs.model import RunRecord, RunState
+from geoetl.runs.notebook import NotebookRunner
+from geoetl.runs.pipeline import Pipeline
+from geoetl.runs.repository import RunRepository
+from geoetl.store.database import Database
+from geoetl.store.zones import Zones
+
+
+def execute(tmp_path: Path, zones: Zones, code: str, limits: LimitSettings) -> RunRecord:
+    """Execute a notebook of one cell."""
+    notebook = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    )
+    notebook.cells = [nbformat.v4.new_code_cell(code)]
+    path = tmp_path / "test.ipynb"
+    nbformat.write(notebook, path)
+    database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
+    database.upgrade()
+    repository = RunRepository(database)
+    record = repository.begin("test", {}, identity="a" * 64, subject="test")
+    pipeline = Pipeline("test", path, "Test", "", {}, "")
+    return NotebookRunner(repository, zones.internal, tmp_path / "scratch", limits).execute(pipeline, record, {})
+
+
+def test_the_executed_notebook_is_kept(tmp_path: Path, zones: Zones) -> None:
+    record = execute(tmp_path, zones, "print('done' * 2)", LimitSettings())
+    assert record.state is RunState.COMPLETED
+    assert record.notebook is not None
+    assert "donedone" in zones.internal.local_path(record.notebook).read_text("utf-8")
+    assert not (tmp_path / "scratch" / record.id).exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "says"),
+    [
+        ("block = bytearray(3 * 1024**3)", {"kernel_memory_gib": 1}, "MemoryError"),
+        ("while True: pass", {"run_minutes": 0.05}, "took longer than 0.05 minutes"),
+        ("import os; os._exit(1)", {}, "process died"),
+        ("1 / 0", {}, "ZeroDivisionError: division by zero"),
+    ],
+    ids=["memory", "time", "death", "error"],
+)
+def test_a_notebook_that_goes_wrong_fails_its_run_with_a_reason(
+    tmp_path: Path, zones: Zones, code: str, limits: dict[str, float], says: str
+) -> None:
+    record = execute(tmp_path, zones, code, LimitSettings(**limits))  # type: ignore[arg-type]
+    assert record.state is RunState.FAILED
+    assert record.error is not None
+    assert says in record.error["detail"]
+    assert record.error["hint"]
+    assert record.notebook is not None
