@@ -1,5 +1,6 @@
 """What a run is: frozen records of runs and stages."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -8,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from geoetl.core import html
 from geoetl.core.errors import GeoetlError
+
+# Rows of a table in a notebook; the record holds all.
+MAX_ROWS_SHOWN = 25
 
 
 class RunState(StrEnum):
@@ -144,16 +148,31 @@ class Result(BaseModel):
 
     def _repr_html_(self) -> str:
         rows: list[tuple[str, object]] = []
+        tables: list[str] = []
         for name, value in self:
             if isinstance(value, BaseModel):
                 rows += [(f"{name}.{inner}", _short(text)) for inner, text in value]
+            elif isinstance(value, tuple | list) and value and all(isinstance(part, BaseModel) for part in value):
+                tables.append(_table(name, value))
             else:
                 rows.append((name, _short(value)))
-        return html.heading(type(self).__name__) + html.facts(rows)
+        return html.heading(type(self).__name__) + html.facts(rows) + "".join(tables)
+
+
+def _table(name: str, parts: Sequence[BaseModel]) -> str:
+    """Return the parts as rows; columns that say nothing in any row are left out."""
+    fields = [field for field in type(parts[0]).model_fields if any(getattr(p, field) is not None for p in parts)]
+    rows = [[_short(getattr(part, field)) for field in fields] for part in parts[:MAX_ROWS_SHOWN]]
+    more = len(parts) - MAX_ROWS_SHOWN
+    return html.heading(name, f"{more} more" if more > 0 else "") + html.table(fields, rows)
 
 
 def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = ", ".join(map(_short, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= 160 else f"{text[:157]}…"
 
 

@@ -1,5 +1,6 @@
 """Executes a pipeline notebook with papermill; the executed copy is the run's record."""
 
+import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -112,13 +113,23 @@ class NotebookRunner:
         if not output.is_file():
             return None
         key = notebook_key(record.id)
+        _forget_paths(output, record.pipeline, key)
         try:
             self.zone.put(output, key, owner=f"runs/{record.id}")
         except Unavailable:
             return None  # the run's own outcome matters more; the copy stays in the scratch folder
         output.unlink()
-        output.parent.rmdir() if not any(output.parent.iterdir()) else None
+        if not any(output.parent.iterdir()):
+            output.parent.rmdir()
         return key
+
+
+def _forget_paths(notebook: Path, pipeline: str, key: str) -> None:
+    """Replace what papermill notes of this machine's folders; the notebook is shown to others."""
+    document = json.loads(notebook.read_text("utf-8"))
+    noted = document["metadata"].get("papermill", {})
+    noted.update(input_path=f"{pipeline}.ipynb", output_path=key)
+    notebook.write_text(json.dumps(document, ensure_ascii=False, indent=1), "utf-8")
 
 
 def _from_cell(name: str, value: str) -> GeoetlError:

@@ -25,6 +25,10 @@ _TOLD = ("datetime", "start_datetime", "end_datetime", "proj:code", "proj:shape"
 class Item(dict[str, Any]):
     """A STAC item: a dictionary with openable hrefs."""
 
+    def __repr__(self) -> str:
+        # Short, and without this machine's folders; `dict(item)` and `json.dumps(item)` show all.
+        return f"<Item {self.get('collection')}/{self.get('id')}>"
+
     def to_pystac(self) -> "pystac.Item":
         """Return the item as a pystac object; changing it does not change this dictionary."""
         import pystac
@@ -60,6 +64,9 @@ class Item(dict[str, Any]):
 
 class Collection(dict[str, Any]):
     """A STAC collection: a dictionary with openable hrefs."""
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.get('id')}>"
 
     def to_pystac(self) -> "pystac.Collection":
         """Return the collection as a pystac object; changing it does not change this dictionary."""
@@ -151,7 +158,9 @@ def page_html(items: Sequence[Item], matched: int | None, more: bool) -> str:
 def _asset_cells(asset: Any) -> tuple[str, str, str]:
     asset = _mapping(asset)
     roles = ", ".join(map(str, _sequence(asset.get("roles"))))
-    return roles, str(asset.get("type", "")), str(asset.get("href", ""))
+    href = str(asset.get("href", ""))
+    # A notebook is shown to others: of a local file its name says enough, the folder is this machine's business.
+    return roles, str(asset.get("type", "")), Path(href).name if href.startswith("/") else href
 
 
 def _item_time(item: Mapping[str, Any]) -> str:
