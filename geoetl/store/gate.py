@@ -33,6 +33,7 @@ from geoetl.store.samples import sample_path
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import h5py
     import xarray as xr
     from rasterio.io import DatasetReader
 
@@ -315,6 +316,30 @@ class Gate:
                 hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
                 field="source",
             ) from None
+
+    @contextmanager
+    def open_hdf5(self, path: Path) -> "Iterator[h5py.File]":
+        """Open the container of a NetCDF-4 file, for its chunk index and attributes.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not HDF5.
+            FormatNotAllowed: It is of another format.
+        """
+        import h5py
+
+        found = file_format(path)
+        if found is not Format.HDF5:
+            raise _wrong_format(path, found, "NetCDF-4", [Format.HDF5])
+        try:
+            file = h5py.File(path, "r")
+        except OSError:
+            raise UnreadableFile(
+                f"'{path.name}' begins like {found} but cannot be opened ({path.stat().st_size} bytes are there).",
+                hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
+                field="source",
+            ) from None
+        with file:
+            yield file
 
     def open_references(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open kerchunk references (JSON) as a lazy cube; every target is checked against the allowed roots first.

@@ -15,6 +15,7 @@ import numpy as np
 
 from geoetl.core.errors import UnreadableFile, VerificationFailed
 from geoetl.store.gate import Format, Gate, check_netcdf
+from geoetl.virtual.hdf5 import HDF5Parser
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,9 +68,8 @@ def _part(gate: Gate, path: Path, variable: str | None) -> "xr.Dataset":
     import xarray as xr
     from obspec_utils.registry import ObjectStoreRegistry
     from obstore.store import LocalStore
-    from virtualizarr.parsers import HDFParser, NetCDF3Parser
+    from virtualizarr.parsers import NetCDF3Parser
 
-    parser = HDFParser() if check_netcdf(path) is Format.HDF5 else NetCDF3Parser()
     coder = xr.coders.CFDatetimeCoder(use_cftime=True)
     with gate.open_netcdf(path, decode_times=coder) as opened:
         names = [variable] if variable else [str(n) for n, v in opened.data_vars.items() if _is_grid(v)]
@@ -86,6 +86,7 @@ def _part(gate: Gate, path: Path, variable: str | None) -> "xr.Dataset":
         loaded = opened[[n for n in others if n in opened.data_vars]].load()
         loaded = loaded.assign_coords({n: opened[n].load() for n in others if n in opened.coords})
     registry = ObjectStoreRegistry({"file://": LocalStore()})
+    parser = HDF5Parser(gate, tuple(names)) if check_netcdf(path) is Format.HDF5 else NetCDF3Parser()
     try:
         store = parser(url=path.as_uri(), registry=registry)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
@@ -95,7 +96,10 @@ def _part(gate: Gate, path: Path, variable: str | None) -> "xr.Dataset":
             field="source",
         ) from None
     virtual = store.to_virtual_dataset(loadable_variables=[], decode_times=False)
-    return loaded.assign({name: virtual[name].variable for name in names}).assign_attrs(virtual.attrs)
+    loaded.attrs = _json_values(loaded.attrs)
+    for key in loaded.variables:
+        loaded[key].attrs = _json_values(loaded[key].attrs)
+    return loaded.assign({name: virtual[name].variable for name in names})
 
 
 def _is_grid(variable: "xr.DataArray") -> bool:
@@ -267,6 +271,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _json_values(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return attributes as JSON can hold them."""
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for name, value in attributes.items()
+    }
 
 
 def _short(value: Any) -> str:

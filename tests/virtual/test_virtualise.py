@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -188,3 +189,49 @@ def test_when_every_cube_is_refused_the_first_reason_is_given(
     write_slice("1851-01-01", 12, attrs={"units": "degC"})
     with pytest.raises(VerificationFailed, match="No cube could be virtualised"):
         virtualiser.accepted([build(virtualiser, tree)])
+
+
+def replace_tas(path: Path) -> h5py.Dataset:
+    """Replace the variable by an empty one of the same form, and return it; its file stays open."""
+    file = h5py.File(path, "r+")
+    del file["tas"]
+    new = file.create_dataset(
+        "tas",
+        shape=(12, 3, 4),
+        chunks=(1, 3, 4),
+        dtype="f4",
+        compression="gzip",
+        shuffle=True,
+        fillvalue=np.float32(1e20),
+    )
+    new.attrs["_FillValue"] = np.array([1e20], "f4")
+    for number, name in enumerate(("time", "lat", "lon")):
+        new.dims[number].attach_scale(file[name])
+    return new
+
+
+def test_a_chunk_stored_without_its_filters_is_refused(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    path = write_slice("1850-01-01", 12)
+    write_slice("1851-01-01", 12)
+    new = replace_tas(path)
+    new.id.write_direct_chunk((3, 0, 0), np.zeros((3, 4), "f4").tobytes(), filter_mask=3)
+    new.file.close()
+    refused = build(virtualiser, tree).refused
+    assert refused is not None
+    assert f"The chunk (3, 0, 0) of 'tas' in '{path.name}' was stored without a filter" in refused
+
+
+def test_chunks_that_were_never_written_read_as_missing(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    path = write_slice("1850-01-01", 12)
+    new = replace_tas(path)
+    new[4] = 1.0
+    new.file.close()
+    values = opened(virtualiser, build(virtualiser, tree))["tas"].to_numpy()
+    with xr.open_dataset(path, engine="h5netcdf", decode_times=CODER) as expected:
+        np.testing.assert_array_equal(values, expected["tas"].to_numpy())
+    assert np.isnan(values[0]).all()
+    assert (values[4] == 1).all()

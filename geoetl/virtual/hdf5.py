@@ -1,0 +1,397 @@
+"""The chunk index of HDF5 datasets: where each chunk lies in the file, read in bulk.
+
+The index of the common layout (version 3 with a version 1 B-tree, what netCDF-4 writes by default) is walked level by
+level: all nodes of a level are read in coalesced runs and viewed as numpy records, so no object is made for a chunk.
+Any other layout goes through h5py's ``chunk_iter``, which is linear too.  Both give the same table.
+
+Source: HDF5 File Format Specification 3.0, sections II.A (superblock), III.A.1 (version 1 B-trees), IV.A.1 (object
+headers) and IV.A.2.i (data layout message).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from geoetl.core.errors import UnreadableFile, VerificationFailed
+from geoetl.store.gate import Gate
+
+if TYPE_CHECKING:
+    import h5py
+    from numpy.typing import NDArray
+    from obspec_utils.registry import ObjectStoreRegistry
+    from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestStore
+
+# Nodes closer together than this are read in one go; a gap of this size costs less than a second request.
+COALESCE_GAP_BYTES = 64 * 1024
+# A run is cut here, so that a file that claims nodes all over does not ask for its whole size at once.
+MAX_RUN_BYTES = 16 * 1024 * 1024
+# Deeper than any tree can be that indexes 2**64 chunks with two entries a node: deeper means a cycle.
+MAX_LEVELS = 64
+_TREE_HEADER_BYTES = 24
+# Entries a node may have: the "indexed storage internal node K" of 32, which every library writes, means 64.
+_MAX_ENTRIES = 64
+_LAYOUT_MESSAGE, _CONTINUATION_MESSAGE = 0x0008, 0x0010
+_UNDEFINED = 0xFFFFFFFFFFFFFFFF
+_CHUNKED = 2
+# Attributes that netCDF-4 and HDF5 keep for themselves; xarray does not show them either.
+_BOOKKEEPING = frozenset(
+    {"CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
+)
+
+
+@dataclass(frozen=True)
+class ChunkTable:
+    """The written chunks of one dataset, in the order of their place in the array.
+
+    Attributes:
+        grid: Number of chunks along each dimension.
+        indices: Place of each chunk in that grid, array (chunk, dimension).
+        offsets: Byte at which each begins in the file, array (chunk,).
+        sizes: Stored bytes of each, array (chunk,).
+        masks: Filters that were skipped for each, one bit a filter, array (chunk,).
+    """
+
+    grid: tuple[int, ...]
+    indices: "NDArray[np.int64]"
+    offsets: "NDArray[np.uint64]"
+    sizes: "NDArray[np.uint64]"
+    masks: "NDArray[np.uint32]"
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether every chunk of the grid was written."""
+        return len(self.offsets) == int(np.prod(self.grid))
+
+
+@dataclass(frozen=True)
+class HDF5Parser:
+    """A VirtualiZarr parser: the virtual arrays of a NetCDF-4 file, only those of `variables`.
+
+    Args:
+        gate: Opens the file.
+        variables: Names of the variables at the root; the rest is left to whoever loads it.
+    """
+
+    gate: Gate
+    variables: tuple[str, ...]
+
+    def __call__(self, url: str, registry: "ObjectStoreRegistry[Any]") -> "ManifestStore":
+        """Return the arrays with the place of each chunk.
+
+        Raises:
+            UnreadableFile: The file is damaged, or a variable is not in it or cannot be referenced.
+            VerificationFailed: A chunk was stored without a filter that the others have, so that readers of references
+                would decode it wrongly.
+        """
+        from virtualizarr.manifests import ManifestGroup, ManifestStore
+
+        path = Path(unquote(urlsplit(url).path))
+        with self.gate.open_hdf5(path) as file:
+            arrays = {name: _manifest_array(file[name], url, path.name) for name in self.variables}
+        return ManifestStore(group=ManifestGroup(arrays=arrays, groups={}, attributes={}), registry=registry)
+
+
+def _manifest_array(dataset: "h5py.Dataset", url: str, file_name: str) -> "ManifestArray":
+    from virtualizarr.codecs import zarr_codec_config_to_v3
+    from virtualizarr.manifests import ManifestArray
+    from virtualizarr.manifests.utils import create_v3_array_metadata
+    from virtualizarr.parsers.hdf.filters import codecs_from_dataset
+    from virtualizarr.parsers.utils import encode_cf_fill_value
+
+    name = dataset.name.lstrip("/")
+    if dataset.dtype.kind not in "iuf" or 0 in dataset.shape:
+        raise UnreadableFile(
+            f"'{name}' of '{file_name}' ({dataset.dtype}, shape {dataset.shape}) cannot be referenced.",
+            hint="Convert the file to Zarr.",
+            field="source",
+        )
+    attributes = _attributes(dataset)
+    if "_FillValue" in attributes:
+        attributes["_FillValue"] = encode_cf_fill_value(attributes["_FillValue"], dataset.dtype)
+    metadata = create_v3_array_metadata(
+        shape=dataset.shape,
+        data_type=dataset.dtype,
+        chunk_shape=dataset.chunks or dataset.shape,
+        fill_value=dataset.fillvalue.item(),
+        codecs=[zarr_codec_config_to_v3(codec.get_config()) for codec in codecs_from_dataset(dataset)],
+        dimension_names=_dimensions(dataset, file_name),
+        attributes=attributes,
+    )
+    return ManifestArray(metadata=metadata, chunkmanifest=_manifest(dataset, url, file_name))
+
+
+def _manifest(dataset: "h5py.Dataset", url: str, file_name: str) -> "ChunkManifest":
+    from virtualizarr.manifests import ChunkManifest
+
+    if dataset.chunks is None:
+        grid: tuple[int, ...] = (1,) * dataset.ndim
+        indices = np.zeros((1, dataset.ndim), dtype=np.int64)
+        begin = dataset.id.get_offset()
+        if begin is None:
+            raise UnreadableFile(
+                f"'{dataset.name.lstrip('/')}' of '{file_name}' was never written, or lies in the file's header.",
+                hint="Convert the file to Zarr, or leave it out.",
+                field="source",
+            )
+        offsets = np.array([begin], dtype=np.uint64)
+        sizes = np.array([dataset.id.get_storage_size()], dtype=np.uint64)
+    else:
+        table = chunk_table(dataset)
+        if table.masks.any():
+            first = tuple(int(i) for i in table.indices[np.flatnonzero(table.masks)[0]])
+            raise VerificationFailed(
+                f"The chunk {first} of '{dataset.name.lstrip('/')}' in '{file_name}' was stored without a filter that "
+                "the others have; references cannot say so.",
+                hint="Convert the cube to Zarr instead.",
+                field="source",
+            )
+        grid, indices, offsets, sizes = table.grid, table.indices, table.offsets, table.sizes
+    places = tuple(indices.T)
+    paths = np.full(grid, "", dtype=np.dtypes.StringDType())
+    all_offsets, lengths = np.zeros(grid, dtype=np.uint64), np.zeros(grid, dtype=np.uint64)
+    paths[places], all_offsets[places], lengths[places] = url, offsets, sizes
+    return ChunkManifest.from_arrays(paths=paths, offsets=all_offsets, lengths=lengths, validate_paths=False)
+
+
+def _dimensions(dataset: "h5py.Dataset", file_name: str) -> tuple[str, ...]:
+    """Return the names of the dimensions, which netCDF-4 writes as references to their scales."""
+    listed = dataset.attrs.get("DIMENSION_LIST")
+    if listed is None or any(len(scales) != 1 for scales in listed):
+        raise UnreadableFile(
+            f"'{dataset.name.lstrip('/')}' of '{file_name}' does not name its dimensions.",
+            hint="Give a NetCDF-4 file; plain HDF5 without dimension scales cannot be referenced.",
+            field="source",
+        )
+    return tuple(str(dataset.file[scales[0]].name).rpartition("/")[2] for scales in listed)
+
+
+def _attributes(dataset: "h5py.Dataset") -> dict[str, Any]:
+    """Return the attributes that are not netCDF-4's own bookkeeping, as plain JSON values."""
+    attributes = {}
+    for name, value in dataset.attrs.items():
+        if name in _BOOKKEEPING:
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        elif isinstance(value, np.ndarray):
+            value = value.item() if value.size == 1 else value.tolist()
+        elif isinstance(value, np.generic):
+            value = value.item()
+        attributes[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return attributes
+
+
+def chunk_table(dataset: "h5py.Dataset") -> ChunkTable:
+    """Return where the chunks of a chunked dataset lie; unwritten chunks are absent.
+
+    Raises:
+        UnreadableFile: The index is damaged.
+        ValueError: The dataset is not chunked.
+    """
+    if dataset.chunks is None:
+        raise ValueError(f"{dataset.name} is not chunked")
+    try:
+        found = _walk(dataset)
+    except (ValueError, IndexError, OSError, RuntimeError):
+        found = None  # a layout that is not understood here: the library reads it, or says what is wrong with it
+    return found if found is not None else _iterate(dataset)
+
+
+def _walk(dataset: "h5py.Dataset") -> ChunkTable | None:
+    """Read the version 1 B-tree of a dataset; None where it has another index or the file another form."""
+    file = dataset.file
+    if file.driver != "sec2" or file.userblock_size:
+        return None
+    reader = _Reader(file.id.get_vfd_handle())
+    if not _has_eight_byte_addresses(reader):
+        return None
+    import h5py
+
+    layout = _layout_message(reader, h5py.h5o.get_info(dataset.id).addr)
+    if layout is None or layout[:2] != bytes((3, _CHUNKED)):
+        return None
+    rank = layout[2] - 1
+    if rank != dataset.ndim:
+        return None
+    root = int.from_bytes(layout[3:11], "little")
+    chunk_shape = np.frombuffer(layout, "<u4", rank, 11).astype(np.int64)
+    if tuple(chunk_shape) != dataset.chunks:
+        return None
+    leaves = _leaves(reader, root, rank)
+    if leaves is None:
+        return None
+    return _table(dataset, leaves["offset"][:, :rank] // chunk_shape, leaves["address"], leaves["size"], leaves["mask"])
+
+
+def _iterate(dataset: "h5py.Dataset") -> ChunkTable:
+    """Read the index through the library, one call a chunk."""
+    places: list[tuple[int, ...]] = []
+    rest: list[tuple[int, int, int]] = []
+
+    def note(stored: Any) -> None:
+        places.append(stored.chunk_offset)
+        rest.append((stored.byte_offset, stored.size, stored.filter_mask))
+
+    try:
+        dataset.id.chunk_iter(note)
+    except (RuntimeError, OSError) as error:
+        raise UnreadableFile(
+            f"The chunk index of '{dataset.name}' is damaged: {str(error)[:160]}",
+            hint="The file is probably truncated; fetch it again and compare its checksum.",
+            field="source",
+        ) from None
+    indices = np.array(places, dtype=np.int64).reshape(-1, dataset.ndim) // np.array(dataset.chunks, dtype=np.int64)
+    numbers = np.array(rest, dtype=np.uint64).reshape(-1, 3)
+    return _table(dataset, indices, numbers[:, 0], numbers[:, 1], numbers[:, 2])
+
+
+def _table(dataset: "h5py.Dataset", indices: Any, offsets: Any, sizes: Any, masks: Any) -> ChunkTable:
+    grid = tuple(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    indices = indices.astype(np.int64)
+    # A dataset that was shrunk may keep chunks beyond its shape.
+    inside = (indices < np.array(grid, dtype=np.int64)).all(axis=1)
+    order = np.lexsort(indices[inside].T[::-1])
+    return ChunkTable(
+        grid=grid,
+        indices=indices[inside][order],
+        offsets=offsets[inside][order].astype(np.uint64),
+        sizes=sizes[inside][order].astype(np.uint64),
+        masks=masks[inside][order].astype(np.uint32),
+    )
+
+
+class _Reader:
+    """Reads byte ranges of one open file, many in one go."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`.
+
+        Raises:
+            ValueError: They reach beyond the end of the file.
+        """
+        if offset < 0 or offset + size > self._size:
+            raise ValueError(f"{size} bytes at {offset} reach beyond the end of the file ({self._size} bytes)")
+        return os.pread(self._descriptor, size, offset)
+
+    def read_many(self, offsets: "NDArray[np.uint64]", size: int) -> "NDArray[np.uint8]":
+        """Return blocks of equal `size`, array (block, byte); neighbours are read together.
+
+        A block that reaches beyond the end of the file is filled up with zeros: nodes are allocated at full size, but
+        the last one of a file may be cut behind its used entries.
+        """
+        order = np.argsort(offsets, kind="stable")
+        ordered = offsets[order].astype(np.int64)
+        blocks = np.zeros((len(offsets), size), dtype=np.uint8)
+        for start, stop in _runs(ordered, size):
+            low = int(ordered[start])
+            wanted = int(ordered[stop - 1]) + size - low
+            data = np.frombuffer(self.read(low, min(wanted, self._size - low)), np.uint8)
+            if len(data) < wanted:
+                data = np.concatenate([data, np.zeros(wanted - len(data), np.uint8)])
+            places = (ordered[start:stop] - low)[:, np.newaxis] + np.arange(size)
+            blocks[order[start:stop]] = data[places]
+        return blocks
+
+
+def _runs(offsets: "NDArray[np.int64]", size: int) -> Sequence[tuple[int, int]]:
+    """Return (start, stop) of neighbours among ascending offsets of blocks of `size` bytes."""
+    if len(offsets) == 0:
+        return []
+    far = np.flatnonzero(np.diff(offsets) > size + COALESCE_GAP_BYTES) + 1
+    runs = []
+    for start, stop in zip([0, *far], [*far, len(offsets)], strict=True):
+        begin = start
+        while begin < stop:
+            end = int(np.searchsorted(offsets[begin:stop], offsets[begin] + MAX_RUN_BYTES, side="right")) + begin
+            runs.append((int(begin), int(max(end, begin + 1))))
+            begin = max(end, begin + 1)
+    return runs
+
+
+def _has_eight_byte_addresses(reader: _Reader) -> bool:
+    head = reader.read(0, 16)
+    if head[:8] != b"\x89HDF\r\n\x1a\n":
+        return False
+    version = head[8]
+    return (version in (0, 1) and head[13:15] == b"\x08\x08") or (version in (2, 3) and head[9:11] == b"\x08\x08")
+
+
+def _layout_message(reader: _Reader, address: int) -> bytes | None:
+    """Return the data layout message of an object header of version 1 or 2."""
+    prefix = reader.read(address, 16)
+    if prefix[:4] == b"OHDR":
+        flags = reader.read(address + 5, 1)[0]
+        start = address + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+        width = 1 << (flags & 3)
+        size = int.from_bytes(reader.read(start, width), "little")
+        return _find_message(reader, [(start + width, size)], version=2, has_order=bool(flags & 4))
+    if prefix[0] == 1:
+        size = int.from_bytes(prefix[8:12], "little")
+        return _find_message(reader, [(address + 16, size)], version=1, has_order=False)
+    return None
+
+
+def _find_message(reader: _Reader, blocks: list[tuple[int, int]], *, version: int, has_order: bool) -> bytes | None:
+    head = 8 if version == 1 else 6 if has_order else 4
+    seen: set[int] = set()
+    while blocks:
+        offset, size = blocks.pop()
+        if offset in seen:
+            return None
+        seen.add(offset)
+        block = reader.read(offset, size)
+        position = 0
+        while position + head <= len(block):
+            if version == 1:
+                kind = int.from_bytes(block[position : position + 2], "little")
+                length = int.from_bytes(block[position + 2 : position + 4], "little")
+            else:
+                kind = block[position]
+                length = int.from_bytes(block[position + 1 : position + 3], "little")
+            body = block[position + head : position + head + length]
+            if kind == _LAYOUT_MESSAGE:
+                return body
+            if kind == _CONTINUATION_MESSAGE and len(body) >= 16:
+                at, extent = int.from_bytes(body[:8], "little"), int.from_bytes(body[8:16], "little")
+                # A version 2 block begins with "OCHK" and ends with a checksum.
+                blocks.append((at, extent) if version == 1 else (at + 4, extent - 8))
+            position += head + length
+    return None
+
+
+def _leaves(reader: _Reader, root: int, rank: int) -> "NDArray[Any] | None":
+    """Return the entries of all leaf nodes as records (size, mask, offset, address)."""
+    entry = np.dtype(
+        [("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank + 1,)), ("address", "<u8")]
+    )  # a key and the child behind it
+    if root == _UNDEFINED:
+        return np.empty(0, entry)
+    node_bytes = _TREE_HEADER_BYTES + _MAX_ENTRIES * entry.itemsize
+    addresses = np.array([root], dtype=np.uint64)
+    expected_level: int | None = None
+    for _ in range(MAX_LEVELS):
+        nodes = reader.read_many(addresses, node_bytes)
+        if not (nodes[:, :4] == np.frombuffer(b"TREE", np.uint8)).all() or not (nodes[:, 4] == 1).all():
+            return None
+        level = int(nodes[0, 5])
+        if not (nodes[:, 5] == level).all() or (expected_level is not None and level != expected_level):
+            return None
+        used = nodes[:, 6].astype(np.int64) | nodes[:, 7].astype(np.int64) << 8
+        if (used > _MAX_ENTRIES).any():
+            return None
+        records = np.ascontiguousarray(nodes[:, _TREE_HEADER_BYTES:]).view(entry)
+        entries = records[np.arange(_MAX_ENTRIES) < used[:, np.newaxis]]
+        if level == 0:
+            return entries
+        addresses = np.ascontiguousarray(entries["address"])
+        expected_level = level - 1
+    return None
