@@ -1,0 +1,156 @@
+"""The web application: the API with the pages in it, one process, one address."""
+
+import hashlib
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import panel as pn
+import panel_material_ui as pmui
+from fastapi import FastAPI, Header, Response
+from fastapi.responses import RedirectResponse
+from panel.io.fastapi import add_applications
+from starlette.types import Lifespan
+
+import geoetl.api
+from dashboards.explore.model import ExploreModel
+from dashboards.explore.view import ExploreView
+from dashboards.shared.background import Background
+from dashboards.shared.basemap import BASEMAP_PATH
+from dashboards.shared.delivery import PictureShelf, Served
+from dashboards.shared.theme import theme_config
+from geoetl.api.guard import Guard
+
+if TYPE_CHECKING:
+    from geoetl.platform import Platform
+
+EXPLORE = "/explore"
+# What opens a raster, a cube and features: 0.2 to 1.5 s each, the first time.
+_SLOW_MODULES = (
+    *("rasterio.warp", "xarray", "zarr", "fsspec", "cftime"),
+    *("geopandas", "pyarrow.parquet", "cmap", "PIL.Image", "bokeh.plotting"),
+)
+# Pictures and readings that are worked out at the same time, for all visitors together.
+THREADS = 8
+ICON = Path(__file__).parent / "shared" / "icon.svg"
+# A picture is named by its content, so that it never changes.
+_NAVIGATION = """
+<nav aria-label="Pages" style="font:14px/20px Roboto,sans-serif;padding-left:24px">
+<a href="explore" aria-current="page"
+ style="color:#fff;text-decoration:none;padding:14px 4px;box-shadow:inset 0 -3px #8fd6d1">
+Explore</a></nav>
+"""
+# The page says itself what it is doing; Material's progress bar stays even where busy_indicator is None (0.16).
+_PAGE_SX = {
+    ".title": {"fontSize": "16px"},
+    ".logo": {"height": "28px !important"},
+    ".header .MuiLinearProgress-root": {"display": "none"},
+    ".main .MuiToolbar-root": {"margin": "0 !important"},
+}
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+def create_app(platform: "Platform", *, proxy_token: str | None = None) -> FastAPI:
+    """Return the API and the pages of a platform.
+
+    Args:
+        platform: What answers.
+        proxy_token: The secret of the one proxy that may ask; left out, this machine's browser may.
+    """
+    app = geoetl.api.create_app(platform)
+    shelf = PictureShelf()
+    land = BASEMAP_PATH.read_bytes()
+    land_tag = hashlib.sha256(land).hexdigest()[:32]
+
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        # Relative, like every address that a page uses: so it works below any path of a proxy.
+        return RedirectResponse(EXPLORE.removeprefix("/"))
+
+    @app.get("/basemap.geojson", include_in_schema=False)
+    def basemap(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        headers = {"ETag": f'"{land_tag}"', "Cache-Control": "private, no-cache"}
+        if if_none_match and land_tag in if_none_match:
+            return Response(status_code=304, headers=headers)
+        return Response(land, media_type="application/geo+json", headers=headers)
+
+    @app.get("/pictures/{name}", include_in_schema=False)
+    def picture(name: str) -> Response:
+        content, media_type = shelf.get(name)
+        return Response(content, media_type=media_type, headers={"Cache-Control": _FOREVER})
+
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="geoetl-explore")
+
+    def explore() -> pmui.Page:
+        return explore_page(platform, shelf, executor)
+
+    # Origins are checked by the guard, which knows the address that the browser used.
+    add_applications({EXPLORE: explore}, app=app, title="Explore · geoetl", websocket_origin=["*"])
+    # Panel answers its own paths in a middleware: only what is added after it stands before it.
+    app.add_middleware(Guard, proxy_token=proxy_token)
+    app.router.lifespan_context = _warmed(app.router.lifespan_context)
+    return app
+
+
+def _warmed(lifespan: Lifespan[FastAPI]) -> Lifespan[FastAPI]:
+    """Load what the first click would wait for while the server already answers."""
+
+    @asynccontextmanager
+    async def warmed(app: FastAPI) -> AsyncIterator[Any]:
+        threading.Thread(target=_load_slow_modules, name="geoetl-warm", daemon=True).start()
+        async with lifespan(app) as state:
+            yield state
+
+    return warmed
+
+
+def _load_slow_modules() -> None:
+    for name in _SLOW_MODULES:
+        if find_spec(name.partition(".")[0]):
+            import_module(name)
+
+
+def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) -> pmui.Page:
+    """Return the page *Explore* for one visitor.
+
+    Args:
+        platform: What answers.
+        shelf: Where pictures wait for the browser.
+        executor: Does what takes long, so that one person's slow picture does not stop the others.
+    """
+    background = Background(executor)
+    location = pn.state.location
+
+    def server() -> str:
+        # The browser tells its own address, which below a proxy is another than this server's.
+        return location.href.partition(EXPLORE)[0] if location else ""
+
+    model = ExploreModel(platform, background.start)
+    view = ExploreView(model, delivery=Served(shelf), server=server, background=background)
+    page = pmui.Page(
+        title="geoetl",
+        main=[view],
+        theme_config=theme_config(),
+        favicon=ICON,
+        logo=ICON,
+        header=[pn.pane.HTML(_NAVIGATION, margin=0)],
+        sx=_PAGE_SX,
+        busy_indicator=None,
+        site_url=".",
+    )
+    view.dark = page.dark_theme
+    page.param.watch(lambda event: view.param.update(dark=event.new), "dark_theme")
+    view.load()
+
+    def live() -> None:
+        background.live()
+        if location and location.search:
+            model.go(location.search)
+
+    pn.state.onload(live)
+    return page

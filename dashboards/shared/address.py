@@ -1,0 +1,20 @@
+"""The address line of the browser, so that a link opens the same view and Back goes back."""
+
+from typing import ClassVar
+
+import param
+
+from dashboards.shared.map import Component
+
+
+class Address(Component):
+    """Shows the state in the address line.
+
+    Panel's own Location makes an entry in the history for every change and does not hear Back; here an entry is made
+    only where `page` changes.  Sends the message ``{type: "back", search}`` when a person goes back or forward.
+    """
+
+    search = param.String(default="", doc="The query of the address, with its question mark.")
+    page = param.String(default="", doc="What counts as a page of the history; set it before `search`.")
+
+    _esm: ClassVar[str] = "address.js"

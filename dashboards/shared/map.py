@@ -1,0 +1,77 @@
+"""The map component: MapLibre GL, compiled into ``geoetl.bundle.js``, so that nothing is fetched from elsewhere."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import panel as pn
+import param
+
+_FOLDER = Path(__file__).parent
+BUNDLE = _FOLDER / "geoetl.bundle.js"
+
+
+class Component(pn.custom.JSComponent):
+    """Base of our compiled components.
+
+    Panel gives the bundle the address of the topmost class that names it, so that the browser loads it once for all.
+    """
+
+    _bundle: ClassVar[Path] = BUNDLE
+
+    __abstract = True
+
+
+class MapView(Component):
+    """A map that Python describes and that reports back what a person does with it.
+
+    ``layers`` runs from the top of the map to the bottom; each is a dict with ``id``, ``kind``, ``visible``,
+    ``opacity`` (0 to 1), optionally ``attribution``, and by kind:
+
+    * ``image``: ``url`` (address or data URI), ``corners`` (lon/lat of top left, top right, bottom right, bottom left),
+      ``resampling`` (linear or nearest); its rows are aligned to web Mercator (EPSG:3857).
+    * ``pmtiles``: ``url`` of a vector archive (address with HTTP Range, or data URI), ``color``.
+    * ``geojson``: ``data`` or ``url``, ``color``.
+    * ``tiles``: ``url`` with {z}, {x} and {y}, optionally ``bounds`` and ``tile_size``.
+    """
+
+    base = param.Dict(
+        default={},
+        doc="`url` or `data` of GeoJSON with kinds land, border and name; `tile_url` replaces it; `attribution`.",
+    )
+    layers = param.List(default=[], item_type=dict, doc="What is drawn, from top to bottom.")
+    footprints = param.Dict(default=None, allow_None=True, doc="GeoJSON features with `id` and `chosen`.")
+    points = param.List(default=[], item_type=dict, doc="Markers: lon, lat, label, color.")
+    camera = param.Dict(default=None, allow_None=True, doc="Where the map begins: `center` [lon, lat] and `zoom`.")
+    fit = param.Dict(
+        default=None, allow_None=True, doc="A box to show: `bbox` (west > east crosses 180°), `exact`, `serial`."
+    )
+    padding = param.Dict(default={}, doc="What panels cover, in pixels: left, right, top, bottom.")
+    inspecting = param.Boolean(default=False, doc="Whether a click reads a value; the pointer then is a cross.")
+    globe = param.Boolean(default=False, doc="Whether the world is drawn as a globe.")
+    dark = param.Boolean(default=False, doc="Whether the dark colours are used.")
+    clicked = param.Dict(
+        default=None,
+        allow_None=True,
+        doc="The last click: lon, lat, zoom, tolerance_deg, footprints (ids), features (layer, properties), serial.",
+    )
+    bounds = param.List(
+        default=None, allow_None=True, doc="What is seen: west, south, east, north; west > east crosses 180°."
+    )
+    position = param.List(default=None, allow_None=True, doc="Where the map is: lon, lat, zoom.")
+
+    _esm: ClassVar[str] = "map.js"
+    _stylesheets: ClassVar[list[str]] = [(_FOLDER / "map.css").read_text(encoding="utf-8")]
+
+    def __init__(self, **params: Any) -> None:
+        self._serial = 0
+        super().__init__(**params)
+
+    def show(self, bbox: list[float], *, exact: bool = False) -> None:
+        """Move the map to the box [west, south, east, north] (degrees).
+
+        Args:
+            bbox: What is to be seen.
+            exact: Whether it fills the map, at once; else the map flies there and keeps it clear of the panels.
+        """
+        self._serial += 1
+        self.fit = {"bbox": bbox, "serial": self._serial, "exact": exact}

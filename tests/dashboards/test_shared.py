@@ -1,0 +1,176 @@
+"""What every page uses: order among answers, pictures on the shelf, the base map, the look, the compiled components."""
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import panel as pn
+import param
+import pytest
+
+import dashboards.shared
+from dashboards.shared.address import Address
+from dashboards.shared.background import Background, follow_widget
+from dashboards.shared.basemap import LARGEST_BYTES, basemap
+from dashboards.shared.code_block import CodeBlock
+from dashboards.shared.delivery import Inline, PictureShelf, Served
+from dashboards.shared.lists import ItemList, LayerList
+from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.theme import DARK, LIGHT, POINT_COLOURS, VECTOR_COLOURS, Palette
+from dashboards.shared.turns import Turns
+from geoetl.core.errors import NotFound
+from geoetl.core.settings import MapSettings
+from geoetl.platform import Platform
+from tests.catalogued import PLACES, SHIRES
+
+FOLDER = Path(dashboards.shared.__file__).parent
+
+
+def test_an_older_answer_never_replaces_a_newer_one() -> None:
+    turns = Turns()
+    first, second, third = turns.ask(), turns.ask(), turns.ask()
+    with first.work() as wanted:
+        assert not wanted
+    assert second.may_show()
+    assert not first.may_show()
+    assert third.may_show()
+
+
+def test_of_the_questions_that_wait_only_the_latest_is_worked_out() -> None:
+    turns = Turns()
+    worked: list[int] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        turn = turns.ask()
+        ready.release()
+        with turn.work() as wanted:
+            if wanted:
+                worked.append(number)
+                begun.set()
+                go.wait(5)
+
+    ready = threading.Semaphore(0)
+    threads = []
+    for number in range(5):
+        threads.append(threading.Thread(target=work, args=(number,)))
+        threads[-1].start()
+        ready.acquire()
+        if number == 0:
+            begun.wait(5)
+    go.set()
+    for thread in threads:
+        thread.join(5)
+    assert worked == [0, 4]
+
+
+def test_the_shelf_keeps_the_latest_pictures_within_its_size() -> None:
+    shelf = PictureShelf(capacity=10)
+    first = shelf.put(b"12345", "image/png")
+    second = shelf.put(b"abcde", "image/png")
+    assert shelf.put(b"12345", "image/png") == first
+    third = shelf.put(b"xyz", "image/png")
+    assert shelf.get(first) == (b"12345", "image/png")
+    assert shelf.get(third)[0] == b"xyz"
+    with pytest.raises(NotFound):
+        shelf.get(second)
+
+
+def test_a_notebook_gets_what_a_server_gives_by_address(filled: Platform) -> None:
+    item = filled.catalog.item(PLACES, SHIRES)
+    inline, served = Inline(filled), Served(PictureShelf())
+    assert served.asset(item, "pmtiles") == f"assets/{PLACES}/{SHIRES}/pmtiles"
+    assert inline.asset(item, "pmtiles").startswith("data:application/vnd.pmtiles;base64,")
+    assert inline.base(MapSettings())["data"] == basemap()
+    assert served.base(MapSettings(tile_url="https://tiles.example.org/{z}/{x}/{y}.png", attribution="T")) == {
+        "url": "basemap.geojson",
+        "tile_url": "https://tiles.example.org/{z}/{x}/{y}.png",
+        "attribution": "T",
+    }
+    with pytest.raises(NotFound):
+        inline.asset(item, "nothing")
+
+
+def test_the_base_map_is_small_named_and_whole() -> None:
+    document = basemap()
+    assert (FOLDER / "basemap.geojson").stat().st_size <= LARGEST_BYTES
+    assert document["license"].startswith("CC0")
+    assert "Natural Earth" in document["source"]
+    kinds = [feature["properties"]["kind"] for feature in document["features"]]
+    assert kinds.count("land") == kinds.count("border") == 1
+    assert kinds.count("name") > 200
+    names = {feature["properties"].get("name") for feature in document["features"]}
+    assert {"Côte d'Ivoire", "Brazil", "Tuvalu"} <= names
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_text_has_contrast_in_both_themes(palette: Palette) -> None:
+    for text in (palette.text, palette.muted, palette.accent, palette.error):
+        for ground in (palette.surface, palette.sunken, palette.hover):
+            assert contrast(text, ground) >= 4.5, (text, ground)
+    assert contrast(palette.text, palette.accent_soft) >= 4.5
+    assert contrast("#ffffff", palette.header) >= 4.5
+    assert contrast(palette.focus, palette.surface) >= 3
+    for color in POINT_COLOURS:
+        assert contrast("#ffffff", color) >= 4.5
+        assert contrast(color, palette.surface) >= 3
+
+
+def test_colours_of_layers_differ() -> None:
+    assert len(set(VECTOR_COLOURS)) == len(VECTOR_COLOURS)
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of two colours (WCAG 2.2, 1.4.3)."""
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("component", [MapView, ItemList, LayerList, CodeBlock, Address])
+def test_components_are_compiled_into_one_bundle(component: type[pn.custom.JSComponent]) -> None:
+    assert component._bundle_path == BUNDLE
+    assert component._component_resource_path(BUNDLE, True).startswith("components/dashboards.shared.map/Component/")
+    exported = BUNDLE.read_text(encoding="utf-8")[-2000:]
+    assert re.search(rf"\b{component.__name__}\b", exported)
+
+
+def test_the_lock_of_the_bundle_names_no_host() -> None:
+    lock = json.loads((FOLDER / "package-lock.json").read_bytes())
+    for name, package in lock["packages"].items():
+        assert "resolved" not in package, name
+    wanted = json.loads((FOLDER / "package.json").read_bytes())["dependencies"]
+    notice = (FOLDER / "geoetl.bundle.NOTICE.txt").read_text(encoding="utf-8")
+    for name, version in wanted.items():
+        assert lock["packages"][f"node_modules/{name}"]["version"] == version
+        assert f"{name} {version}" in notice
+
+
+class Counter(param.Parameterized):
+    """A model with one number."""
+
+    number = param.Integer(default=0)
+
+
+def test_without_a_page_changes_are_shown_at_once() -> None:
+    counter, shown = Counter(), []
+    background = Background()
+    background.follow(counter, ["number"], lambda: shown.append(counter.number))
+    background.start(lambda: counter.param.update(number=1))
+    assert shown == [1]
+
+
+def test_setting_a_widget_is_not_taken_for_a_person() -> None:
+    widget = pn.widgets.IntInput(value=1)
+    commanded: list[int] = []
+    put = follow_widget(widget, "value", commanded.append)
+    put(2)
+    assert commanded == []
+    widget.value = 3
+    assert commanded == [3]
