@@ -43,16 +43,20 @@ def boxes(draw: st.DrawFn) -> BBox:
 
 @st.composite
 def geometries(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a box, perhaps across the antimeridian, a triangle in half of one, a line or a point."""
+    """Draw a box, perhaps across the antimeridian, a diamond or triangle in one, a line or a point."""
     west, east = draw(st.permutations(LONGITUDES))[:2]
     south, north = sorted(draw(st.permutations(LATITUDES))[:2])
     box = BBox(-180.0, south, 180.0, north) if (west, east) == (180.0, -180.0) else BBox(west, south, east, north)
-    kind = draw(st.sampled_from(["box", "triangle", "line", "point"]))
+    kind = draw(st.sampled_from(["box", "diamond", "triangle", "line", "point"]))
     parts = [part for part in box.parts() if part.width_deg > 0]
     if kind == "box":
         return box.geometry() if len(parts) == len(box.parts()) else parts[0].geometry()
     part = parts[0]
     corners = [[part.west, part.south], [part.east, part.south], [part.west, part.north]]
+    if kind == "diamond":
+        x, y = (part.west + part.east) / 2, (part.south + part.north) / 2
+        ring = [[x, part.south], [part.east, y], [x, part.north], [part.west, y], [x, part.south]]
+        return {"type": "Polygon", "coordinates": [ring]}
     if kind == "triangle":
         return {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
     if kind == "line":

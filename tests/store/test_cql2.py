@@ -15,7 +15,7 @@ from geoetl.store.catalog import Search, SqliteCatalog
 from geoetl.store.catalog import cql2 as filters
 from tests.stac import a_collection, an_item, sqlite_catalog
 
-ITEMS = {
+ITEMS: dict[str, dict[str, Any]] = {
     "number": {"n": 5, "title": "Oslo fjord", "eo:cloud_cover": 10.5, "tags": ["a", "b", 3], "flag": True},
     "text": {"n": "5", "title": "oslo", "created": "2020-05-01T00:00:00+02:00", "tags": [], "flag": False},
     "true": {"n": True, "title": "Ålesund", "nested": {"deep": {"x": 1}, "a.b": 2}, "tags": ["b", "a", 3]},
@@ -304,13 +304,10 @@ def test_a_filter_beyond_a_limit_is_refused(catalog: SqliteCatalog, filter: Any,
     assert words in caught.value.detail
 
 
-@pytest.mark.parametrize("name", ["in", "between"])
-def test_operators_that_repeat_their_arguments_cannot_make_the_statement_explode(
-    catalog: SqliteCatalog, name: str
-) -> None:
+def test_operators_that_repeat_their_arguments_cannot_make_the_statement_explode(catalog: SqliteCatalog) -> None:
     tree: Any = {"op": "=", "args": [{"property": "n"}, 5]}
     for _ in range(12):
-        tree = {"op": name, "args": [tree, [True] * 200] if name == "in" else [tree, True, True]}
+        tree = {"op": "in", "args": [tree, [True] * 200]}
     with pytest.raises(InvalidFilter, match="too large"):
         matches(catalog, tree)
 

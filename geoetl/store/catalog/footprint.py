@@ -17,6 +17,8 @@ _TYPES = frozenset(
 )
 # A closed ring of five corners is a box when its area is that of its bounds, to within rounding.
 _AREA_ROUNDING = 1e-12
+# Of the bounds of a footprint, tried from the largest: what of the middle it covers.
+_INNER_SHARES = (0.8, 0.5, 0.25)
 # Farther out a longitude is a mistake rather than another turn of the world.
 _FARTHEST_LON = 360.0
 
@@ -36,13 +38,14 @@ class Footprint:
         wkb: The shape, two-dimensional.
         bounds: Its planar bounds; -180 and 180 in longitude where it crosses the antimeridian.
         boxes: One box, or two where it crosses the antimeridian.
-        rectangle: Whether the shape is exactly its bounds (a box along the axes, or a point).
+        inner: A box that the shape covers: its bounds where it is a box along the axes or a point, a smaller one in
+            the middle of most others, None where the middle is not covered.
     """
 
     wkb: bytes
     bounds: Box
     boxes: tuple[Box, ...]
-    rectangle: bool
+    inner: Box | None
 
     def bbox(self) -> list[float]:
         """Return the GeoJSON bbox: west, south, east, north; west > east across the antimeridian."""
@@ -113,7 +116,7 @@ def footprint_of(geometry: Mapping[str, Any], bbox: Sequence[float] | None = Non
         wkb=shapely.to_wkb(shape),
         bounds=(west, south, east, north),
         boxes=_hull_boxes(shape),
-        rectangle=bool(_is_rectangle(np.array([shape]))[0]),
+        inner=_inner_boxes(np.array([shape]))[0],
     )
     if box is not None and not any(_overlap(a, b) for a in _boxes_of(box) for b in footprint.boxes):
         raise BadGeometry(f"the geometry lies at {_text(footprint.bbox())}, outside the bbox {_text(box.as_list())}")
@@ -134,13 +137,15 @@ def footprints_of(places: Sequence[tuple[Mapping[str, Any], Sequence[float] | No
     within = (bounds[:, 0] >= -180) & (bounds[:, 2] <= 180) & (bounds[:, 1] >= -90) & (bounds[:, 3] <= 90)
     one_box = (bounds[:, 0] > -180) | (bounds[:, 2] < 180)
     plain &= within & one_box
-    rectangles, wkbs = _is_rectangle(shapes), shapely.to_wkb(shapes)
-    found: list[Footprint | None] = []
-    for (_, bbox), good, box, rectangle, wkb in zip(places, plain, bounds.tolist(), rectangles, wkbs, strict=True):
-        if not good or (bbox is not None and not _agrees(bbox, box)):
-            found.append(None)
-        else:
-            found.append(Footprint(wkb, tuple(box), (tuple(box),), bool(rectangle)))
+    rows = np.flatnonzero(plain)
+    good = zip(
+        rows.tolist(), bounds[rows].tolist(), _inner_boxes(shapes[rows]), shapely.to_wkb(shapes[rows]), strict=True
+    )
+    found: list[Footprint | None] = [None] * len(places)
+    for row, box, inner, wkb in good:
+        bbox = places[row][1]
+        if bbox is None or _agrees(bbox, box):
+            found[row] = Footprint(wkb, tuple(box), (tuple(box),), inner)
     return found
 
 
@@ -231,6 +236,24 @@ def _shape_of(box: Box) -> BaseGeometry:
     if west == east or south == north:
         return shapely.LineString([(west, south), (east, north)])
     return shapely.box(west, south, east, north)
+
+
+def _inner_boxes(shapes: "np.ndarray[Any, np.dtype[np.object_]]") -> list[Box | None]:
+    bounds = shapely.bounds(shapes)
+    centre, half = (bounds[:, 2:] + bounds[:, :2]) / 2, (bounds[:, 2:] - bounds[:, :2]) / 2
+    found: list[Box | None] = [None] * len(shapes)
+    rectangles = _is_rectangle(shapes)
+    for row in np.flatnonzero(rectangles).tolist():
+        found[row] = tuple(bounds[row].tolist())
+    left = np.flatnonzero(~rectangles & (shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON))
+    for share in _INNER_SHARES:
+        low, high = (centre - share * half)[left], (centre + share * half)[left]
+        boxes = np.concatenate([low, high], axis=1)
+        covered = shapely.covers(shapes[left], shapely.box(*boxes.T))
+        for row, box in zip(left[covered].tolist(), boxes[covered].tolist(), strict=True):
+            found[row] = tuple(box)
+        left = left[~covered]
+    return found
 
 
 def _is_rectangle(shapes: "np.ndarray[Any, np.dtype[np.object_]]") -> "np.ndarray[Any, np.dtype[np.bool_]]":

@@ -38,7 +38,7 @@ def map_hrefs(document: Mapping[str, Any], change: Callable[[str], str]) -> dict
     """
     copy = dict(document)
     assets, links = document.get("assets"), document.get("links")
-    if isinstance(assets, Mapping):
+    if isinstance(assets, dict):
         copy["assets"] = {name: _asset(asset, change) for name, asset in assets.items()}
     if isinstance(links, list):
         copy["links"] = [_with_href(link, change) for link in links]
@@ -47,12 +47,13 @@ def map_hrefs(document: Mapping[str, Any], change: Callable[[str], str]) -> dict
 
 def _asset(asset: Any, change: Callable[[str], str]) -> Any:
     changed = _with_href(asset, change)
-    if isinstance(changed, dict) and isinstance(alternate := changed.get("alternate"), Mapping):
-        changed["alternate"] = {name: _with_href(place, change) for name, place in alternate.items()}
+    if isinstance(changed, dict) and isinstance(alternate := changed.get("alternate"), dict):
+        return {**changed, "alternate": {name: _with_href(place, change) for name, place in alternate.items()}}
     return changed
 
 
 def _with_href(thing: Any, change: Callable[[str], str]) -> Any:
-    if not isinstance(thing, Mapping) or not isinstance(href := thing.get("href"), str):
+    if not isinstance(thing, dict) or not isinstance(href := thing.get("href"), str):
         return thing
-    return {**thing, "href": change(href)}
+    changed = change(href)
+    return thing if changed == href else {**thing, "href": changed}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from geoetl.core.errors import InvalidParameter
@@ -15,8 +15,19 @@ from geoetl.store.catalog.model import Collection, Item, page_html
 MAX_LIMIT = 10_000
 # More keys than this help nobody, and each costs a column in the sort.
 MAX_SORT_FIELDS = 8
+MAX_COLLECTIONS = 1_000
 # As many as a page may hold.
 MAX_IDS = MAX_LIMIT
+
+
+def _check_text(text: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("half of a surrogate pair is no text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
+"""Text that a database takes: without halves of surrogate pairs."""
 
 
 class SortField(BaseModel):
@@ -56,8 +67,8 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    collections: tuple[str, ...] = ()
-    ids: Annotated[tuple[str, ...], Field(max_length=MAX_IDS)] = ()
+    collections: Annotated[tuple[Text, ...], Field(max_length=MAX_COLLECTIONS)] = ()
+    ids: Annotated[tuple[Text, ...], Field(max_length=MAX_IDS)] = ()
     bbox: BBox | None = None
     interval: Interval | None = None
     intersects: dict[str, Any] | None = None

@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from geoetl.core.errors import InputError, InvalidParameter, NotFound, VerificationFailed, did_you_mean
+from geoetl.core.identifiers import check_id
 from geoetl.store.catalog import cql2
 from geoetl.store.catalog.footprint import BadGeometry, Box, Region, region_of_bbox, region_of_geometry
 from geoetl.store.catalog.functions import register
@@ -77,16 +78,17 @@ class SqliteCatalog(Showable):
 
     def collection(self, collection_id: str) -> Collection:
         """Return one collection."""
+        collection_id = _utf8(collection_id)
+        statement = "select content from stac_collections where id = ?"
         with self.database.read() as connection:
-            content = connection.exec_driver_sql(
-                "select content from stac_collections where id = ?", (collection_id,)
-            ).scalar()
+            content = connection.exec_driver_sql(statement, (collection_id,)).scalar()
             if content is None:
                 raise _no_collection(connection, collection_id)
         return Collection(to_openable(json.loads(content), self.zones))
 
     def delete_collection(self, collection_id: str) -> None:
         """Remove a collection with all its items."""
+        collection_id = _utf8(collection_id)
         with self._change() as connection:
             _require_collection(connection, collection_id)
             mine = "select seq from stac_items where collection = ?"
@@ -107,6 +109,7 @@ class SqliteCatalog(Showable):
                 # Of one id given twice the later one counts, as if they had come in two calls.
                 checked = {(item.collection, item.id): item for item in check_items(batch, self.zones)}
                 for collection_id in {collection_id for collection_id, _ in checked} - known:
+                    check_id(collection_id, "collection id")
                     _require_collection(connection, collection_id)
                     known.add(collection_id)
                 numbered = _write(connection, list(checked.values()))
@@ -245,11 +248,15 @@ class _Question:
         exact = f"geoetl_spatial('s_intersects', i.footprint, {bind(region.wkb)})"
         if not region.rectangular:
             return f"({near} and {exact})"
-        inside = " or ".join(
-            f"(i.west >= {bind(w)} and i.east <= {bind(e)} and i.south >= {bind(s)} and i.north <= {bind(n)})"
-            for w, s, e, n in region.boxes
-        )
-        return f"({near} and (i.rectangle or {inside} or {exact}))"
+        # Most footprints need no look at their shape: they lie in the box, or what they surely cover touches it.
+        sure = []
+        for box in region.boxes:
+            w, s, e, n = map(bind, box)
+            sure.append(f"i.west >= {w} and i.east <= {e} and i.south >= {s} and i.north <= {n}")
+            sure.append(
+                f"i.inner_west <= {e} and i.inner_east >= {w} and i.inner_south <= {n} and i.inner_north >= {s}"
+            )
+        return f"({near} and (({') or ('.join(sure)}) or {exact}))"
 
     def _key(self, key: SortField) -> tuple[str, bool, bool]:
         try:
@@ -293,7 +300,9 @@ def _find(
         return rows, after.matched if after else None
     if len(rows) <= search.limit:
         return rows, len(rows)
-    statement = f"select count(*) from stac_items i{document} where {question.where()}"
+    # Many candidates: reading the narrow table in its order beats looking up each of them (nine times, at 100,000).
+    in_order = " not indexed" if question.bounded and not search.ids else ""
+    statement = f"select count(*) from stac_items i{in_order}{document} where {question.where()}"
     return rows, connection.exec_driver_sql(statement, question.parameters.values).scalar_one()
 
 
@@ -332,11 +341,8 @@ def _write(connection: Connection, items: list[CheckedItem]) -> dict[int, Checke
     if replaced:
         connection.exec_driver_sql("delete from stac_items_rtree where id = ?", replaced)
     connection.exec_driver_sql(
-        "insert or replace into stac_items values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (seq, i.collection, i.id, i.start_us, i.end_us, *i.footprint.bounds, i.footprint.rectangle, i.footprint.wkb)
-            for seq, i in numbered.items()
-        ],
+        "insert or replace into stac_items values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(seq, item.collection, item.id, item.start_us, item.end_us, *_place(item)) for seq, item in numbered.items()],
     )
     connection.exec_driver_sql(
         "insert or replace into stac_item_documents values (?, ?)", [(seq, i.content) for seq, i in numbered.items()]
@@ -352,38 +358,56 @@ def _write(connection: Connection, items: list[CheckedItem]) -> dict[int, Checke
     return numbered
 
 
+def _place(item: CheckedItem) -> tuple[Any, ...]:
+    place = item.footprint
+    return (*place.bounds, *(place.inner or (None, None, None, None)), place.wkb)
+
+
 def _read_back(connection: Connection, numbered: dict[int, CheckedItem]) -> None:
-    """Read each item the way a search does: from the R*Tree to its row, inside its bounds, to its document."""
+    """Read each item the way a search does: from its boxes in the R*Tree to its row and its document."""
     statement = """
-        select i.seq, i.collection, i.id, d.content
+        select r.id, i.collection, i.id, d.content, r.west, r.south, r.east, r.north, r.start_year, r.end_year
         from json_each(?) wanted
         cross join stac_items_rtree r on r.id in (2 * wanted.value, 2 * wanted.value + 1)
         cross join stac_items i on i.seq = r.id / 2
         cross join stac_item_documents d on d.seq = i.seq
-        where r.west <= i.east and r.east >= i.west and r.south <= i.north and r.north >= i.south
-          and r.start_year <= i.end_us / ? and r.end_year >= i.start_us / ?
     """
-    rows = connection.exec_driver_sql(statement, (json.dumps(list(numbered)), _YEAR_US, _YEAR_US))
-    found: dict[int, list[tuple[str, str, str]]] = {}
-    for seq, *row in rows:
-        found.setdefault(seq, []).append(tuple(row))
+    rows = connection.exec_driver_sql(statement, (json.dumps(list(numbered)),))
+    found = {number: (tuple(same), bounds) for number, *same, bounds in ((*row[:4], row[4:]) for row in rows)}
     for seq, item in numbered.items():
-        if found.get(seq) != [(item.collection, item.id, item.content)] * len(item.footprint.boxes):
-            raise VerificationFailed(
-                f"Item '{item.id}' of '{item.collection}' was written but a search does not find it as it was given.",
-                hint="Nothing was kept. Check the database with `pragma integrity_check`, then try again.",
-            )
+        same = (item.collection, item.id, item.content)
+        years = item.start_us / _YEAR_US, item.end_us / _YEAR_US
+        for part, box in enumerate(item.footprint.boxes):
+            got, bounds = found.get(2 * seq + part, ((), ()))
+            if got != same or not _covers(bounds, (*box, *years)):
+                raise VerificationFailed(
+                    f"Item '{item.id}' of '{item.collection}' was written but a search does not find it as given.",
+                    hint="Nothing was kept. Check the database with `pragma integrity_check`, then try again.",
+                )
+
+
+def _covers(outer: Sequence[float], inner: Sequence[float]) -> bool:
+    west, south, east, north, start, end = inner
+    return (
+        outer[0] <= west
+        and outer[1] <= south
+        and outer[2] >= east
+        and outer[3] >= north
+        and outer[4] <= start
+        and outer[5] >= end
+    )
 
 
 def _seq(connection: Connection, collection_id: str, item_id: str) -> int:
+    collection_id, item_id = _utf8(collection_id), _utf8(item_id)
     statement = "select seq from stac_items where id = ? and collection = ?"
     seq = connection.exec_driver_sql(statement, (item_id, collection_id)).scalar()
     if seq is None:
         _require_collection(connection, collection_id)
         names: list[str] = []
         for side in ("id >= ? order by id", "id < ? order by id desc"):
-            statement = f"select id from stac_items where {side} limit {NAMES_LOOKED_AT}"
-            names += connection.exec_driver_sql(statement, (item_id,)).scalars().all()
+            statement = f"select id from stac_items where collection = ? and {side} limit {NAMES_LOOKED_AT}"
+            names += connection.exec_driver_sql(statement, (collection_id, item_id)).scalars().all()
         guess = did_you_mean(item_id, names)
         raise NotFound(
             f"The collection '{collection_id}' has no item '{item_id}'.",
@@ -391,6 +415,11 @@ def _seq(connection: Connection, collection_id: str, item_id: str) -> int:
             field="item",
         )
     return int(seq)
+
+
+def _utf8(text: str) -> str:
+    """Return a text that can be asked for; one with halves of surrogate pairs becomes another, which is not there."""
+    return text.encode(errors="replace").decode()
 
 
 def _require_collection(connection: Connection, collection_id: str) -> None:

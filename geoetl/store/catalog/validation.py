@@ -83,7 +83,7 @@ def check_collection(collection: Mapping[str, Any], addresses: Addresses) -> tup
         if not isinstance(collection.get(key), str) or not collection[key]:
             raise InvalidParameter(f"{name} has no {key}.", hint=f"Give a text as '{key}'.", field=f"/{key}")
     extent = collection.get("extent")
-    if not isinstance(extent, Mapping) or not isinstance(extent.get("spatial"), Mapping):
+    if not isinstance(extent, dict) or not isinstance(extent.get("spatial"), dict):
         raise InvalidParameter(
             f"{name} has no extent.", hint="Give extent.spatial and extent.temporal.", field="/extent"
         )
@@ -174,13 +174,13 @@ def _check_item(item: Mapping[str, Any], position: int) -> dict[str, Any]:
     collection = item.get("collection")
     if not isinstance(collection, str) or not collection:
         raise InvalidParameter(f"{name} names no collection.", hint="Set 'collection' to its id.", field="/collection")
-    if not isinstance(item.get("geometry"), Mapping):
+    if not isinstance(item.get("geometry"), dict):
         raise InvalidParameter(
             f"{name} has no geometry; the catalogue keeps items that have a place.",
             hint="Give the footprint as a GeoJSON geometry in longitude and latitude.",
             field="/geometry",
         )
-    if not isinstance(item.get("properties"), Mapping):
+    if not isinstance(item.get("properties"), dict):
         raise InvalidParameter(f"{name} has no properties.", hint="Give an object.", field="/properties")
     if item.get("bbox") is not None:
         _check_bbox(name, item["bbox"], "/bbox")
@@ -217,15 +217,15 @@ def _with_parts(document: Mapping[str, Any], name: str) -> dict[str, Any]:
         del copy["bbox"]
     links = copy.setdefault("links", [])
     assets = copy.setdefault("assets", {}) if copy["type"] == "Feature" else copy.get("assets", {})
-    if not isinstance(assets, Mapping):
+    if not isinstance(assets, dict):
         raise InvalidParameter(f"{name} has assets that are no object.", hint="Name each asset.", field="/assets")
     if not isinstance(links, list):
         raise InvalidParameter(f"{name} has links that are no list.", hint="Give a list of links.", field="/links")
-    things = [(f"/assets/{key}", asset) for key, asset in assets.items()]
-    things += [(f"/links/{position}", link) for position, link in enumerate(links)]
-    for pointer, thing in things:
-        if not isinstance(thing, Mapping) or not isinstance(thing.get("href"), str) or not thing["href"]:
-            raise InvalidParameter(f"{name} has no href at {pointer}.", hint="Give the address.", field=pointer)
+    for parent, things in (("assets", assets.items()), ("links", enumerate(links))):
+        for key, thing in things:
+            if not isinstance(thing, dict) or not isinstance(thing.get("href"), str) or not thing["href"]:
+                pointer = f"/{parent}/{key}"
+                raise InvalidParameter(f"{name} has no href at {pointer}.", hint="Give the address.", field=pointer)
     return copy
 
 
@@ -237,6 +237,8 @@ def _check_bbox(name: str, bbox: Any, pointer: str) -> None:
             hint="Give west,south,east,north in degrees.",
             field=pointer,
         )
+    if len(numbers) == 4 and -180 <= numbers[0] <= numbers[2] <= 180 and -90 <= numbers[1] <= numbers[3] <= 90:
+        return
     try:
         BBox.from_list(numbers)
     except InvalidBBox as error:

@@ -28,7 +28,10 @@ _STATEMENTS = (
         south real not null,
         east real not null,
         north real not null,
-        rectangle integer not null,
+        inner_west real,
+        inner_south real,
+        inner_east real,
+        inner_north real,
         footprint blob not null
     )
     """,
