@@ -22,6 +22,7 @@ from geoetl.core.temporal import parse_instant
 from geoetl.runs.model import Result
 from geoetl.store.catalog.item import (
     PROJECTION,
+    RASTER,
     RENDER,
     instant,
     new_item,
@@ -81,11 +82,25 @@ class RasterRequest(Request):
 
 
 class Band(Result):
-    """One band: its name, data type, statistics of valid pixels, and the range to display (2 to 98 percentile)."""
+    """One band.
+
+    Attributes:
+        name: ``red``, ``green``, ``blue``, ``alpha``, or ``b1``, ``b2``….
+        description: As in the file.
+        data_type: As STAC names it.
+        scale, offset: Value = stored x scale + offset, where the file says so.
+        unit: Unit of the value, where the file says so.
+        minimum, maximum, mean, stddev: Of the valid stored pixels; None where there is none.
+        valid_percent: Share of valid pixels.
+        display: 2nd and 98th percentile of the values.
+    """
 
     name: str
     description: str | None
     data_type: str
+    scale: float | None
+    offset: float | None
+    unit: str | None
     minimum: float | None
     maximum: float | None
     mean: float | None
@@ -107,6 +122,7 @@ class CheckedRaster(Result):
         crs: As ``EPSG:n``, or WKT 2 where there is no code.
         transform: Affine pixel-to-CRS coefficients a, b, c, d, e, f.
         bounds: left, bottom, right, top in the CRS's units.
+        resolution_m: Mean side of a pixel at the raster's centre, metres.
         bbox: west, south, east, north in degrees.
         footprint: GeoJSON geometry in degrees.
         kind: How it is to be shown.
@@ -125,6 +141,7 @@ class CheckedRaster(Result):
     crs: str
     transform: tuple[float, float, float, float, float, float]
     bounds: tuple[float, float, float, float]
+    resolution_m: float
     bbox: tuple[float, float, float, float]
     footprint: dict[str, Any]
     kind: Kind
@@ -205,6 +222,7 @@ class RasterIngest:
                 crs=_crs_text(crs),
                 transform=tuple(dataset.transform)[:6],
                 bounds=tuple(dataset.bounds),
+                resolution_m=_resolution_m(dataset, crs),
                 bbox=tuple(box.as_list()),  # type: ignore[arg-type]
                 footprint=_footprint(dataset, crs, box),
                 kind=kind,
@@ -289,7 +307,7 @@ class RasterIngest:
         if projection["proj:code"] is None:
             projection["proj:wkt2"] = checked.crs
         acquired = parse_instant(checked.acquired) if checked.acquired else datetime.now(UTC)
-        bands = [_stac_band(band, checked.nodata) for band in checked.bands]
+        bands = [_stac_band(band, checked) for band in checked.bands]
         return new_item(
             item_id=request.item_id,
             collection=request.collection,
@@ -304,7 +322,7 @@ class RasterIngest:
             assets={
                 "data": object_asset(cog.data, title="Cloud Optimized GeoTIFF", roles=["data"], bands=bands),
             },
-            extensions=[PROJECTION, RENDER],
+            extensions=[PROJECTION, RASTER, RENDER],
             lineage=f"{checked.name} (sha256 {checked.sha256[:12]}…) to a {request.compression} COG, pixels unchanged",
             software=["rasterio"],
             notebook=notebook,
@@ -378,19 +396,24 @@ def _bands(dataset: "DatasetReader") -> tuple[Band, ...]:
         valid = values.compressed()
         described = valid.size > 0 and not np.iscomplexobj(valid)
         finite = valid.astype("float64") if described else valid
-        display = tuple(float(v) for v in np.percentile(finite, (2, 98))) if described else None
+        scale, offset = dataset.scales[index], dataset.offsets[index]
+        ends = sorted(float(v) * scale + offset for v in np.percentile(finite, (2, 98))) if described else []
+        display = (ends[0], ends[1]) if ends else None
         name = colours[index] if colours[index] in ("red", "green", "blue", "alpha") else f"b{index + 1}"
         bands.append(
             Band(
                 name=name,
                 description=dataset.descriptions[index],
                 data_type=_stac_type(dataset.dtypes[index]),
+                scale=scale if scale != 1 else None,
+                offset=offset if offset != 0 else None,
+                unit=dataset.units[index],
                 minimum=float(finite.min()) if described else None,
                 maximum=float(finite.max()) if described else None,
                 mean=float(finite.mean()) if described else None,
                 stddev=float(finite.std()) if described else None,
                 valid_percent=round(100 * valid.size / values.size, 2),
-                display=display,  # type: ignore[arg-type]
+                display=display,
             )
         )
     return tuple(bands)
@@ -431,6 +454,20 @@ def _bbox(dataset: "DatasetReader", crs: Any) -> BBox:
     return BBox(
         _tidy(wrap_longitude(west)), _tidy(max(south, -90.0)), _tidy(wrap_longitude(east)), _tidy(min(north, 90.0))
     )
+
+
+def _resolution_m(dataset: "DatasetReader", crs: Any) -> float:
+    """Return the mean of a pixel's width and height at the raster's centre, along the ellipsoid, in metres."""
+    from pyproj import Geod
+    from rasterio.warp import transform
+
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    column, row = dataset.width / 2, dataset.height / 2
+    corners = [(column, row), (column + 1, row), (column, row + 1)]
+    xs, ys = zip(*((a * i + b * j + c, d * i + e * j + f) for i, j in corners), strict=True)
+    lons, lats = transform(crs, "OGC:CRS84", xs, ys)
+    _, _, sides = Geod(ellps="WGS84").inv([lons[0]] * 2, [lats[0]] * 2, lons[1:], lats[1:])
+    return float(f"{sum(sides) / 2:.6g}")
 
 
 def _footprint(dataset: "DatasetReader", crs: Any, box: BBox) -> dict[str, Any]:
@@ -489,12 +526,17 @@ def _tiff_time(tag: str) -> str:
     return "{}-{}-{}T{}:{}:{}".format(*found.groups()) if found else ""
 
 
-def _stac_band(band: Band, nodata: float | str | None) -> dict[str, Any]:
+def _stac_band(band: Band, checked: CheckedRaster) -> dict[str, Any]:
+    optional = {
+        "description": band.description,
+        "unit": band.unit,
+        "nodata": checked.nodata,
+        "raster:scale": band.scale,
+        "raster:offset": band.offset,
+        "raster:spatial_resolution": checked.resolution_m,
+    }
     described: dict[str, Any] = {"name": band.name, "data_type": band.data_type}
-    if band.description:
-        described["description"] = band.description
-    if nodata is not None:
-        described["nodata"] = nodata
+    described.update({name: value for name, value in optional.items() if value is not None})
     if band.minimum is not None:
         described["statistics"] = {
             "minimum": band.minimum,

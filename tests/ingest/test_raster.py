@@ -174,3 +174,17 @@ def test_an_id_that_is_no_path_segment_is_refused(field: str) -> None:
 def test_an_unknown_codec_is_told_with_those_that_exist() -> None:
     with pytest.raises(InvalidParameter, match="'deflate', 'zstd' or 'lzw'"):
         RasterRequest(source="x.tif", collection="c", compression="jpeg")  # type: ignore[arg-type]
+
+
+def test_scale_offset_and_unit_are_kept_and_told(raster: RasterIngest, tmp_path: Path) -> None:
+    source = write(tmp_path / "packed.tif", np.arange(100, 1300, dtype="int16").reshape(1, 30, 40), nodata=-1)
+    with rasterio.open(source, "r+") as dataset:
+        dataset.scales, dataset.offsets, dataset.units = (0.1,), (273.15,), ("K",)
+    item, cog = ingest(raster, source)
+    (band,) = item["assets"]["data"]["bands"]
+    assert (band["raster:scale"], band["raster:offset"], band["unit"]) == (0.1, 273.15, "K")
+    assert band["raster:spatial_resolution"] == pytest.approx(30, rel=1e-3)
+    low, high = item["properties"]["renders"]["default"]["rescale"][0]
+    assert 283 < low < high < 403
+    with rasterio.open(cog) as after:
+        assert (after.scales, after.offsets, after.units) == ((0.1,), (273.15,), ("K",))
