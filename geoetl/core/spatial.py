@@ -66,10 +66,15 @@ class BBox:
                 hint="Give west,south,east,north in degrees.",
                 field="bbox",
             )
+        if self.west < -180 or self.east > 180 or self.west > 180:
+            # Longitudes of 0 to 360 name the same places; a box has one form.
+            whole = self.east - self.west >= 360
+            object.__setattr__(self, "west", -180.0 if whole else wrap_longitude(self.west))
+            object.__setattr__(self, "east", 180.0 if whole else wrap_longitude(self.east))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``west,south,east,north``."""
+        """Read ``west,south,east,north``; longitudes of 0 to 360 are taken too."""
         return cls(*_numbers(text, 4, "west,south,east,north"))
 
     @classmethod

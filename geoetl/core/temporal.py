@@ -76,7 +76,7 @@ def parse_instant(text: str, *, latest: bool = False) -> datetime:
 
     Args:
         text: The instant; without a zone it is taken as UTC.
-        latest: Of a partial date take its last second instead of its first.
+        latest: Of a partial date take its last microsecond instead of its first.
 
     Raises:
         InvalidTime: It is not a date of the Gregorian calendar.
@@ -92,7 +92,7 @@ def parse_instant(text: str, *, latest: bool = False) -> datetime:
             return datetime(year, month or 1, day or 1, tzinfo=UTC)
         last_month = month or 12
         last_day = day or gregorian.monthrange(year, last_month)[1]
-        return datetime(year, last_month, last_day, 23, 59, 59, tzinfo=UTC)
+        return datetime(year, last_month, last_day, 23, 59, 59, 999_999, tzinfo=UTC)
     except ValueError:
         raise InvalidTime(
             f"'{text[:40]}' is not a date of the Gregorian calendar.",

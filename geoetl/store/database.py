@@ -138,7 +138,9 @@ def _as_unavailable() -> Iterator[None]:
             detail, hint = "The database is read-only.", "Give this user write permission on GEOETL_HOME."
         elif "unable to open" in reason:
             detail, hint = "The database file cannot be opened.", "Check that GEOETL_HOME exists and is writable."
-        elif isinstance(error, sa.exc.OperationalError) and "no such" in reason:
+        elif "disk I/O" in reason or "malformed" in reason:
+            detail, hint = "The database file cannot be read.", "Check the disk; restore GEOETL_HOME from a backup."
+        elif isinstance(error, sa.exc.DBAPIError) and "sqlite3" in type(error.orig).__module__:
             raise  # a statement that does not fit the schema is a fault of ours, not of the place
         else:
             detail = "The database cannot be reached or refused the connection."

@@ -148,9 +148,21 @@ class Zone:
                 hint="Run it again; if it happens again, check the disk or the network.",
             )
 
+    @cached_property
+    def prefix(self) -> str:
+        """What every address in the zone begins with: the folder of a file zone, the URL of a remote one, and ``/``."""
+        return f"{self.root or self.url.rstrip('/')}/"
+
     def href(self, key: str) -> str:
-        """Return what a library can open: an absolute path in a file zone, a URL in a remote one."""
-        return str(self.root / key) if self.root else f"{self.url.rstrip('/')}/{key}"
+        """Return what a library can open: an absolute path in a file zone, a URL in a remote one.
+
+        Raises:
+            InvalidParameter: The key leads out of the zone.
+        """
+        # The full check of each segment belongs to writing; here a search of thousands of items passes.
+        if ".." in key or key.startswith("/"):
+            raise InvalidParameter(f"The object key '{key[:80]}' leads out of the {self.name} zone.", field="key")
+        return self.prefix + key
 
     def size(self, key: str) -> int | None:
         """Return the size of an object in bytes, or None where there is none."""
@@ -220,16 +232,21 @@ class Zones:
     def portable(self, href: str) -> str:
         """Return ``internal://key`` for an address inside a zone; any other address as it is."""
         for zone in (self.internal, self.external):
-            prefix = f"{zone.root}{os.sep}" if zone.root else f"{zone.url.rstrip('/')}/"
             plain = href.removeprefix("file://") if zone.root else href
-            if plain.startswith(prefix):
-                return f"{zone.name}://{plain.removeprefix(prefix)}"
+            if plain.startswith(zone.prefix):
+                return f"{zone.name}://{plain.removeprefix(zone.prefix)}"
         return href
 
     def openable(self, href: str) -> str:
-        """Return the path or URL behind ``internal://key``; any other address as it is."""
-        zone, key = self.locate(href)
-        return zone.href(key) if zone else href
+        """Return the path or URL behind ``internal://key``; any other address as it is.
+
+        Raises:
+            InvalidParameter: The key leads out of the zone.
+        """
+        for zone in (self.internal, self.external):
+            if href.startswith(f"{zone.name}://"):
+                return zone.href(href[len(zone.name) + 3 :])
+        return href
 
     def locate(self, href: str) -> tuple[Zone | None, str]:
         """Return the zone and key of an address; (None, address) when it lies in neither."""

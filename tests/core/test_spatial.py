@@ -75,5 +75,21 @@ def test_swapped_coordinates_are_suspected() -> None:
     assert caught.value.hint == "Is the order lon,lat? Longitude comes first."
 
 
+@pytest.mark.parametrize(
+    ("given_box", "same"),
+    [((350, 0, 370, 5), None), ((170, 0, 190, 5), (170, 0, -170, 5)), ((0, 0, 360, 5), (-180, 0, 180, 5)),
+     ((200, 0, 330, 5), (-160, 0, -30, 5)), ((350, 0, 10, 5), (-10, 0, 10, 5)),
+     ((-180.001, 0, 180.001, 5), (-180, 0, 180, 5))],
+)  # fmt: skip
+def test_longitudes_up_to_360_are_the_same_places(
+    given_box: tuple[float, float, float, float], same: tuple[float, float, float, float] | None
+) -> None:
+    if same is None:
+        with pytest.raises(InvalidBBox):
+            BBox(*given_box)
+    else:
+        assert BBox(*given_box) == BBox(*same)
+
+
 def test_heights_of_a_geojson_bbox_are_left_out() -> None:
     assert BBox.from_list([1, 2, 0, 3, 4, 9]) == BBox(1, 2, 3, 4)

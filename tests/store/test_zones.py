@@ -107,6 +107,12 @@ def test_addresses_go_back_and_forth(zone: Zone, tmp_path: Path) -> None:
         assert zones.portable(other) == zones.openable(other) == other
 
 
+@pytest.mark.parametrize("href", ["internal://../x", "internal:///etc/passwd", "internal://a/../../x", "external://.."])
+def test_an_address_never_leads_out_of_its_zone(zone: Zone, href: str) -> None:
+    with pytest.raises(InvalidParameter, match="leads out of the"):
+        Zones(zone, remote(zone)).openable(href)
+
+
 def test_a_url_of_another_kind_is_a_configuration_error(zone: Zone) -> None:
     with pytest.raises(ConfigurationError, match="internal zone"):
         Zone("internal", "ftp://x", zone.artifacts, zone.cache)
