@@ -43,10 +43,17 @@ MIN_PICTURE_CELLS = 8
 
 
 class Registered(Result):
-    """What a pipeline put into the catalogue."""
+    """What a pipeline put into the catalogue.
+
+    Attributes:
+        collection: Id of the collection.
+        items: Ids of the items.
+        left_out: What was not registered, each with its reason.
+    """
 
     collection: str
     items: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,25 +157,36 @@ class Platform:
         if not items:
             raise EmptyDataset("There is no item to register.")
         collection_id = str(items[0]["collection"])
-        self.catalog.upsert_collection(self._widened(collection_id, items))
-        self.catalog.upsert_items([dict(item) for item in items])
+        collection, is_new = self._widened(collection_id, items)
+        if is_new:
+            self.catalog.upsert_collection(collection)
+        try:
+            self.catalog.upsert_items([dict(item) for item in items])
+        except GeoetlError:
+            if is_new:
+                self.catalog.delete_collection(collection_id)
+            raise
+        if not is_new:
+            self.catalog.upsert_collection(collection)
         return Registered(collection=collection_id, items=tuple(str(item["id"]) for item in items))
 
-    def _widened(self, collection_id: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _widened(self, collection_id: str, items: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], bool]:
+        """Return the collection with an extent that covers the items too, and whether it is new."""
         from geoetl.store.catalog import Search
 
         try:
             known = dict(self.catalog.collection(collection_id))
         except NotFound:
-            return with_extent(new_collection(collection_id), items)
+            return with_extent(new_collection(collection_id), items), True
         wider = with_extent(known, items)
         if not self.catalog.search(Search(collections=(collection_id,), limit=1)).items:
-            return wider
+            return wider, False
         old, new = known["extent"], wider["extent"]
         box = BBox.from_list(old["spatial"]["bbox"][0]).union(BBox.from_list(new["spatial"]["bbox"][0]))
         (start, end), (new_start, new_end) = old["temporal"]["interval"][0], new["temporal"]["interval"][0]
         interval = [start and min(start, new_start), end and max(end, new_end)]
-        return {**wider, "extent": {"spatial": {"bbox": [box.as_list()]}, "temporal": {"interval": [interval]}}}
+        extent = {"spatial": {"bbox": [box.as_list()]}, "temporal": {"interval": [interval]}}
+        return {**wider, "extent": extent}, False
 
     def illustrate(self, registered: Registered) -> Registered:
         """Give registered rasters and cubes a thumbnail; a grid too coarse to show anything gets none."""

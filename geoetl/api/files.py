@@ -27,7 +27,8 @@ def router(platform: "Platform") -> APIRouter:
     """Return the routes of the files."""
     routes = APIRouter(tags=["files"])
 
-    @routes.api_route("/assets/{collection}/{item}/{asset}", methods=["GET", "HEAD"], response_class=FileResponse)
+    @routes.get("/assets/{collection}/{item}/{asset}", response_class=FileResponse)
+    @routes.head("/assets/{collection}/{item}/{asset}", include_in_schema=False)
     def asset(
         collection: str, item: str, asset: str, if_none_match: Annotated[str | None, Header()] = None
     ) -> Response:
@@ -42,7 +43,8 @@ def router(platform: "Platform") -> APIRouter:
         media_type = str(assets[asset].get("type") or "application/octet-stream")
         return _file(path, media_type, f"{item}{path.suffix}", if_none_match)
 
-    @routes.api_route("/executions/{collection}/{item}", methods=["GET", "HEAD"], response_class=FileResponse)
+    @routes.get("/executions/{collection}/{item}", response_class=FileResponse)
+    @routes.head("/executions/{collection}/{item}", include_in_schema=False)
     def execution(collection: str, item: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Return the executed notebook that made an item."""
         document = platform.catalog.item(check_id(collection, "collection"), check_id(item, "item"))

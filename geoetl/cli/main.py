@@ -1,6 +1,7 @@
 """The root of the command line, and its edge: every error becomes a sentence and an exit code."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -68,7 +69,9 @@ def guarded(command: Callable[[], Any]) -> int:
         err.print("Stopped. Run the same command again: finished stages are not repeated.")
         return 130
     except BrokenPipeError:
-        return 0  # the reader of a pipe has seen enough
+        # The reader of a pipe has seen enough; nothing may be flushed to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         return _report(error, as_json=as_json)
     return 0
@@ -83,8 +86,6 @@ def _report(error: Exception, *, as_json: bool) -> int:
         f"Something unforeseen happened ({type(error).__name__}).",
         hint="Run it again with GEOETL_DEBUG=1 to see where, and report it with what you see.",
     )
-    import os
-
     if os.environ.get("GEOETL_DEBUG"):
         err.print_exception()
     print_error(unforeseen, as_json=as_json)

@@ -20,8 +20,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 # Tables in a pipe or file are not squeezed into the 80 columns of a terminal that is not there.
 PIPE_WIDTH = 160
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave quietly: the reader of a pipe (``| head``) has seen enough."""
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = _Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -35,7 +42,8 @@ def print_table(
     """Print a table; columns named in `numbers` are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for name in header:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        # An id that is folded cannot be copied.
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=name == "id")
     for row in rows:
         table.add_row(*(("" if value is None else str(value)).replace("[", r"\[") for value in row))
     out.print(table)

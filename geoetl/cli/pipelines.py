@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoetl.cli.output import Json, out, print_json, print_table
+from geoetl.cli.output import Json, err, out, print_json, print_table
 
 if TYPE_CHECKING:
     from geoetl.runs.model import RunRecord
@@ -119,3 +119,5 @@ def _tell(record: "RunRecord") -> None:
         items, collection = record.result["items"], record.result["collection"]
         listed = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
         out.print(f"In collection {collection}: {listed}")
+        for reason in record.result.get("left_out", []):
+            err.print("[yellow]Left out:[/] " + reason.replace("[", r"\["))

@@ -77,7 +77,14 @@ def new_id() -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Return a cheap digest of a file or folder by names, sizes and modification times; no content is read."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    """Return a cheap digest of a file or folder by names, sizes and modification times; no content is read.
+
+    The companions of a file count too (``x.dbf`` and ``x.prj`` beside ``x.shp``, ``x.tif.msk`` beside ``x.tif``).
+    """
+    if path.is_file():
+        related = (path.stem + ".", path.name + ".")
+        files = sorted(p for p in path.parent.iterdir() if p == path or (p.name.startswith(related) and p.is_file()))
+    else:
+        files = sorted(p for p in path.rglob("*") if p.is_file())
     stats = ((os.fspath(p), p.stat()) for p in files)
     return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])

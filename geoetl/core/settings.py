@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from geoetl.core.errors import ConfigurationError
 
@@ -125,12 +125,19 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except SettingsError as error:
+        field = str(error).partition('"')[2].partition('"')[0]
+        raise ConfigurationError(
+            f"The setting {variable_name(field)} is not valid JSON.",
+            hint='A list is written as ["/data", "/more"]; the parts of a group are set one by one, joined by "__".',
+            field=variable_name(field),
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = "GEOETL_" + "__".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(
             f"The setting {name} is not right: {first['msg']}.",
-            hint="`geoetl config show` lists every setting with its meaning and source.",
+            hint="Correct or unset it; without it `geoetl config show` lists every setting with its meaning.",
             field=name,
         ) from None
 

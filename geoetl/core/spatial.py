@@ -68,9 +68,9 @@ class BBox:
             )
         if self.west < -180 or self.east > 180 or self.west > 180:
             # Longitudes of 0 to 360 name the same places; a box has one form.
-            whole = self.east - self.west >= 360
-            object.__setattr__(self, "west", -180.0 if whole else wrap_longitude(self.west))
-            object.__setattr__(self, "east", 180.0 if whole else wrap_longitude(self.east))
+            whole = self.east - self.west >= 360 - 2 * LONGITUDE_SLACK_DEG
+            object.__setattr__(self, "west", -180.0 if whole else _one_form(self.west))
+            object.__setattr__(self, "east", 180.0 if whole else _one_form(self.east))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -152,6 +152,12 @@ class BBox:
         if not covering:
             return BBox(-180.0, south, 180.0, north)
         return min(covering, key=lambda box: box.width_deg)
+
+
+def _one_form(lon: float) -> float:
+    if 180 < abs(lon) <= 180 + LONGITUDE_SLACK_DEG:
+        return 180.0 if lon > 0 else -180.0
+    return wrap_longitude(lon)
 
 
 def _covers(west: float, east: float, inner_west: float, inner_east: float) -> bool:

@@ -117,6 +117,6 @@ def iso_of(date: CalendarDate) -> str:
 
 def nearest_gregorian(date: CalendarDate) -> datetime:
     """Return the nearest instant that the Gregorian calendar has: 30 February becomes its last day (UTC)."""
-    last_day = gregorian.monthrange(date.year, date.month)[1]
-    day = min(date.day, last_day)
-    return datetime(date.year, date.month, day, date.hour, date.minute, date.second, tzinfo=UTC)
+    year = min(max(date.year, 1), 9999)  # STAC's dates have four digits; a model may count from 0 or beyond 9999
+    day = min(date.day, gregorian.monthrange(year, date.month)[1])
+    return datetime(year, date.month, day, date.hour, date.minute, date.second, tzinfo=UTC)

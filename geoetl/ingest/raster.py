@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from geoetl.core.errors import EmptyDataset, InvalidParameter, LimitExceeded, MissingCRS, UnreadableFile
+from geoetl.core.errors import (
+    EmptyDataset,
+    InvalidParameter,
+    InvalidTime,
+    LimitExceeded,
+    MissingCRS,
+    Unavailable,
+    UnreadableFile,
+)
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.identifiers import check_id, file_digest, slug
 from geoetl.core.request import Request
@@ -29,7 +37,7 @@ from geoetl.store.catalog.item import (
     object_asset,
 )
 from geoetl.store.gate import GIB, Gate
-from geoetl.store.zones import StoredObject, Zone
+from geoetl.store.zones import StoredObject, Zone, free_bytes
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -41,6 +49,10 @@ BLOCK_SIZE = 512
 SAMPLE_SIDE = 1024
 # Points on each edge of the footprint, so that it follows the raster's edge in longitude and latitude.
 EDGE_POINTS = 21
+# A grid registered on its cell centres reaches half a cell beyond the pole; more than this is no such grid.
+MAX_BEYOND_POLE_DEG = 1.0
+# Less than this is a full disk.
+MIN_FREE_BYTES = 1_000_000
 _TIFF_TIME = re.compile(r"(\d{4}):(\d{2}):(\d{2}) (\d{2}):(\d{2}):(\d{2})")
 
 
@@ -126,6 +138,7 @@ class CheckedRaster(Result):
         bbox: west, south, east, north in degrees.
         footprint: GeoJSON geometry in degrees.
         kind: How it is to be shown.
+        is_bit_packed: Whether its samples have fewer bits than their type.
         nodata: The value that stands for nothing; NaN as text.
         bands: In the file's order.
         acquired: ISO 8601, or None where the file does not say.
@@ -145,6 +158,7 @@ class CheckedRaster(Result):
     bbox: tuple[float, float, float, float]
     footprint: dict[str, Any]
     kind: Kind
+    is_bit_packed: bool
     nodata: float | str | None
     bands: tuple[Band, ...]
     acquired: str | None
@@ -192,15 +206,24 @@ class RasterIngest:
                 hint="Raise GEOETL_LIMITS__RASTER_SOURCE_GIB (up to 20), or cut the raster into tiles.",
                 field="source",
             )
-        with self.gate.open_raster(path) as dataset:
+        with self.gate.open_raster(path, with_overviews=False) as dataset:
             if dataset.count == 0:
                 raise EmptyDataset(f"'{path.name}' has no bands.", field="source")
+            if dataset.transform.is_identity:
+                placed = "only by ground control points" if dataset.gcps[0] else "nowhere: it has no geotransform"
+                raise InvalidParameter(
+                    f"'{path.name}' is placed {placed}.",
+                    hint="Rectify it first, for example with gdalwarp, or place it with gdal_translate -a_ullr.",
+                    field="source",
+                )
             crs = _agreed_crs(dataset, request.crs, path.name)
-            with _readable(path.name):
+            with _readable(path.name, self.gate.roots[0]):
                 bands = _bands(dataset)
             kind = _kind(dataset)
             box = _bbox(dataset, crs)
             findings = _findings(dataset, bands, kind, path.name)
+            if request.acquired:
+                parse_instant(request.acquired)
             acquired = request.acquired or _tiff_time(dataset.tags().get("TIFFTAG_DATETIME", ""))
             if not acquired:
                 findings.append(
@@ -221,11 +244,12 @@ class RasterIngest:
                 height=dataset.height,
                 crs=_crs_text(crs),
                 transform=tuple(dataset.transform)[:6],
-                bounds=tuple(dataset.bounds),
+                bounds=_bounds(dataset),
                 resolution_m=_resolution_m(dataset, crs),
                 bbox=tuple(box.as_list()),  # type: ignore[arg-type]
                 footprint=_footprint(dataset, crs, box),
                 kind=kind,
+                is_bit_packed=any("NBITS" in dataset.tags(index, ns="IMAGE_STRUCTURE") for index in dataset.indexes),
                 nodata="nan" if nodata is not None and math.isnan(nodata) else nodata,
                 bands=bands,
                 acquired=parse_instant(acquired).isoformat() if acquired else None,
@@ -249,7 +273,9 @@ class RasterIngest:
             raise UnreadableFile(f"'{path.name}' changed after it was validated.", hint="Run it again.", field="source")
         options = {
             "COMPRESS": request.compression.upper(),
-            "PREDICTOR": "YES",
+            "PREDICTOR": _predictor(checked),
+            # Their pixels may be of any origin and resampling; ours are made from the pixels themselves.
+            "OVERVIEWS": "IGNORE_EXISTING",
             "BLOCKSIZE": str(BLOCK_SIZE),
             "OVERVIEW_RESAMPLING": "MODE" if checked.kind == "categorical" else "AVERAGE",
             "NUM_THREADS": "ALL_CPUS",
@@ -258,7 +284,7 @@ class RasterIngest:
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder, ExitStack() as stack:
             target = Path(folder) / "cog.tif"
-            source: Any = stack.enter_context(self.gate.open_raster(path))
+            source: Any = stack.enter_context(self.gate.open_raster(path, with_overviews=False))
             if source.crs is None:
                 # The same grid with the CRS that the request gave; no pixel is resampled.
                 source = stack.enter_context(
@@ -271,7 +297,7 @@ class RasterIngest:
                         height=source.height,
                     )
                 )
-            with _readable(path.name):
+            with _readable(path.name, self.scratch):
                 copy(source, target, driver="COG", **options)
             overviews = self._check_cog(target)
             key = f"rasters/{request.collection}/{request.item_id}/{request.item_id}-{file_digest(target)[:8]}.tif"
@@ -330,12 +356,18 @@ class RasterIngest:
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
+def _readable(name: str, scratch: Path) -> Iterator[None]:
+    from rasterio._err import CPLE_BaseError
     from rasterio.errors import RasterioError
 
     try:
         yield
-    except RasterioError:
+    except (RasterioError, CPLE_BaseError):
+        if free_bytes(scratch) < MIN_FREE_BYTES:
+            raise Unavailable(
+                "The COG could not be written: the disk of GEOETL_HOME is full.",
+                hint="Free some space, then run it again: finished stages are not repeated.",
+            ) from None
         raise UnreadableFile(
             f"The pixels of '{name}' cannot be read, although its header can.",
             hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
@@ -434,19 +466,45 @@ def _kind(dataset: "DatasetReader") -> Kind:
     return "single" if dataset.count == 1 else "multispectral"
 
 
+def _bounds(dataset: "DatasetReader") -> tuple[float, float, float, float]:
+    """Return left, bottom, right, top, also of rasters whose rows or columns run the other way."""
+    left, bottom, right, top = dataset.bounds
+    return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
+
+
+def _predictor(checked: CheckedRaster) -> str:
+    """Return GDAL's predictor: none for types that libtiff has none for (half floats, complex, single bits)."""
+    plain = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"}
+    return "YES" if {band.data_type for band in checked.bands} <= plain and not checked.is_bit_packed else "NO"
+
+
 def _bbox(dataset: "DatasetReader", crs: Any) -> BBox:
+    from rasterio._err import CPLE_BaseError
     from rasterio.errors import CRSError, RasterioError
     from rasterio.warp import transform_bounds
 
     try:
-        west, south, east, north = transform_bounds(crs, "OGC:CRS84", *dataset.bounds, densify_pts=EDGE_POINTS)
-    except (CRSError, RasterioError):
+        west, south, east, north = transform_bounds(crs, "OGC:CRS84", *_bounds(dataset), densify_pts=EDGE_POINTS)
+    except (CRSError, RasterioError, CPLE_BaseError):
         west = math.inf
         south = east = north = west
     if not all(map(math.isfinite, (west, south, east, north))):
         raise InvalidParameter(
-            "The raster's coordinate reference system has no way to longitude and latitude.",
-            hint="Reproject the file to a system of the Earth first.",
+            "The raster's place has no longitude and latitude: its reference system is not one of the Earth, or its "
+            "coordinates lie beyond it.",
+            hint="Correct the CRS or the geotransform, or reproject the file first.",
+            field="crs",
+        )
+    if (
+        south < -90 - MAX_BEYOND_POLE_DEG
+        or north > 90 + MAX_BEYOND_POLE_DEG
+        or min(west, east) < -360
+        or max(west, east) > 540
+    ):
+        raise InvalidParameter(
+            f"The raster lies at longitude {west:.6g} to {east:.6g}, latitude {south:.6g} to {north:.6g}, which is not "
+            "on the Earth.",
+            hint="Correct the CRS or the geotransform.",
             field="crs",
         )
     if east - west >= 360:
@@ -484,7 +542,7 @@ def _footprint(dataset: "DatasetReader", crs: Any, box: BBox) -> dict[str, Any]:
     xs, ys = a * columns + b * rows + c, d * columns + e * rows + f
     lons, lats = transform(crs, "OGC:CRS84", list(xs), list(ys))
     ring = [[_tidy(lon), _tidy(lat)] for lon, lat in zip(lons, lats, strict=True)]
-    if not all(math.isfinite(value) for place in ring for value in place):
+    if not all(abs(lon) <= 180 and abs(lat) <= 90 for lon, lat in ring):
         return box.geometry()
     ring = ring if _is_counter_clockwise(ring) else ring[::-1]
     return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
@@ -522,8 +580,14 @@ def _findings(dataset: "DatasetReader", bands: tuple[Band, ...], kind: Kind, nam
 
 
 def _tiff_time(tag: str) -> str:
+    """Return the TIFF's own time as ISO text; empty where there is none, or one that never was (0000:00:00)."""
     found = _TIFF_TIME.match(tag)
-    return "{}-{}-{}T{}:{}:{}".format(*found.groups()) if found else ""
+    text = "{}-{}-{}T{}:{}:{}".format(*found.groups()) if found else ""
+    try:
+        parse_instant(text)
+    except InvalidTime:
+        return ""
+    return text
 
 
 def _stac_band(band: Band, checked: CheckedRaster) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from geoetl.core.errors import EmptyDataset, InvalidParameter, UnreadableFile
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.identifiers import check_id, file_digest, slug
 from geoetl.core.request import Request
-from geoetl.core.spatial import BBox, wrap_longitude
+from geoetl.core.spatial import LONGITUDE_SLACK_DEG, BBox
 from geoetl.core.temporal import parse_instant
 from geoetl.ingest.thumbnail import draw
 from geoetl.runs.model import Result
@@ -37,6 +38,8 @@ MIN_MAX_ZOOM, MAX_ZOOM = 2, 12
 SIMPLIFICATION_UNITS = 4
 # In GeoParquet the order of coordinates is x, y whatever the CRS says; EPSG:4326 is what other frames carry.
 LONGITUDE_LATITUDE = "EPSG:4326"
+# Rounding noise beyond a pole.
+LATITUDE_SLACK_DEG = 0.01
 # Rows named in a finding; the count says the rest.
 ROWS_NAMED = 20
 _BBOX_COLUMN = "bbox"
@@ -152,10 +155,7 @@ class VectorIngest:
         if request.valid_at:
             parse_instant(request.valid_at)
         frame, layer, findings, crs, rows_read = self._repaired(request, path)
-        west, south, east, north = frame.total_bounds
-        box = BBox(
-            max(wrap_longitude(west), -180.0), max(south, -90.0), min(wrap_longitude(east), 180.0), min(north, 90.0)
-        )
+        box = BBox(*(float(value) for value in frame.total_bounds))
         renamed = frame.attrs["renamed"]
         return CheckedVector(
             name=path.name,
@@ -255,16 +255,11 @@ class VectorIngest:
         rows_read = len(frame)
         crs = frame.crs.to_string() if frame.crs else request.crs
         frame = _without_missing(frame, findings)
-        frame = _valid(frame, findings)
+        frame = _without_missing(_valid(frame, findings), findings)
         frame = _flat(frame, findings)
-        frame = frame.to_crs(LONGITUDE_LATITUDE)
+        frame = _in_degrees(frame, crs, path.name)
+        frame = _normalised(frame, findings)
         frame = _renamed(frame, findings)
-        if not np.isfinite(frame.total_bounds).all():
-            raise InvalidParameter(
-                f"The coordinates of '{path.name}' do not fit its reference system {crs[:40]}.",
-                hint="Correct the file's CRS.",
-                field="crs",
-            )
         return frame, read.layer, findings, crs, rows_read
 
     def _read(self, request: VectorRequest, path: Path) -> Any:
@@ -329,11 +324,66 @@ def _series(frame: "gpd.GeoDataFrame", geometry: Any) -> "gpd.GeoSeries":
     return gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs)
 
 
+def _in_degrees(frame: "gpd.GeoDataFrame", crs: str, name: str) -> "gpd.GeoDataFrame":
+    from pyproj.exceptions import ProjError
+
+    try:
+        degrees = frame.to_crs(LONGITUDE_LATITUDE)
+        west, south, east, north = degrees.total_bounds
+    except ProjError:
+        west = south = east = north = math.nan
+    # Written so that NaN and infinities fail too.
+    if not (-360 <= west <= east <= 540 and -90 - LATITUDE_SLACK_DEG <= south <= north <= 90 + LATITUDE_SLACK_DEG):
+        raise InvalidParameter(
+            f"The coordinates of '{name}' do not fit its reference system {crs[:40]}.",
+            hint="Correct the file's CRS; GeoJSON holds longitude and latitude in degrees.",
+            field="crs",
+        )
+    return degrees
+
+
+def _normalised(frame: "gpd.GeoDataFrame", findings: list[Finding]) -> "gpd.GeoDataFrame":
+    """Bring longitudes into -180 to 180: what lies beyond is cut at 180 degrees and moved by a turn."""
+    import shapely
+
+    geometry = frame.geometry.to_numpy()
+    bounds = shapely.bounds(geometry)
+    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180) | (bounds[:, 1] < -90) | (bounds[:, 3] > 90)
+    if not beyond.any():
+        return frame
+    rows = np.flatnonzero(beyond)
+    findings.append(_rows_finding("normalised", f"{len(rows)} geometries reached beyond ±180 degrees.", rows))
+    moved = geometry.copy()
+    moved[beyond] = [_into_world(shape) for shape in geometry[beyond]]
+    return frame.set_geometry(_series(frame, moved))
+
+
+def _into_world(shape: Any) -> Any:
+    import shapely
+
+    west, _, east, _ = shape.bounds
+    if west >= -180 - LONGITUDE_SLACK_DEG and east <= 180 + LONGITUDE_SLACK_DEG:
+        return shapely.transform(shape, lambda places: np.clip(places, (-180, -90), (180, 90)))
+    world = shapely.box(-180, -90, 180, 90)
+    turned = (shapely.transform(shape, partial(np.add, (turn, 0))) for turn in (-360, 0, 360))
+    parts = [part for part in (shapely.intersection(copy, world) for copy in turned) if not part.is_empty]
+    return shapely.union_all(parts) if parts else shape
+
+
 def _renamed(frame: "gpd.GeoDataFrame", findings: list[Finding]) -> "gpd.GeoDataFrame":
     """Give every column a name that SQL, Parquet and JSON all take, unique without regard to case."""
     taken = {"geometry", _BBOX_COLUMN}
     new_names: dict[str, str] = {}
     frame = frame.rename_geometry("geometry") if frame.geometry.name != "geometry" else frame
+    if others := [str(name) for name in frame.columns[frame.dtypes == "geometry"] if name != "geometry"]:
+        findings.append(
+            Finding(
+                severity=Severity.WARNING,
+                code="second_geometry",
+                message=f"Only one geometry column is kept; left out: {', '.join(others)}.",
+            )
+        )
+        frame = frame.drop(columns=others)
     for name in frame.columns:
         if name == "geometry":
             continue
@@ -360,7 +410,7 @@ def _renamed(frame: "gpd.GeoDataFrame", findings: list[Finding]) -> "gpd.GeoData
 
 
 def _table_type(column: Any) -> str:
-    kind = str(column.dtype)
+    kind = str(column.dtype).lower().replace("boolean", "bool")
     if kind.startswith(("int", "uint", "float", "bool", "datetime")):
         return kind.partition("[")[0]
     sample = column.dropna()
@@ -376,7 +426,9 @@ def _write_pmtiles(frame: "gpd.GeoDataFrame", target: Path, *, layer: str) -> in
     plain = frame.copy()
     for name in plain.columns:
         if name != "geometry" and plain[name].map(lambda v: isinstance(v, list | dict | np.ndarray)).any():
-            plain[name] = plain[name].map(lambda v: json.dumps(v, default=list))
+            plain[name] = plain[name].map(lambda v: json.dumps(v, default=_listed))
+        elif str(plain[name].dtype) in ("boolean", "Int8", "Int16", "Int32", "Int64"):
+            plain[name] = plain[name].astype("float64")  # tiles have no integers with gaps
     with _quiet_gdal():
         pyogrio.write_dataframe(
             plain,
@@ -388,6 +440,10 @@ def _write_pmtiles(frame: "gpd.GeoDataFrame", target: Path, *, layer: str) -> in
             SIMPLIFICATION=SIMPLIFICATION_UNITS,
         )
     return max_zoom
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _sensible_zoom(frame: "gpd.GeoDataFrame") -> int:

@@ -35,13 +35,13 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self._url = make_url(url)
-        except sa.exc.ArgumentError:
+        except (sa.exc.ArgumentError, ValueError):
             raise ConfigurationError(
                 "The database URL is malformed.",
                 hint="Set GEOETL_DATABASE__URL to postgresql+psycopg://user:password@host/name or sqlite:///path.",
                 field="GEOETL_DATABASE__URL",
             ) from None
-        if self._url.get_backend_name() == "postgresql" and self._url.drivername == "postgresql":
+        if self._url.get_backend_name() == "postgresql":  # whatever driver is named, this is the one that is tried
             self._url = self._url.set(drivername="postgresql+psycopg")
         if self.dialect not in ("sqlite", "postgresql"):
             raise ConfigurationError(

@@ -8,6 +8,7 @@ claims, and a name never reaches a driver that would interpret it as an address.
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ SAMPLE_SCHEME = "samples:"
 # Enough of a file to tell its format by.
 HEAD_BYTES = 512
 GIB = 1024**3
+# Of .shp and .shx; all that the check of a Shapefile reads.
+_SHAPEFILE_HEADER_BYTES = 100
 # The dBase flag byte at offset 29 that names a code page; 0 means "not said".
 _DBF_LANGUAGE_OFFSET = 29
 
@@ -146,11 +149,17 @@ class Gate:
         return any(path == root or path.is_relative_to(root) for root in self.roots)
 
     @contextmanager
-    def open_raster(self, path: Path) -> "Iterator[DatasetReader]":
+    def open_raster(self, path: Path, *, with_overviews: bool = True) -> "Iterator[DatasetReader]":
         """Open a raster by the driver of its own format.
+
+        Args:
+            path: As `resolve` returned it.
+            with_overviews: Whether reduced reads may use the file's overviews. A file of unknown origin may hold ones
+                that do not match its pixels, or name another file for them.
 
         Raises:
             UnreadableFile: Empty, truncated, or not a raster.
+            OutsideAllowedRoots: The file draws on another one that lies elsewhere.
             FormatNotAllowed: A format that is not opened (VRT, XML, archives…).
             LimitExceeded: More pixels than ``limits.raster_pixels``, by the header.
         """
@@ -162,7 +171,8 @@ class Gate:
         if driver is None:
             raise _wrong_format(path, found, "raster", [str(f) for f in RASTER_DRIVERS])
         try:
-            dataset = rasterio.open(path, driver=driver)
+            options = {} if with_overviews else {"OVERVIEW_LEVEL": "NONE"}
+            dataset = rasterio.open(path, driver=driver, **options)
         except (RasterioIOError, RasterioError):
             raise UnreadableFile(
                 f"'{path.name}' begins like a {found} but cannot be opened: {path.stat().st_size} bytes are there.",
@@ -170,6 +180,13 @@ class Gate:
                 field="source",
             ) from None
         with dataset:
+            for used in dataset.files:
+                if not self.allows(Path(used).resolve()):
+                    raise OutsideAllowedRoots(
+                        f"'{path.name}' draws on a file outside the folders that may be read.",
+                        hint="Copy what it needs beside it, or write the raster anew without external parts.",
+                        field="source",
+                    )
             pixels = dataset.width * dataset.height * dataset.count
             if pixels > self.limits.raster_pixels:
                 raise LimitExceeded(
@@ -197,6 +214,7 @@ class Gate:
             LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
         """
         import pyogrio
+        from shapely.errors import GEOSException
 
         found = file_format(path)
         if found not in VECTOR_FORMATS:
@@ -207,8 +225,14 @@ class Gate:
         findings: list[Finding] = []
         options: dict[str, str] = {}
         target = str(path)
+        if found is Format.SHAPEFILE:
+            _check_shapefile(
+                path.name, {p.suffix.lower(): _Part.of_file(p) for p in path.parent.glob(f"{path.stem}.*")}
+            )
         if found is Format.ZIP:
             member = self._vector_member(path)
+            if member.lower().endswith(".shp"):
+                _check_shapefile(member, _parts_in_archive(path, member))
             target = f"/vsizip/{path}/{member}"
             if member.lower().endswith(".shp") and (encoding := _missing_code_page(path, member)):
                 options["encoding"] = encoding
@@ -230,14 +254,28 @@ class Gate:
                     hint="Split the file, or raise GEOETL_LIMITS__VECTOR_FEATURES.",
                     field="source",
                 )
-            frame = pyogrio.read_dataframe(target, layer=chosen, use_arrow=True, **options)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError):
+            frame = pyogrio.read_dataframe(
+                target, layer=chosen, use_arrow=True, arrow_to_pandas_kwargs={"types_mapper": _nullable}, **options
+            )
+        except UnicodeDecodeError:
+            raise UnreadableFile(
+                f"Text in '{path.name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source"
+            ) from None
+        except (
+            pyogrio.errors.DataSourceError,
+            pyogrio.errors.DataLayerError,
+            pyogrio.errors.FeatureError,
+            GEOSException,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ):
             raise UnreadableFile(
                 f"'{path.name}' begins like {found} but holds no readable features ({path.stat().st_size} bytes).",
                 hint="Open it in a GIS or with ogrinfo; it is probably truncated or of another structure.",
                 field="source",
             ) from None
-        return self._checked(frame, path, chosen, findings, crs)
+        return self._checked(_plain_integers(frame), path, chosen, findings, crs)
 
     def _checked(self, frame: Any, path: Path, layer: str, findings: list[Finding], crs: str | None) -> VectorRead:
         import geopandas as gpd
@@ -290,7 +328,7 @@ class Gate:
 
         try:
             return gpd.read_parquet(path, bbox=bbox, columns=columns)
-        except (ValueError, ArrowException) as error:
+        except (ValueError, OSError, ArrowException) as error:
             raise UnreadableFile(
                 f"'{path.name}' cannot be read as GeoParquet: {str(error).splitlines()[0]}",
                 hint="Ingest it again from its source.",
@@ -309,11 +347,11 @@ class Gate:
         engine = "h5netcdf" if found is Format.HDF5 else "scipy"
         try:
             return xr.open_dataset(path, engine=engine, **options)
-        except (OSError, ValueError, KeyError) as error:
+        except (LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [""])[0][:120]
             raise UnreadableFile(
-                f"'{path.name}' begins like {found} but cannot be opened ({type(error).__name__}; "
-                f"{path.stat().st_size} bytes are there).",
-                hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
+                f"'{path.name}' is {found} but cannot be opened ({type(error).__name__}: {reason}).",
+                hint="It may be truncated (compare its checksum), or its time units or calendar may not follow CF.",
                 field="source",
             ) from None
 
@@ -353,6 +391,7 @@ class Gate:
         """
         import fsspec
         import xarray as xr
+        from zarr.errors import GroupNotFoundError
         from zarr.storage import FsspecStore
 
         document = self._references(path)
@@ -361,7 +400,12 @@ class Gate:
             "reference", fo=document, remote_protocol="file", asynchronous=True, skip_instance_cache=True
         )
         store = FsspecStore(files, read_only=True)
-        cube: xr.Dataset = xr.open_zarr(store, consolidated=False, zarr_format=2, **{"chunks": None, **options})
+        try:
+            cube: xr.Dataset = xr.open_zarr(store, consolidated=False, zarr_format=2, **{"chunks": None, **options})
+        except GroupNotFoundError:
+            raise UnreadableFile(
+                f"'{path.name}' has no group at its root (.zgroup).", hint="Build the references again."
+            ) from None
         return cube
 
     def _references(self, path: Path) -> dict[str, Any]:
@@ -369,7 +413,9 @@ class Gate:
             document = json.loads(path.read_bytes())
             references = document["refs"]
             targets = {value[0] for value in references.values() if isinstance(value, list)}
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if not all(isinstance(target, str) for target in targets):
+                raise ValueError("a target is not an address")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UnreadableFile(
                 f"'{path.name}' is not a kerchunk reference file.", hint="Build the references again."
             ) from None
@@ -393,7 +439,9 @@ class Gate:
 
     def _vector_member(self, path: Path) -> str:
         members = [info for info in self._members(path) if not info.is_dir()]
-        names = [info.filename for info in members if PurePosixPath(info.filename).suffix.lower() in _VECTOR_SUFFIXES]
+        names = [info.filename for info in members if _is_dataset(PurePosixPath(info.filename))]
+        if any(not name.lower().endswith(".json") for name in names):
+            names = [name for name in names if not name.lower().endswith(".json")]  # metadata beside the dataset
         if not names:
             raise UnreadableFile(
                 f"The archive '{path.name}' holds no Shapefile, GeoPackage, GeoJSON or FlatGeobuf.",
@@ -535,6 +583,96 @@ def _choose_layer(layers: list[str], wanted: str | None, file_name: str) -> str:
     if not layers:
         raise EmptyDataset(f"'{file_name}' has no layers.", hint="Check the export that made it.", field="source")
     return layers[0]
+
+
+def _is_dataset(member: PurePosixPath) -> bool:
+    # macOS packs a shadow of each file.
+    return (
+        member.suffix.lower() in _VECTOR_SUFFIXES and member.parts[0] != "__MACOSX" and not member.name.startswith("._")
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file of a Shapefile: its size and its first bytes."""
+
+    size: int
+    head: bytes
+
+    @classmethod
+    def of_file(cls, path: Path) -> "_Part":
+        with path.open("rb") as file:
+            return cls(path.stat().st_size, file.read(_SHAPEFILE_HEADER_BYTES))
+
+
+def _parts_in_archive(path: Path, member: str) -> dict[str, _Part]:
+    stem = member[: -len(".shp")].lower()
+    parts = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.lower()
+                if name.rpartition(".")[0] == stem:
+                    with archive.open(info) as file:
+                        parts[PurePosixPath(name).suffix] = _Part(info.file_size, file.read(_SHAPEFILE_HEADER_BYTES))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
+        raise UnreadableFile(
+            f"The member '{member}' of '{path.name}' is damaged.",
+            hint="Fetch the archive again and compare its checksum.",
+            field="source",
+        ) from None
+    return parts
+
+
+def _check_shapefile(name: str, parts: Mapping[str, _Part]) -> None:
+    """Compare what the parts of a Shapefile say of their lengths: GDAL reads as far as it gets and says nothing.
+
+    Source: ESRI Shapefile Technical Description (July 1998), pages 4 and 24; dBASE III file header.
+    """
+
+    def damaged(what: str) -> UnreadableFile:
+        return UnreadableFile(
+            f"The Shapefile '{name}' is not whole: {what}.",
+            hint="Fetch all of its parts (.shp, .shx, .dbf, .prj) again and compare their checksums.",
+            field="source",
+        )
+
+    for suffix in (".shx", ".dbf"):
+        if suffix not in parts:
+            raise damaged(f"its {suffix} is missing")
+    shapes, index, table = parts[".shp"], parts[".shx"], parts[".dbf"]
+    for suffix, part in ((".shp", shapes), (".shx", index)):
+        declared = 2 * int.from_bytes(part.head[24:28], "big")
+        if part.size < declared:
+            raise damaged(f"its {suffix} has {part.size} of {declared} bytes")
+    records, header, width = (int.from_bytes(table.head[a:b], "little") for a, b in ((4, 8), (8, 10), (10, 12)))
+    if table.size < header + records * width:
+        raise damaged(f"its .dbf has {table.size} of {header + records * width} bytes")
+    shapes_count = (index.size - _SHAPEFILE_HEADER_BYTES) // 8
+    if shapes_count != records:
+        raise damaged(f"it has {shapes_count} shapes and {records} rows of attributes")
+
+
+def _nullable(arrow_type: Any) -> Any:
+    """Keep integers and booleans with gaps as what they are; pandas alone would make them floating point."""
+    import pandas as pd
+
+    return {
+        "bool": pd.BooleanDtype(),
+        "int8": pd.Int8Dtype(),
+        "int16": pd.Int16Dtype(),
+        "int32": pd.Int32Dtype(),
+        "int64": pd.Int64Dtype(),
+    }.get(str(arrow_type))
+
+
+def _plain_integers(frame: Any) -> Any:
+    """Return nullable columns without gaps in numpy's own type, which every library takes."""
+    for name in frame.columns:
+        kind = str(frame[name].dtype)
+        if kind in ("boolean", "Int8", "Int16", "Int32", "Int64") and not frame[name].isna().any():
+            frame[name] = frame[name].astype("bool" if kind == "boolean" else kind.lower())
+    return frame
 
 
 def _missing_code_page(path: Path, member: str) -> str | None:

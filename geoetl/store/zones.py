@@ -67,9 +67,10 @@ class Zone:
     cache: Path
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("file", *_REMOTE_SCHEMES):
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("file", *_REMOTE_SCHEMES) or (parts.scheme == "file" and parts.netloc):
             raise ConfigurationError(
-                f"The {self.name} zone's URL has to begin with file://, s3://, az:// or gs://.",
+                f"The {self.name} zone's URL has to begin with file:/// (an absolute path), s3://, az:// or gs://.",
                 hint=f"Set GEOETL_ZONES__{self.name.upper()}.",
                 field=f"GEOETL_ZONES__{self.name.upper()}",
             )

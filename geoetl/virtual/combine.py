@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # What gives stored numbers their meaning: a reference cube has one value of each for all files.
 MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "_Unsigned")
+# Rounding noise between files of one grid, in the coordinate's unit: 1e-9 degrees are a tenth of a millimetre.
+COORDINATE_TOLERANCE = 1e-9
 # Variables up to this size (coordinates, bounds) are copied into the references instead of pointed at.
 INLINE_BYTES = 4 * 1024 * 1024
 
@@ -136,7 +139,7 @@ def _compare(first: "xr.Dataset", other: "xr.Dataset", first_path: Path, path: P
     for key, coordinate in first.variables.items():
         if "time" in coordinate.dims or key in _virtual(first):
             continue
-        if key not in other.variables or not _same(other[key].to_numpy(), coordinate.to_numpy()):
+        if key not in other.variables or not same_coordinate(other[key].to_numpy(), coordinate.to_numpy()):
             raise differs(str(key), "the content", "different or missing", "as in the first file")
     if "time" in first.variables and first["time"].dtype == object:
         calendars = [d["time"].encoding.get("calendar", "standard") for d in (first, other)]
@@ -231,7 +234,15 @@ def _document(whole: "xr.Dataset") -> dict[str, Any]:
         references[f"{key}0"] = references.pop(key)
     for name in no_fill:
         _drop_default_fill(references, name)
-    return {"version": 1, "refs": {key: _strict(key, value) for key, value in references.items()}}
+    plain = {key: _plain_address(value) for key, value in references.items()}
+    return {"version": 1, "refs": {key: _strict(key, value) for key, value in plain.items()}}
+
+
+def _plain_address(reference: Any) -> Any:
+    """Return a chunk's reference with the path of its file as it is: VirtualiZarr writes it percent-encoded."""
+    if isinstance(reference, list) and str(reference[0]).startswith(("/", "file:")):
+        return [unquote(urlsplit(str(reference[0])).path), *reference[1:]]
+    return reference
 
 
 def _drop_default_fill(references: dict[str, Any], name: str) -> None:
@@ -258,11 +269,12 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(document, allow_nan=False, separators=(",", ":")), "utf-8")
 
 
-def _same(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> bool:
+def same_coordinate(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> bool:
+    """Tell whether two coordinates are the same up to rounding noise."""
     if a.shape != b.shape:
         return False
     if a.dtype.kind == "f" and b.dtype.kind == "f":
-        return bool(np.array_equal(a, b, equal_nan=True))
+        return bool(np.allclose(a, b, rtol=0, atol=COORDINATE_TOLERANCE, equal_nan=True))
     return bool(np.array_equal(a, b))
 
 

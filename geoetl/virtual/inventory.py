@@ -1,6 +1,6 @@
 """What is in a folder of NetCDF files: cubes, and what was left out and why."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -85,7 +85,7 @@ def take_inventory(source: Path, *, naming: str, select: Mapping[str, list[str]]
     if not paths:
         raise EmptyDataset(f"'{source.name}' holds no NetCDF file (.nc).", hint="Check the folder.", field="source")
     if naming == "file":
-        return Inventory(cubes=tuple(_single(root, path) for path in paths), left_out=())
+        return Inventory(cubes=_singles(root, paths), left_out=())
     groups: dict[str, list[tuple[Facets, Path]]] = defaultdict(list)
     left_out: list[LeftOut] = []
     for path in paths:
@@ -148,9 +148,29 @@ def _cube(cube_id: str, members: list[tuple[Facets, Path]], root: Path) -> CubeF
     )
 
 
-def _single(root: Path, path: Path) -> CubeFiles:
+def _singles(root: Path, paths: list[Path]) -> tuple[CubeFiles, ...]:
+    """Return one cube a file, named by its name, or by its folders too where names repeat.
+
+    Raises:
+        InvalidParameter: Two files would still get one id.
+    """
+    counts = Counter(slug(path.stem) for path in paths)
+    ids = {
+        path: slug(path.stem)
+        if counts[slug(path.stem)] == 1
+        else slug(".".join(path.relative_to(root).with_suffix("").parts))
+        for path in paths
+    }
+    if repeated := [name for name, count in Counter(ids.values()).items() if count > 1]:
+        raise InvalidParameter(
+            f"Several files would become the item '{repeated[0]}'.", hint="Rename one of them.", field="source"
+        )
+    return tuple(_single(root, path, ids[path]) for path in paths)
+
+
+def _single(root: Path, path: Path, cube_id: str) -> CubeFiles:
     return CubeFiles(
-        id=slug(path.stem),
+        id=cube_id,
         title=path.stem.replace("_", " "),
         facets={},
         variable=None,

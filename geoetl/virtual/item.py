@@ -5,12 +5,14 @@ without the schema, which is for the ESGF catalogue only.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoetl.core.errors import InvalidTime
 from geoetl.core.spatial import BBox, wrap_longitude
-from geoetl.core.temporal import STANDARD_CALENDARS, nearest_gregorian, utc_text
+from geoetl.core.temporal import STANDARD_CALENDARS, nearest_gregorian, parse_instant, utc_text
 from geoetl.runs.model import Result
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def describe(cube: "xr.Dataset", names: list[str]) -> CubeDescription:
             name: {
                 "type": "data",
                 "dimensions": [str(dim) for dim in cube[name].dims],
-                "data_type": str(cube[name].dtype),
+                "data_type": "uint8" if cube[name].dtype.kind == "b" else str(cube[name].dtype),
                 **_optional(cube[name].attrs, {"unit": "units", "description": "long_name"}),
             }
             for name in names
@@ -107,10 +109,14 @@ def _cell_range(values: "np.ndarray[Any, Any]") -> tuple[float, float]:
 
 def _times(cube: "xr.Dataset") -> dict[str, str | None]:
     if "time" not in cube.variables or cube["time"].dtype != object:
-        # A fixed field: valid at any time of the simulation; STAC wants one instant.
-        return {"datetime": "1850-01-01T00:00:00Z"}
+        # A fixed field is valid at any time; STAC wants one instant: when it was made, or else registered.
+        try:
+            made = parse_instant(str(cube.attrs.get("creation_date", "")))
+        except InvalidTime:
+            made = datetime.now(UTC)
+        return {"datetime": utc_text(made)}
     dates = np.atleast_1d(cube["time"].to_numpy())
-    start, end = nearest_gregorian(dates[0]), nearest_gregorian(dates[-1])
+    start, end = sorted((nearest_gregorian(dates[0]), nearest_gregorian(dates[-1])))
     if start == end:
         return {"datetime": utc_text(start)}
     return {"datetime": None, "start_datetime": utc_text(start), "end_datetime": utc_text(end)}

@@ -9,6 +9,7 @@ import numpy as np
 from geoetl.core.errors import VerificationFailed
 from geoetl.runs.model import Result
 from geoetl.store.gate import Gate
+from geoetl.virtual.combine import same_coordinate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,7 +73,7 @@ def _steps(steps: int, cube_values: int, *, seed: int) -> "np.ndarray[Any, Any]"
 
 def _compare_coordinates(here: "xr.Dataset", source: "xr.Dataset", path: Path) -> None:
     for name in source.coords:
-        if name not in here.coords or not _equal(here[name].to_numpy(), source[name].to_numpy()):
+        if name not in here.coords or not same_coordinate(here[name].to_numpy(), source[name].to_numpy()):
             raise VerificationFailed(
                 f"The coordinate '{name}' differs from the one in '{path.name}'.",
                 hint="Leave the file out, or convert the cube to Zarr.",

@@ -20,6 +20,9 @@ from geoetl.virtual.inventory import CubeFiles, Inventory, take_inventory
 from geoetl.virtual.item import CubeDescription, describe
 from geoetl.virtual.verify import Verification, verify
 
+# What h5py, xarray, zarr and VirtualiZarr raise on files that they do not understand.
+LIBRARY_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
 
 class CubeRequest(Request):
     """What `virtualise-cmip6` is asked for.
@@ -98,6 +101,11 @@ class CubeVirtualiser:
         """Return the function that makes one cube of this request, for `Run.map`."""
         return CubeBuilder(self, request)
 
+    def left_out(self, inventory: Inventory, cubes: list[VirtualCube]) -> tuple[str, ...]:
+        """Return the files and cubes that are not registered, each with its reason."""
+        files = [f"{left.file}: {left.reason}" for left in inventory.left_out]
+        return (*files, *(f"{cube.files.id}: {cube.refused}" for cube in cubes if cube.refused))
+
     def accepted(self, cubes: list[VirtualCube]) -> list[VirtualCube]:
         """Return the cubes that were not refused.
 
@@ -175,9 +183,13 @@ class CubeBuilder:
                 key = f"cubes/{self.request.collection}/{files.id}/{files.id[:120]}-{file_digest(written)[:8]}.json"
                 stored = zone.put(written, key, owner=f"{self.request.collection}/{files.id}")
         except GeoetlError as error:
-            if error.retryable or len(files.files) == 1:
+            if error.retryable:
                 raise
             return VirtualCube(files=files, refused=str(error).replace("\n", " "))
+        except LIBRARY_ERRORS as error:
+            # A damaged or odd file may fail anywhere in the libraries that read it; it must not stop the other cubes.
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            return VirtualCube(files=files, refused=f"Its files cannot be referenced ({reason}).")
         return VirtualCube(files=files, references=stored, description=description, verification=verification)
 
     def _describe(self, references: Path, files: CubeFiles) -> tuple[list[str], CubeDescription]:

@@ -41,3 +41,12 @@ def test_every_setting_has_a_meaning(home: Path) -> None:
     names = [name for name, _ in settings_values(load_settings())]
     assert all(meaning(name) for name in names)
     assert variable_name("database.url") == "GEOETL_DATABASE__URL"
+
+
+@pytest.mark.parametrize(("name", "value"), [("ALLOWED_ROOTS", "/tmp"), ("LIMITS", "abc"), ("DATABASE", "x")])
+def test_a_value_that_is_no_json_is_told_with_its_form(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"GEOETL_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"GEOETL_{name} is not valid JSON"):
+        load_settings()

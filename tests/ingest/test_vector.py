@@ -150,3 +150,54 @@ def test_coordinates_that_do_not_fit_the_crs_are_refused(vector: VectorIngest, t
     frame = gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.Point(1e12, 1e12)], crs="EPSG:32633")
     with pytest.raises(InvalidParameter, match="do not fit its reference system"):
         ingest(vector, write(frame, tmp_path / "x.gpkg"))
+
+
+@pytest.mark.parametrize(
+    ("box", "bbox"),
+    [
+        ((-180, -10, 180.00000000000003, 10), (-180, -10, 180, 10)),
+        ((170, -10, 180.003, 10), (170, -10, 180, 10)),
+        ((190, 0, 200, 5), (-170, 0, -160, 5)),
+        ((175, 0, 185, 5), (-180, 0, 180, 5)),
+    ],
+    ids=["a hair beyond", "within the slack", "0 to 360", "across"],
+)
+def test_longitudes_beyond_180_are_brought_back(
+    vector: VectorIngest, tmp_path: Path, box: tuple[float, ...], bbox: tuple[float, ...]
+) -> None:
+    frame = gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.box(*box)], crs="EPSG:4326")
+    checked, files, _ = ingest(vector, write(frame, tmp_path / "x.gpkg"))
+    assert checked.bbox == pytest.approx(bbox)
+    assert [finding.code for finding in checked.findings] == ["normalised"]
+    made = gpd.read_parquet(vector.zone.local_path(files.data.key))
+    assert made.total_bounds.tolist() == pytest.approx(list(bbox))
+    assert made.area.sum() == pytest.approx(shapely.box(*box).area, rel=1e-3)
+
+
+def test_metres_in_a_geojson_are_refused(vector: VectorIngest, tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.box(-1e6, -1e6, 1e6, 1e6)], crs="EPSG:4326")
+    with pytest.raises(InvalidParameter, match="do not fit its reference system") as caught:
+        ingest(vector, write(frame, tmp_path / "metres.gpkg"))
+    assert caught.value.field == "crs"
+
+
+def test_integers_with_gaps_stay_integers(vector: VectorIngest, tmp_path: Path) -> None:
+    (tmp_path / "x.geojson").write_text(
+        '{"type": "FeatureCollection", "features": ['
+        '{"type": "Feature", "properties": {"id": 9007199254740993, "ok": true},'
+        ' "geometry": {"type": "Point", "coordinates": [1, 1]}},'
+        '{"type": "Feature", "properties": {"id": null, "ok": null},'
+        ' "geometry": {"type": "Point", "coordinates": [2, 2]}}]}'
+    )
+    checked, files, _ = ingest(vector, tmp_path / "x.geojson")
+    assert {column.name: column.type for column in checked.columns} == {"id": "int64", "ok": "bool"}
+    made = gpd.read_parquet(vector.zone.local_path(files.data.key))
+    assert 9007199254740993 in set(made["id"].dropna())
+
+
+def test_a_polygon_that_collapses_is_left_out_with_its_row(vector: VectorIngest, tmp_path: Path) -> None:
+    frame = squares(2)
+    frame.loc[1, "geometry"] = shapely.Polygon([(0, 0), (1, 1), (2, 2), (0, 0)])
+    checked, *_ = ingest(vector, write(frame, tmp_path / "x.gpkg"))
+    assert [finding.code for finding in checked.findings] == ["invalid_geometry", "missing_geometry"]
+    assert checked.rows == 1

@@ -303,3 +303,59 @@ def test_formats_are_told_by_their_first_bytes(tmp_path: Path) -> None:
     (tmp_path / "x.nc").write_bytes(b"CDF\x01" + struct.pack(">i", 0) * 8)
     assert file_format(tmp_path / "x.nc") is Format.NETCDF3
     assert file_format(netcdf(tmp_path / "y.nc")) is Format.HDF5
+
+
+@pytest.mark.parametrize("suffix", [".shp", ".shx", ".dbf"])
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "zipped"])
+def test_a_shapefile_that_is_not_whole_is_refused(gate: Gate, tmp_path: Path, suffix: str, packed: bool) -> None:
+    features(40).to_file(tmp_path / "x.shp")
+    part = tmp_path / f"x{suffix}"
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    path = tmp_path / "x.shp"
+    if packed:
+        path = zipped(tmp_path / "x.zip", {p.name: p.read_bytes() for p in tmp_path.glob("x.*") if p.suffix != ".zip"})
+    with pytest.raises(UnreadableFile, match=r"is not whole: its \.\w+ has"):
+        gate.read_vector(path)
+
+
+def test_a_shapefile_without_its_attributes_is_refused(gate: Gate, tmp_path: Path) -> None:
+    features().to_file(tmp_path / "x.shp")
+    (tmp_path / "x.dbf").unlink()
+    with pytest.raises(UnreadableFile, match=r"its \.dbf is missing"):
+        gate.read_vector(tmp_path / "x.shp")
+
+
+def test_the_shadow_files_of_macos_are_passed_over(gate: Gate, tmp_path: Path) -> None:
+    features().to_file(tmp_path / "x.geojson")
+    members = {"x.geojson": (tmp_path / "x.geojson").read_bytes(), "__MACOSX/._x.geojson": b"", "metadata.json": b"{}"}
+    assert len(gate.read_vector(zipped(tmp_path / "x.zip", members)).frame) == 2
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", ["x.fgb", "x.gpkg", "x.geojson", "x.parquet", "x.zip"])
+def test_truncated_vectors_are_told_in_a_sentence(gate: Gate, tmp_path: Path, name: str, fraction: float) -> None:
+    path = tmp_path / name
+    if name == "x.parquet":
+        features(500).to_parquet(path)
+    elif name == "x.zip":
+        features(500).to_file(tmp_path / "y.geojson")
+        zipped(path, {"y.geojson": (tmp_path / "y.geojson").read_bytes()})
+    else:
+        features(500).to_file(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * fraction)])
+    outcome: GeoetlError | int
+    try:
+        outcome = len(gate.read_vector(path).frame)
+    except GeoetlError as error:
+        outcome = error
+    assert outcome == 500 or (isinstance(outcome, GeoetlError) and outcome.hint)
+
+
+@pytest.mark.parametrize("refs", [{"x/0": [5, 0, 1]}, {"x/0": []}, {"x/0": ["{tmp}/raw", 0, 8]}])
+def test_odd_references_are_told_in_a_sentence(gate: Gate, tmp_path: Path, refs: dict[str, list[object]]) -> None:
+    (tmp_path / "raw").write_bytes(b"x")
+    text = json.dumps({"version": 1, "refs": refs}).replace("{tmp}", str(tmp_path))
+    (tmp_path / "refs.json").write_text(text)
+    with pytest.raises(UnreadableFile):
+        gate.open_references(tmp_path / "refs.json")

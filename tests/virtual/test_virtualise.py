@@ -235,3 +235,42 @@ def test_chunks_that_were_never_written_read_as_missing(
         np.testing.assert_array_equal(values, expected["tas"].to_numpy())
     assert np.isnan(values[0]).all()
     assert (values[4] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["with space", "with#hash", "with%41percent", "wíth-ümlaut", "with'quote", "with!"])
+def test_a_path_of_any_name_is_referenced(virtualiser: CubeVirtualiser, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name / f"{name}.nc"
+    copy.parent.mkdir()
+    copy.write_bytes(sample_path("air_temperature_small.nc").read_bytes())
+    cube = build(virtualiser, copy, naming="file")
+    with xr.open_dataset(copy, engine="netcdf4") as expected:
+        np.testing.assert_array_equal(opened(virtualiser, cube)["air"].to_numpy(), expected["air"].to_numpy())
+
+
+def test_rounding_noise_in_coordinates_is_no_other_grid(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    paths = [write_slice("1850-01-01", 12), write_slice("1851-01-01", 12, latitudes=(-45.0, 1e-14, 45.0))]
+    assert_same(opened(virtualiser, build(virtualiser, tree)), mfdataset(*paths))
+
+
+def test_files_of_one_name_in_two_folders_are_two_cubes(virtualiser: CubeVirtualiser, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "x.nc").write_bytes(sample_path("air_temperature_small.nc").read_bytes())
+    request = CubeRequest(source=str(tmp_path / "in"), collection="c", naming="file")
+    assert [cube.id for cube in virtualiser.inventory(request).cubes] == ["a.x", "b.x"]
+
+
+def test_a_damaged_file_does_not_stop_the_others(virtualiser: CubeVirtualiser, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    whole = sample_path("air_temperature_small.nc").read_bytes()
+    (folder / "a.nc").write_bytes(whole)
+    (folder / "b.nc").write_bytes(whole[:20_000])
+    request = CubeRequest(source=str(folder), collection="c", naming="file")
+    inventory = virtualiser.inventory(request)
+    cubes = [virtualiser.builder(request)(files) for files in inventory.cubes]
+    assert [cube.files.id for cube in virtualiser.accepted(cubes)] == ["a"]
+    (reason,) = virtualiser.left_out(inventory, cubes)
+    assert reason.startswith("b: ")
