@@ -209,6 +209,7 @@ class RasterIngest:
         with self.gate.open_raster(path, with_overviews=False) as dataset:
             if dataset.count == 0:
                 raise EmptyDataset(f"'{path.name}' has no bands.", field="source")
+            crs = _agreed_crs(dataset, request.crs, path.name)
             if dataset.transform.is_identity:
                 placed = "only by ground control points" if dataset.gcps[0] else "nowhere: it has no geotransform"
                 raise InvalidParameter(
@@ -216,7 +217,6 @@ class RasterIngest:
                     hint="Rectify it first, for example with gdalwarp, or place it with gdal_translate -a_ullr.",
                     field="source",
                 )
-            crs = _agreed_crs(dataset, request.crs, path.name)
             with _readable(path.name, self.gate.roots[0]):
                 bands = _bands(dataset)
             kind = _kind(dataset)
