@@ -17,13 +17,13 @@ from fastapi.responses import RedirectResponse
 from panel.io.fastapi import add_applications
 from starlette.types import Lifespan
 
-import geoetl.api
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.view import ExploreView
 from dashboards.shared.background import Background
 from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.theme import theme_config
+from geoetl.api.app import create_app as create_api
 from geoetl.api.guard import Guard
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _SLOW_MODULES = (
 )
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
+# How often a page looks whether the catalogue changed: one number read from the database.
+REFRESH_MS = 2000
 ICON = Path(__file__).parent / "shared" / "icon.svg"
 # A picture is named by its content, so that it never changes.
 _NAVIGATION = """
@@ -62,7 +64,7 @@ def create_app(platform: "Platform", *, proxy_token: str | None = None) -> FastA
         platform: What answers.
         proxy_token: The secret of the one proxy that may ask; left out, this machine's browser may.
     """
-    app = geoetl.api.create_app(platform)
+    app = create_api(platform)
     shelf = PictureShelf()
     land = BASEMAP_PATH.read_bytes()
     land_tag = hashlib.sha256(land).hexdigest()[:32]
@@ -72,12 +74,12 @@ def create_app(platform: "Platform", *, proxy_token: str | None = None) -> FastA
         # Relative, like every address that a page uses: so it works below any path of a proxy.
         return RedirectResponse(EXPLORE.removeprefix("/"))
 
-    @app.get("/basemap.geojson", include_in_schema=False)
+    @app.get("/basemap.topojson", include_in_schema=False)
     def basemap(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         headers = {"ETag": f'"{land_tag}"', "Cache-Control": "private, no-cache"}
         if if_none_match and land_tag in if_none_match:
             return Response(status_code=304, headers=headers)
-        return Response(land, media_type="application/geo+json", headers=headers)
+        return Response(land, media_type="application/json", headers=headers)
 
     @app.get("/pictures/{name}", include_in_schema=False)
     def picture(name: str) -> Response:
@@ -151,6 +153,8 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
         background.live()
         if location and location.search:
             model.go(location.search)
+        pn.state.add_periodic_callback(model.refresh, period=REFRESH_MS)
 
     pn.state.onload(live)
+    pn.state.on_session_destroyed(lambda _: background.end())
     return page

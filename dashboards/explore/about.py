@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from dashboards.explore.layer import Layer
 from dashboards.explore.reading import unit_text
@@ -15,6 +16,8 @@ _TOLD_ELSEWHERE = frozenset(
     {"title", "description", "datetime", "start_datetime", "end_datetime", "created", "updated", "version"}
     | {"license", "providers"}
 )
+# Relations that hold the catalogue together, and what has its own line.
+_STRUCTURE = frozenset({"self", "root", "parent", "collection", "item", "items", "license", "processing-execution"})
 _MACHINE_PREFIXES = ("proj:", "table:", "cube:", "renders", "processing:", "file:", "raster:", "bands")
 
 
@@ -61,6 +64,7 @@ def about(layer: Layer, collection: Mapping[str, Any]) -> About:
         ("Contents", _contents(layer, properties)),
         ("How it was made", _provenance(layer, properties)),
         ("More", _more(properties)),
+        ("Links", _links(layer, collection)),
     )
     return About(
         description=str(properties.get("description") or collection.get("description") or ""),
@@ -161,6 +165,16 @@ def _provenance(layer: Layer, properties: Mapping[str, Any]) -> list[Fact]:
     return facts
 
 
+def _links(layer: Layer, collection: Mapping[str, Any]) -> list[Fact]:
+    links = [*layer.item.get("links", ()), *collection.get("links", ())]
+    outside = [link for link in links if str(link.get("href", "")).startswith(("http://", "https://"))]
+    return [
+        Fact(_words(str(link["rel"])), str(link.get("title") or link["href"]), str(link["href"]))
+        for link in outside
+        if link.get("rel") not in _STRUCTURE
+    ]
+
+
 def _more(properties: Mapping[str, Any]) -> list[Fact]:
     return [
         Fact(_words(name), _plain(value))
@@ -188,7 +202,7 @@ def _asset(layer: Layer, name: str, asset: Mapping[str, Any]) -> AssetFact:
     return AssetFact(
         title=str(asset.get("title") or name),
         kind=f"{kind}, {human_bytes(size)}" if size else kind,
-        address=f"assets/{layer.collection}/{layer.id}/{name}",
+        address=f"assets/{layer.collection}/{layer.id}/{quote(name, safe='')}",
         roles=", ".join(asset.get("roles", ())),
     )
 

@@ -101,30 +101,26 @@ class Listing:
         question: What was asked.
         groups: The collections with something found; all of them when nothing was asked for.
         collections: How many collections the catalogue has.
+        version: Version of the catalogue that was asked, or an older one.
     """
 
     question: Question
     groups: tuple[Group, ...]
     collections: int
+    version: int
 
-    def footprints(self, opened: str, hovered: str) -> dict[str, Any]:
-        """Return the footprints of what is listed as GeoJSON, of an open item its own only.
-
-        Args:
-            opened: Key of the open item, or nothing; it is marked as chosen.
-            hovered: Key of the item that is pointed at, or nothing; it is marked too.
-        """
-        marked = {opened, hovered} - {""}
-        items = [item for group in self.groups for item in group.items if not opened or item.key in marked]
+    def footprints(self, opened: str) -> dict[str, Any]:
+        """Return the footprints of what is listed as GeoJSON with `id`; of an open item its own only."""
+        items = [item for group in self.groups for item in group.items if opened in ("", item.key)]
         return {
             "type": "FeatureCollection",
             "features": [
                 {
                     "type": "Feature",
                     "geometry": dict(item.geometry),
-                    "properties": {"id": item.key, "title": item.title, "chosen": item.key in marked},
+                    "properties": {"id": item.key, "title": item.title},
                 }
-                for item in sorted(items[:MAX_FOOTPRINTS], key=lambda item: item.key in marked)
+                for item in items[:MAX_FOOTPRINTS]
             ],
         }
 
@@ -142,6 +138,8 @@ def find(catalog: "Catalog", question: Question, pages: Mapping[str, int]) -> Li
     """
     from geoetl.store.catalog import Search, SortField
 
+    # Read first: what changes meanwhile is then noticed by the next look.
+    version = catalog.version()
     collections = catalog.collections()
     groups = []
     for collection in collections:
@@ -168,7 +166,7 @@ def find(catalog: "Catalog", question: Question, pages: Mapping[str, int]) -> Li
                 )
             )
     groups.sort(key=lambda group: group.title.casefold())
-    return Listing(question, tuple(groups), len(collections))
+    return Listing(question, tuple(groups), len(collections), version)
 
 
 def summarise(item: Mapping[str, Any]) -> ItemSummary:

@@ -63,7 +63,8 @@ def _fact(fact: Fact) -> str:
     text = escape(fact.value)
     if re.match(r"https?://", fact.link):
         return f'<a href="{escape(fact.link)}" target="_blank" rel="noopener noreferrer">{text}</a>'
-    return f'<a href="{escape(fact.link)}" download>{text}</a>' if fact.link else text
+    own = re.match(r"[a-z]+/", fact.link)
+    return f'<a href="{escape(fact.link)}" download>{text}</a>' if own else text
 
 
 def readings_html(layer: Layer, readings: Sequence[Reading], color_of: Callable[[Place], str]) -> str:
@@ -80,8 +81,8 @@ def readings_html(layer: Layer, readings: Sequence[Reading], color_of: Callable[
 def problem_html(problem: Problem) -> str:
     """Return a problem: the sentence, the next step, and the details behind a click."""
     step = f" {escape(problem.next_step)}" if problem.next_step else ""
-    details = escape(problem.details)
-    return f"<div>{escape(problem.sentence)}{step}</div><details><summary>Details</summary>{details}</details>"
+    behind = f"<details><summary>Details</summary><div>{escape(problem.details)}</div></details>"
+    return f"<div>{escape(problem.sentence)}{step}</div>{behind}"
 
 
 def _pin(place: Place, color_of: Callable[[Place], str]) -> str:

@@ -142,6 +142,15 @@ class ExploreModel(param.Parameterized):
         self._pages[collection] = self._pages.get(collection, 1) + 1
         self.search()
 
+    def refresh(self) -> None:
+        """Search anew if the catalogue was changed since the last search, here or by another process."""
+        self._start(self._refresh)
+
+    def _refresh(self) -> None:
+        if self.listing and self.platform.catalog.version() != self.listing.version:
+            self._collections.clear()
+            self._search(self._finding.ask())
+
     def search(self) -> None:
         """Look up what fits the words, the time and the view."""
         turn = self._finding.ask()

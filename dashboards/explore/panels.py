@@ -14,7 +14,7 @@ from dashboards.explore.layer import Layer
 from dashboards.explore.listing import Group, Kind
 from dashboards.explore.markup import TEXT_CSS, about_html, readings_html, series_html
 from dashboards.explore.model import ExploreModel
-from dashboards.explore.reading import readings_csv, unit_text
+from dashboards.explore.reading import readings_csv, stop_label, unit_text
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.code_block import CodeBlock
 from dashboards.shared.delivery import Delivery
@@ -364,7 +364,7 @@ class LayersPanel(pn.viewable.Viewer):
             row["legend"] = {
                 "kind": legend.kind,
                 "units": unit_text(legend.units),
-                "stops": [{"color": stop.color, "label": stop.label} for stop in legend.stops],
+                "stops": [{"color": stop.color, "label": stop_label(legend.kind, stop)} for stop in legend.stops],
             }
         return row
 
@@ -421,9 +421,11 @@ class ReadingPanel(pn.viewable.Viewer):
 
     def _show(self) -> None:
         layer = self._model.active
-        self._panel.visible = bool(layer and self._model.places and not _has_dock(layer))
-        if layer:
-            self._text.object = readings_html(layer, self._model.readings, self._model.color_of)
+        if layer is None or _has_dock(layer) or not self._model.places:
+            self._panel.visible = False
+            return
+        self._text.object = readings_html(layer, self._model.readings, self._model.color_of)
+        self._panel.visible = True
 
     def __panel__(self) -> Any:
         return self._panel

@@ -11,7 +11,7 @@ from dashboards.shared.problem import Problem
 from geoetl.core.spatial import Point
 
 if TYPE_CHECKING:
-    from geoetl.access import PointValues, Series
+    from geoetl.access import LegendStop, PointValues, Series
     from geoetl.platform import Platform
 
 # UDUNITS has many names for one unit.
@@ -122,6 +122,13 @@ def value_text(value: float | None, units: str | None) -> str:
     number = f"{value:,.6g}" if abs(value) < 1e6 else f"{value:.6g}"
     number = number.replace(",", "\u202f").replace("-", "\u2212", 1 if value < 0 else 0)
     return f"{number} {unit_text(units)}".strip()
+
+
+def stop_label(kind: str, stop: "LegendStop") -> str:
+    """Return what is written at a stop of a legend: three digits of a ramp's value, the label of a class."""
+    if kind == "classes":
+        return stop.label
+    return value_text(float(f"{stop.value:.3g}"), None)
 
 
 def unit_text(units: str | None) -> str:

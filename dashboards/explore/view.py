@@ -20,7 +20,7 @@ from dashboards.shared.background import Background
 from dashboards.shared.delivery import Delivery, Inline
 from dashboards.shared.map import MapView
 from dashboards.shared.problem import Problem
-from dashboards.shared.theme import palette
+from dashboards.shared.theme import palette, theme_config
 from geoetl.core.errors import GeoetlError
 from geoetl.core.spatial import BBox, Point
 
@@ -47,13 +47,14 @@ _DOCK_CSS = """
 @container explore (max-width: 1000px) { :host { left: 352px; } }
 """
 _STATUS_CSS = """
-:host { position: absolute; left: 50%; top: 16px; translate: -50% 0; z-index: 3; padding: 8px 16px;
+:host { position: absolute; left: calc(50% + 188px); top: 16px; translate: -50% 0; z-index: 3; padding: 8px 16px;
   border-radius: 20px; background: var(--ge-surface); box-shadow: var(--ge-shadow); pointer-events: none;
   animation: appear .15s .2s both; }
 @keyframes appear { from { opacity: 0; } to { opacity: 1; } }
 """
 _ALERT_CSS = """
-:host { position: absolute; left: 50%; top: 16px; translate: -50% 0; z-index: 4; width: min(560px, calc(100% - 64px));
+:host { position: absolute; left: calc(50% + 188px); top: 16px; translate: -50% 0; z-index: 4;
+  width: min(560px, calc(100% - 408px));
   background: var(--ge-surface); border-radius: 8px; box-shadow: var(--ge-shadow); }
 """
 
@@ -130,7 +131,6 @@ class ExploreView(pn.viewable.Viewer):
 
     def _follow_page(self) -> None:
         self.param.watch(lambda _: self._colour(), "dark")
-        self.map.param.watch(lambda event: self._clicked(event.new), "clicked")
         self.map.param.watch(lambda event: self.model.look_at(BBox.from_list(event.new)), "bounds")
         self.map.param.watch(lambda event: self.param.update(dark=event.new), "dark")
         self.map.on_msg(lambda event: self._from_map(event.data))
@@ -140,7 +140,8 @@ class ExploreView(pn.viewable.Viewer):
     def _follow_model(self, background: Background) -> None:
         for names, show in (
             (["layers"], self._draw_layers),
-            (["listing", "opened", "hovered"], self._draw_footprints),
+            (["listing", "opened"], self._draw_footprints),
+            (["opened", "hovered"], self._mark_footprints),
             (["places", "opened"], self._draw_points),
             (["target"], self._move),
             (["busy"], self._say),
@@ -161,7 +162,9 @@ class ExploreView(pn.viewable.Viewer):
         )
 
     def _from_map(self, message: dict[str, Any]) -> None:
-        if message["type"] == "fit":
+        if message["type"] == "click":
+            self._clicked(message)
+        elif message["type"] == "fit":
             self.model.fit()
         elif self.model.layer(message["id"]):
             self.model.report(
@@ -204,7 +207,10 @@ class ExploreView(pn.viewable.Viewer):
 
     def _draw_footprints(self) -> None:
         if self.model.listing:
-            self.map.footprints = self.model.listing.footprints(self.model.opened, self.model.hovered)
+            self.map.footprints = self.model.listing.footprints(self.model.opened)
+
+    def _mark_footprints(self) -> None:
+        self.map.chosen = [key for key in (self.model.opened, self.model.hovered) if key]
 
     def _draw_points(self) -> None:
         self.map.points = [
@@ -249,6 +255,9 @@ class ExploreView(pn.viewable.Viewer):
             self.address.param.update(page=self.model.opened, search=self.model.address().query())
 
     def __panel__(self) -> Any:
-        if not self._served and not self._loaded:
+        if self._served:
+            return self._stage
+        if not self._loaded:
             self.load()
-        return self._stage
+        # A served page brings the theme along; a notebook has none.
+        return pmui.Column(self._stage, theme_config=theme_config(), sizing_mode="stretch_width", margin=0)

@@ -27,10 +27,15 @@ class Background:
         self._lock = threading.Lock()
         self._marked: dict[Callable[[], None], None] = {}
         self._living = False
+        self._gone = False
 
     def live(self) -> None:
         """Say that the browser has the page."""
         self._living = True
+
+    def end(self) -> None:
+        """Say that the page is gone: nothing is shown any more."""
+        self._gone = True
 
     def start(self, work: Callable[[], None]) -> None:
         """Do long work, which must not touch the page."""
@@ -45,6 +50,8 @@ class Background:
 
     def mark(self, show: Callable[[], None]) -> None:
         """Have `show` called in the page's next turn, once however often it is marked until then."""
+        if self._gone:
+            return
         if self._document is None or not self._living:
             show()
             return

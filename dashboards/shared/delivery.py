@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from dashboards.shared.basemap import ATTRIBUTION, basemap
 from geoetl.core.errors import LimitExceeded, NotFound
@@ -99,7 +100,7 @@ class Served:
 
     def base(self, settings: "MapSettings") -> dict[str, Any]:
         """Return the base map by its address."""
-        return _base(settings, url="basemap.geojson")
+        return _base(settings, url="basemap.topojson")
 
     def picture(self, picture: "Picture") -> str:
         """Return the address of a picture; the same picture has the same address, so the browser keeps it."""
@@ -111,7 +112,7 @@ class Served:
 
     def asset(self, item: Mapping[str, Any], name: str) -> str:
         """Return the address of an asset."""
-        return f"assets/{item['collection']}/{item['id']}/{name}"
+        return f"assets/{item['collection']}/{item['id']}/{quote(name, safe='')}"
 
 
 @dataclass(frozen=True)

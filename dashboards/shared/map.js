@@ -16,7 +16,7 @@ const DARK = {
 const ABOVE_DATA = "over-coast"
 const NO_FEATURES = {type: "FeatureCollection", features: []}
 // Natural Earth counts zoom in tiles of 256 pixels, MapLibre in tiles of 512.
-const NAMED_FROM = ["<=", ["get", "zoom"], ["+", ["zoom"], 1]]
+const NAMED_FROM = ["<=", ["get", "zoom"], ["+", ["zoom"], 1.2]]
 const MOVE_REPORT_MS = 200
 const CLICK_RADIUS_PX = 5
 const ICONS = {
@@ -53,6 +53,29 @@ async function archiveOf(url) {
   const archive = pmtilesProtocol().get(name) ?? new PMTiles(new FileSource(new File([blob], name)))
   pmtilesProtocol().add(archive)
   return archive
+}
+
+// TopoJSON: each arc begins at a place, in steps of the transform, and goes on by differences.
+function features(topology, name) {
+  const {scale: [sx, sy], translate: [tx, ty]} = topology.transform
+  const place = ([x, y]) => [x * sx + tx, y * sy + ty]
+  const line = ([number]) => {
+    let [x, y] = [0, 0]
+    return topology.arcs[number].map(([dx, dy]) => place([x += dx, y += dy]))
+  }
+  const feature = (geometry, properties = {}) => ({type: "Feature", properties: {kind: name, ...properties}, geometry})
+  const object = topology.objects[name]
+  if (object.type === "GeometryCollection") {
+    return object.geometries.map((g) => feature({type: g.type, coordinates: place(g.coordinates)}, g.properties))
+  }
+  const coordinates = object.type === "MultiPolygon" ? object.arcs.map((rings) => rings.map(line)) : object.arcs.map(line)
+  return [feature({type: object.type, coordinates})]
+}
+
+async function landOf(base) {
+  const topology = base.data ?? (base.url ? await (await fetch(absolute(base.url))).json() : null)
+  if (!topology) { return NO_FEATURES }
+  return {type: "FeatureCollection", features: ["land", "borders", "names"].flatMap((name) => features(topology, name))}
 }
 
 function button(label, icon, onClick) {
@@ -133,12 +156,11 @@ class GeoMap {
   style() {
     const {base} = this.model
     const colours = this.colours
-    const land = base.data ?? (base.url ? absolute(base.url) : NO_FEATURES)
     const own = !base.tile_url
     const kind = (name) => ["==", ["get", "kind"], name]
     const layers = [{id: "sea", type: "background", paint: {"background-color": colours.sea}}]
     const sources = {
-      base: {type: "geojson", data: land, attribution: own ? base.attribution : undefined},
+      base: {type: "geojson", data: NO_FEATURES, tolerance: 0.2},
       footprints: {type: "geojson", data: this.model.footprints ?? NO_FEATURES},
     }
     if (own) {
@@ -146,7 +168,7 @@ class GeoMap {
         {id: "land", type: "fill", source: "base", filter: kind("land"), paint: {"fill-color": colours.land}},
         {id: "coast", type: "line", source: "base", filter: kind("land"),
           paint: {"line-color": colours.coast, "line-width": 0.7}},
-        {id: "border", type: "line", source: "base", filter: kind("border"),
+        {id: "border", type: "line", source: "base", filter: kind("borders"),
           paint: {"line-color": colours.border, "line-width": 0.6}},
       )
     } else {
@@ -157,10 +179,10 @@ class GeoMap {
       id, type: "line", source: "base", filter: kind(name), layout: {visibility: "none"},
       paint: {"line-color": colours.over, "line-width": width, "line-opacity": 0.55},
     })
-    layers.push(over("over-coast", "land", 0.8), over("over-border", "border", 0.6))
+    layers.push(over("over-coast", "land", 0.8), over("over-border", "borders", 0.6))
     if (own) {
       layers.push({
-        id: "names", type: "symbol", source: "base", filter: ["all", kind("name"), NAMED_FROM],
+        id: "names", type: "symbol", source: "base", filter: ["all", kind("names"), NAMED_FROM],
         // Without a glyphs address MapLibre draws the letters itself, with this machine's fonts.
         layout: {
           "text-field": ["get", "name"], "text-font": ["Roboto", "sans-serif"], "text-max-width": 7,
@@ -169,26 +191,26 @@ class GeoMap {
         paint: {"text-color": colours.name, "text-halo-color": colours.halo, "text-halo-width": 1.2, "text-opacity": 0.9},
       })
     }
-    const chosen = ["boolean", ["get", "chosen"], false]
+    const paint = this.footprintPaint()
     layers.push(
-      {id: "footprint-fill", type: "fill", source: "footprints",
-        paint: {"fill-color": ["case", chosen, colours.chosen, colours.footprint],
-          "fill-opacity": ["case", chosen, 0, 0.04]}},
-      {id: "footprint-line", type: "line", source: "footprints",
-        paint: {"line-color": ["case", chosen, colours.chosen, colours.footprint],
-          "line-width": ["case", chosen, 2, 1.2]}},
+      {id: "footprint-fill", type: "fill", source: "footprints", paint: paint["footprint-fill"]},
+      {id: "footprint-line", type: "line", source: "footprints", paint: paint["footprint-line"]},
       {id: "footprint-point", type: "circle", source: "footprints", filter: ["==", ["geometry-type"], "Point"],
-        paint: {"circle-radius": 5, "circle-color": ["case", chosen, colours.chosen, colours.footprint]}},
+        paint: paint["footprint-point"]},
     )
     return {version: 8, projection: {type: this.model.globe ? "globe" : "mercator"}, sources, layers}
   }
 
-  onStyle() {
+  async onStyle() {
     this.drawn.clear()
+    this.land ??= landOf(this.model.base)
+    const land = await this.land
+    this.map.getSource("base")?.setData(land)
     this.layersChanged()
     this.pointsChanged()
     this.fit(false)
     this.reportSoon()
+    this.frame.dataset.theme = this.model.dark ? "dark" : "light"
     this.frame.dataset.ready = "true"
   }
 
@@ -318,6 +340,24 @@ class GeoMap {
 
   // ---- footprints, markers, camera ------------------------------------------------------------------------------
 
+  footprintPaint() {
+    const {footprint, chosen} = this.colours
+    const isChosen = ["in", ["get", "id"], ["literal", this.model.chosen]]
+    const colour = ["case", isChosen, chosen, footprint]
+    return {
+      "footprint-fill": {"fill-color": footprint, "fill-opacity": ["case", isChosen, 0, 0.04]},
+      "footprint-line": {"line-color": colour, "line-width": ["case", isChosen, 2, 1.2]},
+      "footprint-point": {"circle-radius": 5, "circle-color": colour},
+    }
+  }
+
+  chosenChanged() {
+    for (const [layer, paint] of Object.entries(this.footprintPaint())) {
+      if (!this.map.getLayer(layer)) { continue }
+      for (const [name, value] of Object.entries(paint)) { this.map.setPaintProperty(layer, name, value) }
+    }
+  }
+
   footprintsChanged() {
     this.map.getSource("footprints")?.setData(this.model.footprints ?? NO_FEATURES)
   }
@@ -380,7 +420,8 @@ class GeoMap {
     const features = vectors.length ? this.map.queryRenderedFeatures(near, {layers: vectors}) : []
     this.choose(features[0])
     this.serial += 1
-    this.model.clicked = {
+    this.model.send_msg({
+      type: "click",
       serial: this.serial,
       lon: wrapped(lngLat.lng),
       lat: lngLat.lat,
@@ -388,7 +429,7 @@ class GeoMap {
       tolerance_deg: CLICK_RADIUS_PX * 360 / (512 * 2 ** this.map.getZoom()),
       footprints: [...new Set(footprints.map((feature) => feature.properties.id))],
       features: features.slice(0, 8).map((feature) => ({layer: feature.source.slice(5), properties: feature.properties})),
-    }
+    })
   }
 
   choose(feature) {
@@ -488,9 +529,13 @@ export function render({model}) {
   const then = (action) => () => { if (geo) { action(geo) } }
   model.on("layers", then((g) => g.layersChanged()))
   model.on("footprints", then((g) => g.footprintsChanged()))
+  model.on("chosen", then((g) => g.chosenChanged()))
   model.on("points", then((g) => g.pointsChanged()))
   model.on("fit", then((g) => g.fit()))
-  model.on("base", then((g) => g.restyle()))
+  model.on("base", then((g) => {
+    g.land = null
+    g.restyle()
+  }))
   model.on("dark", then((g) => g.restyle()))
   model.on("globe", then((g) => g.globeChanged()))
   model.on("remove", () => {

@@ -32,14 +32,18 @@ class MapView(Component):
     * ``pmtiles``: ``url`` of a vector archive (address with HTTP Range, or data URI), ``color``.
     * ``geojson``: ``data`` or ``url``, ``color``.
     * ``tiles``: ``url`` with {z}, {x} and {y}, optionally ``bounds`` and ``tile_size``.
+
+    Sends the messages ``{type: "click", lon, lat, zoom, tolerance_deg, footprints (ids), features}``, each feature with
+    its ``layer`` and ``properties``; ``{type: "fit"}`` and ``{type: "layer_error", id, message}``.
     """
 
     base = param.Dict(
         default={},
-        doc="`url` or `data` of GeoJSON with kinds land, border and name; `tile_url` replaces it; `attribution`.",
+        doc="`url` or `data` of TopoJSON with land, borders and names; `tile_url` replaces it; `attribution`.",
     )
     layers = param.List(default=[], item_type=dict, doc="What is drawn, from top to bottom.")
-    footprints = param.Dict(default=None, allow_None=True, doc="GeoJSON features with `id` and `chosen`.")
+    footprints = param.Dict(default=None, allow_None=True, doc="GeoJSON features with the property `id`.")
+    chosen = param.List(default=[], item_type=str, doc="Ids of the footprints that stand out.")
     points = param.List(default=[], item_type=dict, doc="Markers: lon, lat, label, color.")
     camera = param.Dict(default=None, allow_None=True, doc="Where the map begins: `center` [lon, lat] and `zoom`.")
     fit = param.Dict(
@@ -49,11 +53,6 @@ class MapView(Component):
     inspecting = param.Boolean(default=False, doc="Whether a click reads a value; the pointer then is a cross.")
     globe = param.Boolean(default=False, doc="Whether the world is drawn as a globe.")
     dark = param.Boolean(default=False, doc="Whether the dark colours are used.")
-    clicked = param.Dict(
-        default=None,
-        allow_None=True,
-        doc="The last click: lon, lat, zoom, tolerance_deg, footprints (ids), features (layer, properties), serial.",
-    )
     bounds = param.List(
         default=None, allow_None=True, doc="What is seen: west, south, east, north; west > east crosses 180°."
     )

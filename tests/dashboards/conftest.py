@@ -1,6 +1,5 @@
 """A filled catalogue, made once for all tests that only look."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,6 @@ def model(filled: Platform) -> ExploreModel:
 
 
 @pytest.fixture
-def unwatched(filled: Platform) -> Iterator[ExploreModel]:
+def unwatched(filled: Platform) -> ExploreModel:
     """Give a model that nothing was asked of yet."""
-    yield ExploreModel(filled)
+    return ExploreModel(filled)

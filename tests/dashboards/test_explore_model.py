@@ -33,7 +33,8 @@ def listed(model: ExploreModel) -> list[str]:
 
 
 def test_a_model_does_not_import_panel() -> None:
-    probe = "import sys, dashboards.explore.model; print([m for m in ('panel', 'bokeh', 'holoviews') if m in sys.modules])"
+    heavy = "('panel', 'bokeh', 'holoviews')"
+    probe = f"import sys, dashboards.explore.model; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -101,6 +102,20 @@ def test_an_empty_catalogue_is_no_error(home: Path) -> None:
     assert empty.listing is not None
     assert empty.listing.collections == 0
     assert empty.problem is None
+
+
+def test_what_another_process_registers_appears_by_itself(home: Path) -> None:
+    from tests import catalogued
+
+    model = ExploreModel(geoetl.connect(home))
+    model.search()
+    assert listed(model) == []
+    before = model.listing
+    model.refresh()
+    assert model.listing is before
+    catalogued.fill(geoetl.connect(home), home / "shelf")
+    model.refresh()
+    assert len(listed(model)) == 5
 
 
 # ---- opening and drawing ---------------------------------------------------------------------------------------------

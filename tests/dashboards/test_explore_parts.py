@@ -14,7 +14,6 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-import geoetl.api
 from dashboards.explore.about import extent_words, media_type_words
 from dashboards.explore.address import Address
 from dashboards.explore.chart import nearest_step, positions, series_figure
@@ -24,12 +23,18 @@ from dashboards.explore.model import ExploreModel
 from dashboards.explore.reading import readings_csv, unit_text, value_text
 from dashboards.shared.problem import Problem
 from dashboards.shared.theme import LIGHT
+from geoetl.api.app import create_app as create_api
 from geoetl.core.spatial import BBox, Point
 from geoetl.platform import Platform
 from tests.catalogued import CLIMATE, HILL, IMAGES, LAT, LON, MODEL, PLACES, SHIRES
 
 KEYS = (f"{IMAGES}/{HILL}", f"{CLIMATE}/{MODEL}", f"{PLACES}/{SHIRES}")
 HERE = Point(LON, LAT)
+
+
+def client_of(platform: Platform) -> TestClient:
+    return TestClient(create_api(platform), base_url="http://127.0.0.1:8000")
+
 
 degrees = st.floats(-80, 80).map(lambda value: round(value, 4))
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True).filter(
@@ -195,7 +200,7 @@ def test_a_link_of_a_foreign_scheme_is_not_made(model: ExploreModel) -> None:
     from dashboards.explore.about import About, Fact
 
     html = about_html(About("", (("Origin", (Fact("Licence", "x", "javascript:alert(1)"),)),), ()))
-    assert 'href="javascript' not in html.replace("download", "") or "download" in html
+    assert "javascript" not in html
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -225,12 +230,11 @@ def test_words_for_places_and_types() -> None:
     assert media_type_words("image/tiff; application=geotiff; profile=cloud-optimized") == "Cloud-optimised GeoTIFF"
 
 
-def test_a_footprint_is_marked_while_its_item_is_open(model: ExploreModel) -> None:
+def test_an_open_item_shows_its_own_footprint_alone(model: ExploreModel) -> None:
     assert model.listing is not None
-    everything = model.listing.footprints("", KEYS[0])["features"]
+    everything = model.listing.footprints("")["features"]
     assert len(everything) == 5
-    assert [f["properties"]["id"] for f in everything if f["properties"]["chosen"]] == [KEYS[0]]
-    assert len(model.listing.footprints(KEYS[1], "")["features"]) == 1
+    assert [f["properties"]["id"] for f in model.listing.footprints(KEYS[1])["features"]] == [KEYS[1]]
     json.dumps(everything, allow_nan=False)
 
 
@@ -239,5 +243,7 @@ def test_a_reading_tells_how_to_find_the_colour(model: ExploreModel) -> None:
     model.open(KEYS[0])
     model.click(HERE)
     assert color(model.places[0]) in readings_html(
-        model.active, model.readings, color  # type: ignore[arg-type]
+        model.active,
+        model.readings,
+        color,  # type: ignore[arg-type]
     )

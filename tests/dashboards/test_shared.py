@@ -5,9 +5,11 @@ import re
 import threading
 from pathlib import Path
 
+import numpy as np
 import panel as pn
 import param
 import pytest
+import shapely
 
 import dashboards.shared
 from dashboards.shared.address import Address
@@ -84,7 +86,7 @@ def test_a_notebook_gets_what_a_server_gives_by_address(filled: Platform) -> Non
     assert inline.asset(item, "pmtiles").startswith("data:application/vnd.pmtiles;base64,")
     assert inline.base(MapSettings())["data"] == basemap()
     assert served.base(MapSettings(tile_url="https://tiles.example.org/{z}/{x}/{y}.png", attribution="T")) == {
-        "url": "basemap.geojson",
+        "url": "basemap.topojson",
         "tile_url": "https://tiles.example.org/{z}/{x}/{y}.png",
         "attribution": "T",
     }
@@ -94,14 +96,19 @@ def test_a_notebook_gets_what_a_server_gives_by_address(filled: Platform) -> Non
 
 def test_the_base_map_is_small_named_and_whole() -> None:
     document = basemap()
-    assert (FOLDER / "basemap.geojson").stat().st_size <= LARGEST_BYTES
+    assert (FOLDER / "basemap.topojson").stat().st_size <= LARGEST_BYTES
     assert document["license"].startswith("CC0")
     assert "Natural Earth" in document["source"]
-    kinds = [feature["properties"]["kind"] for feature in document["features"]]
-    assert kinds.count("land") == kinds.count("border") == 1
-    assert kinds.count("name") > 200
-    names = {feature["properties"].get("name") for feature in document["features"]}
+    names = {geometry["properties"]["name"] for geometry in document["objects"]["names"]["geometries"]}
+    assert len(names) > 200
     assert {"Côte d'Ivoire", "Brazil", "Tuvalu"} <= names
+    arcs = [np.cumsum(arc, axis=0) * document["transform"]["scale"] for arc in document["arcs"]]
+    land = shapely.MultiPolygon([shapely.Polygon(arcs[rings[0][0]]) for rings in document["objects"]["land"]["arcs"]])
+    assert land.bounds == pytest.approx((-180, -90, 180, 83.6), abs=0.1)
+    for lon, lat in ((10, 50), (-60, -10), (133, -25), (-78, 24.5)):
+        assert shapely.distance(land, shapely.Point(lon, lat)) < 0.5
+    for lon, lat in ((-30, 0), (-150, 20), (80, -40)):
+        assert shapely.distance(land, shapely.Point(lon, lat)) > 3
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])

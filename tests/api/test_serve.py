@@ -1,0 +1,87 @@
+"""``geoetl serve`` and the tile in JupyterLab."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from geoetl.cli.jupyter import dashboard_server
+from geoetl.cli.serve import PROXY_HEADER, TOKEN_VARIABLE
+from geoetl.core.errors import ConfigurationError, Conflict
+
+
+def serve_command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "geoetl.cli", "serve", "--no-open", *options]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.org"])
+def test_an_address_that_others_reach_is_refused(host: str) -> None:
+    from geoetl.cli.serve import serve
+
+    with pytest.raises(ConfigurationError, match="no login yet") as refused:
+        serve(host=host, port=free_port(), open_browser=False)
+    assert refused.value.hint is not None
+    assert "127.0.0.1" in refused.value.hint
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    from geoetl.cli.serve import serve
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Conflict, match=str(port)) as taken:
+            serve(host="127.0.0.1", port=port, open_browser=False)
+    assert taken.value.hint is not None
+    assert f"--port {port + 1}" in taken.value.hint
+
+
+def test_jupyterlab_finds_the_tile_its_icon_and_its_secret() -> None:
+    from jupyter_server_proxy.config import ServerProcess
+
+    process = ServerProcess(name="geoetl", **dashboard_server())
+    assert process.launcher_entry.title == "geoetl dashboard"
+    assert Path(process.launcher_entry.icon_path).suffix == ".svg"
+    assert Path(process.launcher_entry.icon_path).is_file()
+    assert process.launcher_entry.path_info == "geoetl/explore"
+    assert process.environment[TOKEN_VARIABLE] == process.request_headers_override[PROXY_HEADER]
+    assert dashboard_server()["environment"] != process.environment
+    assert "{port}" in process.command
+
+
+def test_the_served_dashboard_answers_and_stops(home: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(serve_command("--port", str(port)), stderr=subprocess.PIPE, text=True)
+    try:
+        html = fetch(f"http://127.0.0.1:{port}/explore", process)
+        assert "geoetl" in html
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+    assert f"http://127.0.0.1:{port}/explore" in said
+    assert "Traceback" not in said
+
+
+def fetch(address: str, process: "subprocess.Popen[str]") -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with opener.open(address, timeout=30) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise
+            time.sleep(0.1)

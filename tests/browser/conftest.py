@@ -1,0 +1,109 @@
+"""A served dashboard over a filled catalogue, and Chromium pages that note what they say and whom they ask."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import dashboards.app
+import geoetl
+from geoetl.platform import Platform
+from tests import catalogued
+
+# Without a graphics card Chromium draws WebGL in software (see the stack notes on the map component).
+FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+SLOW_MS = 30_000
+
+
+@dataclass
+class Watched:
+    """A page with what it said and whom it asked.
+
+    Attributes:
+        page: The page.
+        complaints: Errors in its console.
+        hosts: Every host that it asked.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def check(self, address: str) -> None:
+        """Check that nothing was complained about, and that nobody else was asked."""
+        assert self.complaints == []
+        assert self.hosts == {urlsplit(address).netloc}
+
+
+@contextmanager
+def serving(platform: Platform) -> Iterator[str]:
+    """Serve the dashboard of a platform and give its address."""
+    config = uvicorn.Config(
+        dashboards.app.create_app(platform), port=0, log_level="warning", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Give a platform with one item of each kind."""
+    home: Path = tmp_path_factory.mktemp("shown") / "home"
+    platform = geoetl.connect(home)
+    catalogued.fill(platform, home / "shelf")
+    return platform
+
+
+@pytest.fixture(scope="session")
+def served(filled: Platform) -> Iterator[str]:
+    """Give the address of the served dashboard."""
+    with serving(filled) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Give a Chromium."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[[str], Watched]]:
+    """Give ``visit(address)``: a page of a new visitor, once its map is drawn."""
+    context = browser.new_context(viewport={"width": 1100, "height": 720})
+    context.set_default_timeout(SLOW_MS)
+
+    def open_page(address: str) -> Watched:
+        watched = Watched(context.new_page())
+        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
+        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+        watched.page.on("request", lambda asked: note(watched, asked.url))
+        watched.page.goto(address)
+        watched.page.wait_for_selector(".frame[data-ready=true]")
+        return watched
+
+    yield open_page
+    context.close()
+
+
+def note(watched: Watched, url: str) -> None:
+    if urlsplit(url).scheme in ("http", "https", "ws", "wss"):
+        watched.hosts.add(urlsplit(url).netloc)
