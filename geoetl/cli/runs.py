@@ -11,7 +11,7 @@ app = typer.Typer(help="See what ran, and how it went.", no_args_is_help=True)
 
 @app.command("list")
 def list_runs(
-    state: Annotated[str, typer.Option(help="Only running, completed or failed ones.")] = "",
+    state: Annotated[str, typer.Option(help="Only running, interrupted, completed or failed ones.")] = "",
     pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest first.")] = 20,
     as_json: Json = False,
@@ -57,6 +57,7 @@ def show(run_id: Annotated[str, typer.Argument(help="Id of the run.")], as_json:
     import geoetl
     from geoetl.core.errors import GeoetlError
     from geoetl.core.html import human_seconds
+    from geoetl.runs.model import RunState
 
     platform = geoetl.connect()
     record = platform.runs.get(run_id)
@@ -82,5 +83,7 @@ def show(run_id: Annotated[str, typer.Argument(help="Id of the run.")], as_json:
             out.print(f"[yellow]{stage.name}:[/] " + warning.replace("[", r"\["))
     if record.notebook:
         out.print(f"Executed notebook: {platform.zones.internal.href(record.notebook)}")
+    if record.state is RunState.INTERRUPTED:
+        out.print("Its process is gone. Start the same run again: finished stages are not repeated.")
     if record.error:
         print_error(GeoetlError.from_problem(record.error), as_json=False)

@@ -15,9 +15,10 @@ MAX_ROWS_SHOWN = 25
 
 
 class RunState(StrEnum):
-    """Where a run or stage stands."""
+    """Where a run or stage stands; ``interrupted`` is a run whose process is gone, which the same call resumes."""
 
     RUNNING = "running"
+    INTERRUPTED = "interrupted"
     COMPLETED = "completed"
     FAILED = "failed"
 

@@ -80,13 +80,18 @@ class RunRepository:
 
     def list(self, *, state: RunState | None = None, pipeline: str | None = None, limit: int = 50) -> list[RunRecord]:
         """Return the newest runs first."""
-        query = sa.select(runs).order_by(runs.c.seq.desc()).limit(limit)
-        if state:
-            query = query.where(runs.c.state == state)
+        query = sa.select(runs).order_by(runs.c.seq.desc())
         if pipeline:
             query = query.where(runs.c.pipeline == pipeline)
+        if state in (RunState.RUNNING, RunState.INTERRUPTED):
+            # Which of the two is not in the row but in whether its process lives; such rows are few.
+            query = query.where(runs.c.state == RunState.RUNNING)
+        elif state:
+            query = query.where(runs.c.state == state).limit(limit)
+        else:
+            query = query.limit(limit)
         with self.database.read() as connection:
-            rows = connection.execute(query).all()
+            rows = [row for row in connection.execute(query) if state is None or _state(row) is state][:limit]
             found = _stages_of(connection, [row.id for row in rows])
         return [_record(row, found[row.id]) for row in rows]
 
@@ -311,6 +316,11 @@ def _is_alive(row: Row[Any], now: float) -> bool:
     return row.lease_until is not None and row.lease_until > now
 
 
+def _state(row: Row[Any]) -> RunState:
+    state = RunState(row.state)
+    return RunState.INTERRUPTED if state is RunState.RUNNING and not _is_alive(row, time.time()) else state
+
+
 def _stages_of(connection: Connection, run_ids: list[str]) -> dict[str, tuple[Stage, ...]]:
     found: dict[str, list[Stage]] = {run_id: [] for run_id in run_ids}
     query = sa.select(stages).where(stages.c.run_id.in_(run_ids)).order_by(stages.c.position)
@@ -336,7 +346,7 @@ def _record(row: Row[Any], found: tuple[Stage, ...]) -> RunRecord:
         id=row.id,
         pipeline=row.pipeline,
         subject=row.subject,
-        state=RunState(row.state),
+        state=_state(row),
         parameters=json.loads(row.parameters),
         attempt=row.attempt,
         created_at=row.created_at,

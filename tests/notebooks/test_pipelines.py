@@ -154,7 +154,7 @@ def test_a_killed_run_goes_on_behind_its_last_finished_stage(platform: Platform,
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     (before,) = platform.runs.list()
-    assert before.state is RunState.RUNNING
+    assert before.state is RunState.INTERRUPTED
     assert kernels_end(before.id)
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (after,) = platform.runs.list()

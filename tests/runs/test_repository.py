@@ -81,6 +81,15 @@ def test_a_superseded_attempt_changes_nothing_any_more(repository: RunRepository
     assert repository.finish(run_id, attempt, error={"detail": "late"}, notebook=None).state is RunState.RUNNING
 
 
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted(repository: RunRepository) -> None:
+    gone, _ = begin(repository)
+    living, _ = begin(repository, "b" * 64)
+    orphan(repository, gone, host="elsewhere", lease_until=0.0)
+    assert repository.get(gone).state is RunState.INTERRUPTED
+    assert [record.id for record in repository.list(state=RunState.INTERRUPTED)] == [gone]
+    assert [record.id for record in repository.list(state=RunState.RUNNING)] == [living]
+
+
 def test_an_unknown_id_offers_the_nearest(repository: RunRepository) -> None:
     run_id, _ = begin(repository)
     with pytest.raises(NotFound) as caught:
