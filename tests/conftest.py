@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres as postgresql
 
@@ -20,8 +21,14 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 TEST_PREFIX = "GEOETL_TEST_"
 
 
+# In CI the drawn examples are the same each time: whether a change lands must not hang on luck. Elsewhere they are new.
+settings.register_profile("ci", derandomize=True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests away from the settings and state of whoever runs them, above all the checkout's ``.geoetl``."""
+    if os.environ.get("CI"):
+        settings.load_profile("ci")
     for name in _settings():
         del os.environ[name]
     folder = tempfile.mkdtemp(prefix="geoetl-tests-")

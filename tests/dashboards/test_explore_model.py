@@ -273,6 +273,22 @@ def test_a_click_reads_the_series_that_xarray_reads(model: ExploreModel, filled:
     np.testing.assert_allclose(np.array(series.values, dtype=float), expected)
 
 
+def test_what_netcdf_never_wrote_is_no_data(home: Path) -> None:
+    from tests import catalogued
+
+    platform = geoetl.connect(home)
+    catalogued.fill(platform, home / "shelf")
+    cube = catalogued.model_dataset()
+    cube["tas"][3] = np.float32(9.96921e36)
+    cube.to_netcdf(home / "shelf" / "model.nc", engine="h5netcdf", encoding={"tas": {"_FillValue": None}})
+    model = ExploreModel(platform)
+    model.open(MODEL_KEY)
+    model.click(HERE)
+    series = model.readings[0].series
+    assert series is not None
+    assert [index for index, value in enumerate(series.values) if value is None] == [3]
+
+
 def test_a_click_tells_the_attributes_that_geopandas_has(model: ExploreModel, filled: Platform) -> None:
     model.open(SHIRES_KEY)
     model.click(HERE)

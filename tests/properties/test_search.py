@@ -284,3 +284,13 @@ def test_a_search_equals_a_scan(
             assert names(list(walk(catalog, search))) == expected
             assert catalog.search(search).matched == len(expected)
             assert names(list(catalog.search(search))) == expected[: search.limit]
+
+
+@pytest.mark.parametrize("value", [[1], {"x": 1}, True])
+@pytest.mark.parametrize("op", ["<", "<=", ">", ">="])
+def test_what_has_no_order_is_neither_before_nor_after_itself(catalog: SqliteCatalog, value: Any, op: str) -> None:
+    for collection in COLLECTIONS:
+        catalog.upsert_collection(a_collection(collection))
+    catalog.upsert_items([an_item("odd", collection="one", properties={"n": value})])
+    both = {"op": op, "args": [{"property": "n"}, {"property": "n"}]}
+    assert catalog.search(Search(ids=("odd",), filter=both)).items == ()

@@ -253,7 +253,7 @@ class _Compiler:
         if "boolean" in (a.kind, b.kind):
             return "(null)"  # truth values have no order
         if a.kind == b.kind == "property":
-            both = f"{_class(a)} = {_class(b)} and {_class(a)} <> 'true'"
+            both = f"{_class(a)} = {_class(b)} and {_class(a)} not in ('true', 'array', 'object')"
             return f"(case when {both} then {a.sql} {name} {b.sql} end)"
         kind = b.kind if a.kind == "property" else a.kind
         return f"({self.typed(a, kind)} {name} {self.typed(b, kind)})"
