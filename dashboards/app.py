@@ -1,12 +1,9 @@
 """The web application: the API with the pages in it, one process, one address."""
 
 import hashlib
-import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +20,7 @@ from dashboards.shared.background import Background
 from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.theme import theme_config
+from dashboards.shared.warm import warm_up
 from geoetl.api.app import create_app as create_api
 from geoetl.api.guard import Guard
 
@@ -30,11 +28,6 @@ if TYPE_CHECKING:
     from geoetl.platform import Platform
 
 EXPLORE = "/explore"
-# What opens a raster, a cube and features: 0.2 to 1.5 s each, the first time.
-_SLOW_MODULES = (
-    *("rasterio.warp", "xarray", "zarr", "fsspec", "cftime"),
-    *("geopandas", "pyarrow.parquet", "cmap", "PIL.Image", "bokeh.plotting"),
-)
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
 # How often a page looks whether the catalogue changed: one number read from the database.
@@ -104,17 +97,11 @@ def _warmed(lifespan: Lifespan[FastAPI]) -> Lifespan[FastAPI]:
 
     @asynccontextmanager
     async def warmed(app: FastAPI) -> AsyncIterator[Any]:
-        threading.Thread(target=_load_slow_modules, name="geoetl-warm", daemon=True).start()
+        warm_up()
         async with lifespan(app) as state:
             yield state
 
     return warmed
-
-
-def _load_slow_modules() -> None:
-    for name in _SLOW_MODULES:
-        if find_spec(name.partition(".")[0]):
-            import_module(name)
 
 
 def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) -> pmui.Page:

@@ -20,6 +20,8 @@ def explore(platform: "Platform") -> "ExploreView":
 
     from dashboards.explore.model import ExploreModel
     from dashboards.explore.view import ExploreView
+    from dashboards.shared.warm import warm_up
 
     pn.extension()
+    warm_up()
     return ExploreView(ExploreModel(platform))

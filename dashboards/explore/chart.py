@@ -41,7 +41,15 @@ def series_figure(
     readings: Sequence[Reading], color_of: Callable[[Place], str], time_index: int, colours: Palette
 ) -> "tuple[figure, Span]":
     """Return the chart of the readings that have a series, and the line that marks the time step."""
-    from bokeh.models import BasicTickFormatter, CustomJS, CustomJSTickFormatter, DatetimeTickFormatter, HoverTool, Span
+    from bokeh.models import (
+        BasicTickFormatter,
+        ColumnDataSource,
+        CustomJS,
+        CustomJSTickFormatter,
+        DatetimeTickFormatter,
+        HoverTool,
+        Span,
+    )
     from bokeh.plotting import figure
 
     shown = [reading.series for reading in readings if reading.series]
@@ -59,25 +67,25 @@ def series_figure(
         output_backend="canvas",
         min_border_right=16,
     )
+    shared = {"x": xs, "time": time_texts(first.times) or ("",) * len(first.values)}
+    values = {
+        reading.place: [float("nan") if value is None else value for value in reading.series.values]
+        for reading in readings
+        if reading.series
+    }
+    data = ColumnDataSource({**shared, **{place.label: numbers for place, numbers in values.items()}})
     lines = []
-    for reading in readings:
-        series = reading.series
-        if series is None:
-            continue
-        data = {
-            "x": positions(series.times, series.calendar),
-            "y": [float("nan") if value is None else value for value in series.values],
-            "time": time_texts(series.times) or ("",) * len(series.values),
-            "place": [reading.place.label] * len(series.values),
-        }
-        color = color_of(reading.place)
-        lines.append(chart.line("x", "y", source=data, line_color=color, line_width=1.8))
-        if len(series.values) <= MAX_STEPS_WITH_DOTS:
-            chart.scatter("x", "y", source=data, size=5, color=color)
+    for place in values:
+        color = color_of(place)
+        lines.append(chart.line("x", place.label, source=data, line_color=color, line_width=1.8))
+        if len(first.values) <= MAX_STEPS_WITH_DOTS:
+            chart.scatter("x", place.label, source=data, size=5, color=color)
     units = unit_text(first.units)
-    tips = [("", "@time"), ("@place", f"@y{{%.6g}} {units}")]
+    # One box for all places: they have the same steps.
+    tips = [("", "@time"), *((place.label, f"@{place.label}{{%.6g}} {units}") for place in values)]
+    formatters = {f"@{place.label}": "printf" for place in values}
     chart.add_tools(
-        HoverTool(renderers=lines, tooltips=tips, formatters={"@y": "printf"}, mode="vline", line_policy="nearest")
+        HoverTool(renderers=lines[:1], tooltips=tips, formatters=formatters, mode="vline", line_policy="nearest")
     )
     name = first.title if len(first.title) <= MAX_LABEL else first.variable
     chart.yaxis.axis_label = f"{name}, {units}" if units else name

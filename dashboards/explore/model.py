@@ -516,10 +516,6 @@ class ExploreModel(param.Parameterized):
                 self._under_way.remove(what)
                 self._set(busy=self._under_way[-1] if self._under_way else "")
 
-    def title(self) -> str:
-        """Return what the page is called: the open item's title, or the page's own."""
-        return title_of(self.active.item) if self.active else "Explore"
-
 
 def _is_still_true(reading: Reading, layer: Layer) -> bool:
     """Tell whether a reading of before is of what the layer shows, so that it need not be read again."""

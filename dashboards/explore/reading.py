@@ -26,6 +26,9 @@ _UNITS = {
     "degrees_east": "°E",
 }
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# What netCDF leaves in cells that were never written, where the file names no other value; xarray takes it for a number
+# (NetCDF Users Guide, "Fill Values": NC_FILL_FLOAT and NC_FILL_DOUBLE).
+NETCDF_FILL = 9.969209968386869e36
 # As many as there are colours that anyone can tell apart, and as a person still compares.
 MAX_PLACES = 6
 
@@ -82,7 +85,8 @@ def read(platform: "Platform", layer: Layer, place: Place) -> Reading:
         series = platform.cube.series(
             layer.collection, layer.id, place.point, variable=layer.choice.variable, sel=layer.choice.selection
         )
-        return Reading(place, series=series)
+        known = tuple(None if value == NETCDF_FILL else value for value in series.values)
+        return Reading(place, series=series.model_copy(update={"values": known}))
     if layer.kind is Kind.VECTOR:
         found = platform.features.at(layer.collection, layer.id, place.point, place.tolerance_deg)
         return Reading(place, features=tuple(found))

@@ -30,7 +30,7 @@ def snippets(layer: Layer, points: Sequence[Point], server: str) -> Mapping[str,
 
 
 def _ids(layer: Layer) -> list[str]:
-    return [f"collection, item = {layer.collection!r}, {layer.id!r}"]
+    return [f"collection = {layer.collection!r}", f"item = {layer.id!r}"]
 
 
 def _call(result: str, function: str, *arguments: str, then: str = "") -> list[str]:

@@ -17,6 +17,8 @@ const ABOVE_DATA = "over-coast"
 const NO_FEATURES = {type: "FeatureCollection", features: []}
 // Natural Earth counts zoom in tiles of 256 pixels, MapLibre in tiles of 512.
 const NAMED_FROM = ["<=", ["get", "zoom"], ["+", ["zoom"], 1.2]]
+// The whole globe fills the height of a usual window.
+const SMALLEST_GLOBE_ZOOM = 1.8
 const MOVE_REPORT_MS = 200
 const CLICK_RADIUS_PX = 5
 const ICONS = {
@@ -122,6 +124,7 @@ class GeoMap {
     this.serial = 0
     this.fitted = null
     this.colours = model.dark ? DARK : LIGHT
+    this.land = landOf(model.base)
     this.map = new maplibregl.Map({
       container: canvas,
       style: this.style(),
@@ -177,7 +180,7 @@ class GeoMap {
     }
     const over = (id, name, width) => ({
       id, type: "line", source: "base", filter: kind(name), layout: {visibility: "none"},
-      paint: {"line-color": colours.over, "line-width": width, "line-opacity": 0.55},
+      paint: {"line-color": colours.over, "line-width": width, "line-opacity": this.model.dark ? 0.4 : 0.55},
     })
     layers.push(over("over-coast", "land", 0.8), over("over-border", "borders", 0.6))
     if (own) {
@@ -203,9 +206,7 @@ class GeoMap {
 
   async onStyle() {
     this.drawn.clear()
-    this.land ??= landOf(this.model.base)
-    const land = await this.land
-    this.map.getSource("base")?.setData(land)
+    this.map.getSource("base").setData(await this.land)
     this.layersChanged()
     this.pointsChanged()
     this.fit(false)
@@ -445,13 +446,11 @@ class GeoMap {
     clearTimeout(this.reporting)
     this.reporting = setTimeout(() => {
       const bounds = this.map.getBounds()
-      const centre = this.map.getCenter()
       const [west, east] = [bounds.getWest(), bounds.getEast()]
       const whole = east - west >= 360
       this.model.bounds = [
         whole ? -180 : wrapped(west), Math.max(bounds.getSouth(), -90), whole ? 180 : wrapped(east), Math.min(bounds.getNorth(), 90),
       ]
-      this.model.position = [wrapped(centre.lng), centre.lat, this.map.getZoom()]
     }, MOVE_REPORT_MS)
   }
 
@@ -489,6 +488,7 @@ class GeoMap {
   globeChanged() {
     this.map.setProjection({type: this.model.globe ? "globe" : "mercator"})
     this.globeButton.setAttribute("aria-pressed", String(this.model.globe))
+    if (this.model.globe && this.map.getZoom() < SMALLEST_GLOBE_ZOOM) { this.map.easeTo({zoom: SMALLEST_GLOBE_ZOOM}) }
   }
 
   remove() {
@@ -533,7 +533,7 @@ export function render({model}) {
   model.on("points", then((g) => g.pointsChanged()))
   model.on("fit", then((g) => g.fit()))
   model.on("base", then((g) => {
-    g.land = null
+    g.land = landOf(model.base)
     g.restyle()
   }))
   model.on("dark", then((g) => g.restyle()))

@@ -56,7 +56,6 @@ class MapView(Component):
     bounds = param.List(
         default=None, allow_None=True, doc="What is seen: west, south, east, north; west > east crosses 180°."
     )
-    position = param.List(default=None, allow_None=True, doc="Where the map is: lon, lat, zoom.")
 
     _esm: ClassVar[str] = "map.js"
     _stylesheets: ClassVar[list[str]] = [(_FOLDER / "map.css").read_text(encoding="utf-8")]
