@@ -1,4 +1,7 @@
-"""Bring files in: ``raster`` to COG, ``vector`` to GeoParquet and PMTiles; each validates before it writes.
+"""Bring files in; each pipeline validates before it writes.
+
+``raster`` to COG · ``vector`` to GeoParquet and PMTiles · ``request`` what both are asked for · ``thumbnail`` a small
+picture of features.
 
 A stage is a method of `RasterIngest` or `VectorIngest`; the pipeline notebooks call them in order.
 """

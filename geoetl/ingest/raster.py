@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import field_validator
 
 from geoetl.core.errors import (
     EmptyDataset,
@@ -23,10 +22,10 @@ from geoetl.core.errors import (
     UnreadableFile,
 )
 from geoetl.core.findings import Finding, Severity
-from geoetl.core.identifiers import check_id, file_digest, slug
-from geoetl.core.request import Request
+from geoetl.core.identifiers import file_digest
 from geoetl.core.spatial import BBox, wrap_longitude
 from geoetl.core.temporal import parse_instant
+from geoetl.ingest.request import FileRequest
 from geoetl.runs.model import Result
 from geoetl.store.catalog.item import (
     PROJECTION,
@@ -56,41 +55,18 @@ MIN_FREE_BYTES = 1_000_000
 _TIFF_TIME = re.compile(r"(\d{4}):(\d{2}):(\d{2}) (\d{2}):(\d{2}):(\d{2})")
 
 
-class RasterRequest(Request):
+class RasterRequest(FileRequest):
     """What `ingest-raster` is asked for.
 
     Attributes:
-        source: ``samples:NAME``, or a path under an allowed root.
-        collection: Id of the STAC collection.
-        item: Id of the STAC item; empty takes the file's name.
-        title: Title of the item; empty takes the file's name.
         crs: CRS of a file that does not say it ("EPSG:4326"); a file that does must agree.
         acquired: When it was taken (ISO 8601); empty takes the TIFF's own tag.
         compression: Lossless codec of the COG: deflate reads everywhere, zstd is faster and smaller.
     """
 
-    source: str
-    collection: str
-    item: str = ""
-    title: str = ""
     crs: str = ""
     acquired: str = ""
     compression: Literal["deflate", "zstd", "lzw"] = "deflate"
-
-    @field_validator("collection")
-    @classmethod
-    def _safe_collection(cls, value: str) -> str:
-        return check_id(value, "collection")
-
-    @field_validator("item")
-    @classmethod
-    def _safe_item(cls, value: str) -> str:
-        return check_id(value, "item") if value else value
-
-    @property
-    def item_id(self) -> str:
-        """The item's id: as given, or from the file's name."""
-        return self.item or slug(_stem(self.source))
 
 
 class Band(Result):
@@ -341,7 +317,7 @@ class RasterIngest:
             geometry=checked.footprint,
             times=instant(acquired),
             properties={
-                "title": request.title or _stem(request.source).replace("_", " "),
+                "title": request.item_title,
                 **projection,
                 "renders": {"default": _render(checked)},
             },
@@ -373,10 +349,6 @@ def _readable(name: str, scratch: Path) -> Iterator[None]:
             hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
             field="source",
         ) from None
-
-
-def _stem(source: str) -> str:
-    return Path(source.removeprefix("samples:").removeprefix("file://")).stem
 
 
 def _finding(code: str, message: str, subject: str, remedy: str | None = None) -> Finding:

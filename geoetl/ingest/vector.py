@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import field_validator
 
 from geoetl.core.errors import EmptyDataset, InvalidParameter, UnreadableFile
 from geoetl.core.findings import Finding, Severity
-from geoetl.core.identifiers import check_id, file_digest, slug
-from geoetl.core.request import Request
+from geoetl.core.identifiers import file_digest
 from geoetl.core.spatial import LONGITUDE_SLACK_DEG, BBox
 from geoetl.core.temporal import parse_instant
+from geoetl.ingest.request import FileRequest
 from geoetl.ingest.thumbnail import draw
 from geoetl.runs.model import Result
 from geoetl.store.catalog.item import TABLE, instant, new_item, object_asset
@@ -45,41 +44,18 @@ ROWS_NAMED = 20
 _BBOX_COLUMN = "bbox"
 
 
-class VectorRequest(Request):
+class VectorRequest(FileRequest):
     """What `ingest-vector` is asked for.
 
     Attributes:
-        source: ``samples:NAME``, or a path under an allowed root.
-        collection: Id of the STAC collection.
-        item: Id of the STAC item; empty takes the file's name.
-        title: Title of the item; empty takes the file's name.
         layer: Layer of a file that has several.
         crs: CRS of a file that does not say it ("EPSG:4326").
         valid_at: What time the features describe (ISO 8601); empty takes the time of ingest.
     """
 
-    source: str
-    collection: str
-    item: str = ""
-    title: str = ""
     layer: str = ""
     crs: str = ""
     valid_at: str = ""
-
-    @field_validator("collection")
-    @classmethod
-    def _safe_collection(cls, value: str) -> str:
-        return check_id(value, "collection")
-
-    @field_validator("item")
-    @classmethod
-    def _safe_item(cls, value: str) -> str:
-        return check_id(value, "item") if value else value
-
-    @property
-    def item_id(self) -> str:
-        """The item's id: as given, or from the file's name."""
-        return self.item or slug(_stem(self.source))
 
 
 class Column(Result):
@@ -229,7 +205,7 @@ class VectorIngest:
             geometry=None,
             times=instant(parse_instant(request.valid_at) if request.valid_at else datetime.now(UTC)),
             properties={
-                "title": request.title or _stem(request.source).replace("_", " "),
+                "title": request.item_title,
                 "table:primary_geometry": "geometry",
                 "table:row_count": checked.rows,
                 "table:columns": [*columns, geometry_column],
@@ -268,10 +244,6 @@ class VectorIngest:
                 f"'{path.name}' is a folder, not a vector file.", hint="Give one file.", field="source"
             )
         return self.gate.read_vector(path, layer=request.layer or None, crs=request.crs or None)
-
-
-def _stem(source: str) -> str:
-    return Path(source.removeprefix("samples:").removeprefix("file://")).stem
 
 
 def _rows_finding(code: str, message: str, rows: "np.ndarray[Any, Any]", remedy: str | None = None) -> Finding:
