@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, NotFound
+from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, InvalidParameter, NotFound
 from geoetl.core.identifiers import digest, file_digest, fingerprint, new_id
 from geoetl.core.settings import Settings, as_environment, load_settings
 from geoetl.core.spatial import BBox
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
     from geoetl.virtual import CubeVirtualiser
+    from geoetl.virtual.outcome import VirtualCube
+    from geoetl.virtual.upkeep import CubeCheck, StoredCube
 
 # How often a watcher is told how a run stands.
 WATCH_EVERY_S = 0.25
@@ -218,6 +220,77 @@ class Platform:
         if cube.grid != "regular" or min(shown.shape[-2:]) < MIN_PICTURE_CELLS:
             return None
         return self.cube.preview(collection, item_id, max_size=THUMBNAIL_SIDE, crs="EPSG:4326").content
+
+    # -- cubes in step with their sources ------------------------------------------------------------------------------
+
+    def stored_cube(self, collection: str, item: str) -> "StoredCube":
+        """Return a registered virtual cube with its references on this machine.
+
+        Raises:
+            NotFound: There is no such item.
+            InvalidParameter: It is no virtual cube in the internal zone.
+        """
+        from geoetl.virtual.upkeep import StoredCube
+        from geoetl.virtual.write import CubeFormat
+
+        found = self.catalog.item(collection, item)
+        asset = found["assets"].get("references", {})
+        format = CubeFormat.of_media_type(str(asset.get("type")))
+        zone, key = self.zones.locate(str(asset.get("href", "")))
+        if format is None or zone is None:
+            raise InvalidParameter(
+                f"'{item}' is no virtual cube.", hint="Give an item whose references geoetl made.", field="item"
+            )
+        path = zone.local_folder(key) if format.is_folder else zone.local_path(key)
+        return StoredCube(found, path, format)
+
+    def check_cube(self, collection: str, item: str) -> "CubeCheck":
+        """Compare a virtual cube with its sources again: whether they are the same files, then times and values.
+
+        Raises:
+            NotFound: There is no such item.
+            InvalidParameter: It is no virtual cube.
+        """
+        from geoetl.virtual import upkeep
+
+        return upkeep.check(self.gate, self.stored_cube(collection, item))
+
+    def append_to_cube(self, collection: str, item: str, sources: Sequence[str]) -> Registered:
+        """Add later files to a virtual cube; the files that it has are not opened again.
+
+        Raises:
+            NotFound: There is no such item or file.
+            InvalidParameter: Nothing can be added to that kind of cube.
+            VerificationFailed: A file does not fit behind the others.
+        """
+        from geoetl.virtual import upkeep
+
+        paths = [self.gate.resolve(source) for source in sources]
+        cube = self.stored_cube(collection, item)
+        made = upkeep.append(self.virtual.publisher(collection), self._scratch, cube, paths)
+        return self._replaced(cube, made)
+
+    def relocate_cube(self, collection: str, item: str, old: str, new: str) -> Registered:
+        """Follow the sources of a virtual cube from the folder `old` to the folder `new`.
+
+        Raises:
+            NotFound: There is no such item, or a source is not there.
+            InvalidParameter: A source was not under `old`, or the cube is an Icechunk repository.
+            VerificationFailed: A file there differs from the one that was indexed.
+        """
+        from geoetl.virtual import upkeep
+
+        cube = self.stored_cube(collection, item)
+        made = upkeep.relocate(self.virtual.publisher(collection), self._scratch, cube, old, new)
+        return self._replaced(cube, made)
+
+    def _replaced(self, cube: "StoredCube", made: "VirtualCube") -> Registered:
+        from geoetl.virtual.item import cube_item
+
+        links = [link for link in cube.item["links"] if link["rel"] == "processing-execution"]
+        item = cube_item(cube.collection, made, links[0]["href"] if links else None)
+        kept = {name: asset for name, asset in cube.item["assets"].items() if name not in item["assets"]}
+        return self.register([{**item, "assets": {**item["assets"], **kept}}])
 
     # -- running -----------------------------------------------------------------------------------------------------
 

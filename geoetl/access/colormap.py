@@ -62,7 +62,7 @@ def colormap_names() -> tuple[str, ...]:
     return tuple(name + suffix for name in COLORMAPS for suffix in ("", "_r"))
 
 
-def colormap_name(name: str) -> str:
+def colormap_name(name: str, *, field: str = "colormap") -> str:
     """Return the canonical spelling of a colour map's name, whatever its case.
 
     Raises:
@@ -77,7 +77,7 @@ def colormap_name(name: str) -> str:
             hint=next(
                 (near.replace(f"'{low}'", f"'{good}'") for low, good in known.items() if f"'{low}'" in near), near
             ),
-            field="colormap",
+            field=field,
         )
     return found
 

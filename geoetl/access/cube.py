@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoetl.access.colormap import colormap_name, item_colormap, legend
-from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Frame, check_crs, check_size, map_frame, outside
-from geoetl.access.grid import RegularGrid
-from geoetl.access.items import AssetKind, FoundAsset, Items
+from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside
+from geoetl.access.grid import Grid, RegularGrid, nearest_values
+from geoetl.access.items import CUBE_KINDS, AssetKind, FoundAsset, Items
 from geoetl.access.layout import (
     DimensionInfo,
     OpenCube,
@@ -20,6 +20,7 @@ from geoetl.access.layout import (
     picked_positions,
     step_position,
 )
+from geoetl.access.open import OPENERS
 from geoetl.access.picture import Picture, encode_mapped, media_type_of
 from geoetl.access.pool import SharedPool
 from geoetl.access.rescale import Rescale, chosen_ranges, item_ranges
@@ -31,7 +32,6 @@ from geoetl.core.spatial import Point
 
 if TYPE_CHECKING:
     import xarray as xr
-    from numpy.typing import NDArray
 
     from geoetl.store.catalog.protocol import Catalog
     from geoetl.store.gate import Gate
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 # Open cubes that one process keeps: each is metadata and coordinates, not values.
 MAX_OPEN_CUBES = 32
-# Cells are read this much finer than the picture at least; beyond that only every n-th is.
-_OVERSAMPLING = 2
-_KINDS = (AssetKind.REFERENCES, AssetKind.NETCDF)
 
 
 class CubeDescription(Result):
@@ -84,7 +81,7 @@ class CubeDescription(Result):
 
 
 class CubeAccess:
-    """Answers questions about cubes in the catalogue: virtual references and NetCDF files.
+    """Answers questions about cubes in the catalogue: virtual references, Icechunk, Zarr and NetCDF.
 
     Args:
         catalog: Where items are looked up.
@@ -103,7 +100,7 @@ class CubeAccess:
         Raises:
             NotFound: There is no such item or asset.
         """
-        cube, _ = self._cube(collection, item, asset)
+        cube, _ = self.opened(collection, item, asset)
         return cube.dataset.copy()
 
     def describe(self, collection: str, item: str, *, asset: str | None = None) -> CubeDescription:
@@ -113,7 +110,7 @@ class CubeAccess:
             NotFound: There is no such item or asset.
             InvalidParameter: No variable of it has a place on Earth.
         """
-        cube, found = self._cube(collection, item, asset)
+        cube, found = self.opened(collection, item, asset)
         default = cube.default_variable
         layout = cube.layout(default)
         return CubeDescription(
@@ -148,7 +145,7 @@ class CubeAccess:
         Args:
             collection: STAC collection id.
             item: STAC item id.
-            asset: Key of the asset; the item's references or NetCDF file where it is left out.
+            asset: Key of the asset; the item's cube where it is left out.
             variable: Name of the variable; the item's own where it is left out.
             time_index: Number of the time step, from 1.
             sel: A value for each extra dimension; the first value of those left out.
@@ -173,21 +170,16 @@ class CubeAccess:
                 f"A cube is drawn in {WEB_MERCATOR} or {GEOGRAPHIC}, not in {wanted_crs}.", field="crs"
             )
         wanted_colormap = None if colormap is None else colormap_name(colormap)
-        cube, found = self._cube(collection, item, asset)
+        cube, found = self.opened(collection, item, asset)
         name = cube.variable(variable)
         layout = cube.layout(name)
         step = step_position(layout, time_index)
         picked, taken = picked_positions(layout, sel)
-        if not isinstance(layout.grid, RegularGrid):
-            raise InvalidParameter(
-                f"'{name}' lies on a {layout.grid.kind} grid, which cannot be drawn as a regular grid yet.",
-                hint="Its values can be read at a point: use series().",
-                field="variable",
-            )
-        frame = map_frame(layout.grid.extent, wanted_crs, max_size)
+        grid = regular_grid(layout.grid, name)
+        frame = map_frame(grid.extent, wanted_crs, max_size)
         array = cube.dataset[name].isel({**picked, **step})
-        with _readable(found):
-            values = _drawn(array, layout.grid, frame)
+        with readable(found):
+            values = nearest_values(array, grid, frame.latitudes(), frame.longitudes())
         info = cube.info(name)
         own = item_ranges(found.render) if name == cube.default_variable else ()
         (limits,) = chosen_ranges(rescale, [values], [own[0] if len(own) == 1 else None])
@@ -227,7 +219,7 @@ class CubeAccess:
             collection: STAC collection id.
             item: STAC item id.
             location: The place; longitudes of either convention fit cubes of either.
-            asset: Key of the asset; the item's references or NetCDF file where it is left out.
+            asset: Key of the asset; the item's cube where it is left out.
             variable: Name of the variable; the item's own where it is left out.
             sel: A value for each extra dimension; the first value of those left out.
 
@@ -235,14 +227,14 @@ class CubeAccess:
             NotFound: There is no such item or asset, or the point lies outside of the cube.
             InvalidParameter: A variable or value is not right.
         """
-        cube, found = self._cube(collection, item, asset)
+        cube, found = self.opened(collection, item, asset)
         name = cube.variable(variable)
         layout = cube.layout(name)
         picked, taken = picked_positions(layout, sel)
         cell = layout.grid.nearest(location)
         if cell is None:
             raise outside(location, layout.grid.extent.bbox, str(found.source))
-        with _readable(found):
+        with readable(found):
             values = cube.dataset[name].isel({**picked, **cell.index}).values
         info = cube.info(name)
         return Series(
@@ -261,25 +253,44 @@ class CubeAccess:
             source=found.source,
         )
 
-    def _cube(self, collection: str, item: str, asset: str | None) -> tuple[OpenCube, FoundAsset]:
-        found = self._items.find(collection, item, asset, _KINDS)
-        return self._pool.get(found.key, lambda: self._opened(found)), found
+    def opened(self, collection: str, item: str, asset: str | None = None) -> tuple[OpenCube, FoundAsset]:
+        """Return an open cube with what was worked out about it; opened once for all who ask.
 
-    def _opened(self, found: FoundAsset) -> OpenCube:
-        opener = self._gate.open_references if found.kind is AssetKind.REFERENCES else self._gate.open_netcdf
-        return OpenCube(opener(found.path), _own_variable(found.properties))
+        Raises:
+            NotFound: There is no such item or asset.
+        """
+        found = self._items.find(collection, item, asset, CUBE_KINDS)
+        return self._pool.get(found.key, lambda: self._open(found)), found
+
+    def _open(self, found: FoundAsset) -> OpenCube:
+        return OpenCube(OPENERS[found.kind](self._gate, found), _own_variable(found.properties))
 
 
 @contextmanager
-def _readable(found: FoundAsset) -> Iterator[None]:
+def readable(found: FoundAsset) -> Iterator[None]:
+    """Tell of a source that was lost, changed or damaged since the cube was made, whatever its kind calls that."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, zlib.error) as error:
-        raise UnreadableFile(
-            f"The values of {found.source} (asset '{found.name}') cannot be read: "
-            f"{str(error).splitlines()[0][:200] if str(error) else type(error).__name__}.",
-            hint="A source file is gone, moved or damaged; make the item again from its sources.",
-        ) from None
+    except UnreadableFile as error:
+        raise _lost(found, error.detail.rstrip(".")) from None
+    except _errors_of(found.kind) as error:
+        raise _lost(found, str(error).splitlines()[0][:200] if str(error) else type(error).__name__) from None
+
+
+def _errors_of(kind: AssetKind) -> tuple[type[Exception], ...]:
+    common = (OSError, RuntimeError, ValueError, zlib.error)
+    if kind is not AssetKind.ICECHUNK:
+        return common
+    import icechunk
+
+    return (icechunk.IcechunkError, *common)
+
+
+def _lost(found: FoundAsset, reason: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"The values of {found.source} (asset '{found.name}') cannot be read: {reason}.",
+        hint="A source file is gone, moved, changed or damaged; make the item again from its sources.",
+    )
 
 
 def _own_variable(properties: Mapping[str, Any]) -> str | None:
@@ -291,17 +302,19 @@ def _own_variable(properties: Mapping[str, Any]) -> str | None:
     return None if own is None else str(own)
 
 
-def _drawn(array: "xr.DataArray", grid: RegularGrid, frame: Frame) -> "NDArray[np.float64]":
-    """Return the nearest cell of each pixel: array (height, width), NaN = no data or outside."""
-    rows, columns = grid.rows(frame.latitudes()), grid.columns(frame.longitudes())
-    every_row = max(1, len(grid.lat.centres) // (_OVERSAMPLING * frame.height))
-    every_column = max(1, len(grid.lon.centres) // (_OVERSAMPLING * frame.width))
-    thinned = array.isel({grid.lat.dim: slice(None, None, every_row), grid.lon.dim: slice(None, None, every_column)})
-    values = thinned.transpose(*grid.dims).values.astype(np.float64)
-    drawn = values[np.ix_(rows // every_row, columns // every_column)]
-    drawn[rows < 0, :] = np.nan
-    drawn[:, columns < 0] = np.nan
-    return drawn
+def regular_grid(grid: Grid, variable: str) -> RegularGrid:
+    """Return `grid` where it can be drawn.
+
+    Raises:
+        InvalidParameter: It is not regular.
+    """
+    if not isinstance(grid, RegularGrid):
+        raise InvalidParameter(
+            f"'{variable}' lies on a {grid.kind} grid, which cannot be drawn as a regular grid yet.",
+            hint="Its values can be read at a point: use series().",
+            field="variable",
+        )
+    return grid
 
 
 def _sizes_text(variable: VariableInfo) -> str:

@@ -107,15 +107,30 @@ class Frame:
 
     def longitudes(self) -> "NDArray[np.float64]":
         """Return the longitude of each column's centre (only for frames of Web Mercator or degrees)."""
-        centres = self.left + (np.arange(self.width) + 0.5) * (self.right - self.left) / self.width
-        return np.degrees(centres / MERCATOR_RADIUS_M) if self.crs == WEB_MERCATOR else centres
+        return pixel_longitudes(self.crs, self.left, self.right, self.width)
 
     def latitudes(self) -> "NDArray[np.float64]":
         """Return the latitude of each row's centre (only for frames of Web Mercator or degrees)."""
-        centres = self.top - (np.arange(self.height) + 0.5) * (self.top - self.bottom) / self.height
-        if self.crs != WEB_MERCATOR:
-            return centres
-        return np.degrees(np.arctan(np.sinh(centres / MERCATOR_RADIUS_M)))
+        return pixel_latitudes(self.crs, self.bottom, self.top, self.height)
+
+
+def pixel_longitudes(crs: str, left: float, right: float, width: int) -> "NDArray[np.float64]":
+    """Return the longitude of the centre of each of `width` columns between two edges in Web Mercator or degrees."""
+    centres = left + (np.arange(width) + 0.5) * (right - left) / width
+    return np.degrees(centres / MERCATOR_RADIUS_M) if crs == WEB_MERCATOR else centres
+
+
+def pixel_latitudes(crs: str, bottom: float, top: float, height: int) -> "NDArray[np.float64]":
+    """Return the latitude of the centre of each of `height` rows, from north, between edges in the same."""
+    centres = top - (np.arange(height) + 0.5) * (top - bottom) / height
+    return np.degrees(np.arctan(np.sinh(centres / MERCATOR_RADIUS_M))) if crs == WEB_MERCATOR else centres
+
+
+def mercator_bbox(left: float, bottom: float, right: float, top: float) -> BBox:
+    """Return edges in Web Mercator as a box in degrees."""
+    west, east = (max(-180.0, min(180.0, math.degrees(x / MERCATOR_RADIUS_M))) for x in (left, right))
+    south, north = (math.degrees(math.atan(math.sinh(y / MERCATOR_RADIUS_M))) for y in (bottom, top))
+    return BBox(west, south, east, north)
 
 
 def check_size(max_size: int, pixel_limit: int) -> int:

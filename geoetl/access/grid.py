@@ -28,6 +28,8 @@ EARTH_RADIUS_KM = 6371.0088
 # A point belongs to an irregular grid while it is within this many cell spacings of a cell's centre.
 _REACH_IN_SPACINGS = 1.5
 _SLACK_DEG = 1e-6
+# Cells are read this much finer than the picture at least; beyond that only every n-th is.
+_OVERSAMPLING = 2
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,47 @@ class IrregularGrid:
 
 
 Grid = RegularGrid | IrregularGrid
+
+
+def nearest_values(
+    array: "xr.DataArray", grid: RegularGrid, latitudes: "NDArray[np.float64]", longitudes: "NDArray[np.float64]"
+) -> "NDArray[np.float64]":
+    """Return the nearest cell of each pixel: array (latitude, longitude), NaN = no data or outside.
+
+    Only the rows and columns that are asked for are read, and of a grid much finer than the pixels every n-th.
+
+    Args:
+        array: The values, over the two dimensions of the grid.
+        grid: Where they lie.
+        latitudes: Of each row of pixels.
+        longitudes: Of each column of pixels, of any convention.
+    """
+    rows, columns = grid.rows(latitudes), grid.columns(longitudes)
+    drawn = np.full((len(rows), len(columns)), np.nan)
+    row_slice, row_at = _window(rows)
+    # Where the pixels cross the seam of the grid its last columns stand before its first: each side is read by itself.
+    jumps = np.abs(np.diff(columns)) > len(grid.lon.centres) // 2
+    seams = np.flatnonzero(jumps & (columns[1:] >= 0) & (columns[:-1] >= 0)) + 1
+    for first, last in zip([0, *seams], [*seams, len(columns)], strict=True):
+        part = columns[first:last]
+        column_slice, column_at = _window(part)
+        window = array.isel({grid.lat.dim: row_slice, grid.lon.dim: column_slice}).transpose(*grid.dims)
+        if window.size:
+            values = window.values.astype(np.float64)
+            drawn[:, first:last] = values[np.ix_(row_at, column_at)]
+            drawn[:, first:last][:, part < 0] = np.nan
+    drawn[rows < 0, :] = np.nan
+    return drawn
+
+
+def _window(wanted: "NDArray[np.intp]") -> tuple[slice, "NDArray[np.intp]"]:
+    """Return what to read to have all `wanted` positions (-1 = none), and where each is in that; 0 for none."""
+    inside = wanted[wanted >= 0]
+    if not inside.size:
+        return slice(0, 0), np.zeros_like(wanted)
+    first, last = int(inside.min()), int(inside.max())
+    every = max(1, (last - first + 1) // (_OVERSAMPLING * len(wanted)))
+    return slice(first, last + 1, every), np.where(wanted < 0, 0, (wanted - first) // every)
 
 
 def great_circle_km(one: Point, other: Point) -> float:

@@ -28,34 +28,54 @@ class AssetKind(StrEnum):
 
     GEOTIFF = "geotiff"
     REFERENCES = "references"
+    PARQUET_REFERENCES = "parquet references"
+    ICECHUNK = "icechunk"
+    ZARR = "zarr"
     NETCDF = "netcdf"
     GEOPARQUET = "geoparquet"
 
 
+# What opens as a cube: variables over longitude and latitude, mostly also over time.
+CUBE_KINDS = (
+    AssetKind.REFERENCES,
+    AssetKind.PARQUET_REFERENCES,
+    AssetKind.ICECHUNK,
+    AssetKind.ZARR,
+    AssetKind.NETCDF,
+)
+_FOLDERS = frozenset({AssetKind.PARQUET_REFERENCES, AssetKind.ICECHUNK, AssetKind.ZARR})
 _BY_MEDIA_TYPE: Mapping[str, AssetKind] = {
     "image/tiff": AssetKind.GEOTIFF,
     "image/vnd.stac.geotiff": AssetKind.GEOTIFF,
+    "application/vnd.zarr+icechunk": AssetKind.ICECHUNK,
+    "application/vnd.zarr": AssetKind.ZARR,
+    "application/vnd+zarr": AssetKind.ZARR,
     "application/netcdf": AssetKind.NETCDF,
     "application/x-netcdf": AssetKind.NETCDF,
     "application/x-hdf5": AssetKind.NETCDF,
     "application/vnd.apache.parquet": AssetKind.GEOPARQUET,
     "application/x-parquet": AssetKind.GEOPARQUET,
 }
+_REFERENCES_IN: Mapping[str, AssetKind] = {
+    "application/json": AssetKind.REFERENCES,
+    "application/vnd.apache.parquet": AssetKind.PARQUET_REFERENCES,
+    "application/x-parquet": AssetKind.PARQUET_REFERENCES,
+}
 # Preferred asset keys, where several assets fit: what our own pipelines write.
-_PREFERRED_KEYS = ("data", "references")
+_PREFERRED_KEYS = ("references", "data", "zarr")
 
 
 def kind_of(asset: Mapping[str, Any]) -> AssetKind | None:
     """Tell what a STAC asset can be opened as; None for pictures, tiles and other side products.
 
-    Kerchunk references are JSON with the role ``references`` or ``index`` (xpystac's convention), or name the engine
-    in ``xarray:open_kwargs``.
+    Kerchunk references are JSON or Parquet with the role ``references`` or ``index`` (xpystac's convention), or name
+    the engine in ``xarray:open_kwargs``.
     """
     media_type = str(asset.get("type") or "").partition(";")[0].strip().lower()
     roles = set(asset.get("roles") or ())
     engine = (asset.get("xarray:open_kwargs") or {}).get("engine")
-    if media_type == "application/json" and (roles & {"references", "index"} or engine == "kerchunk"):
-        return AssetKind.REFERENCES
+    if media_type in _REFERENCES_IN and (roles & {"references", "index"} or engine == "kerchunk"):
+        return _REFERENCES_IN[media_type]
     if roles & {"thumbnail", "overview", "metadata"}:
         return None
     return _BY_MEDIA_TYPE.get(media_type)
@@ -79,7 +99,7 @@ class FoundAsset:
         item: The STAC item; not to be changed.
         name: Key of the asset.
         kind: What it can be opened as.
-        path: The local file.
+        path: The local file, or the folder of a kind that is one.
         key: What the opened dataset is kept under.
     """
 
@@ -166,7 +186,7 @@ class Items:
                 hint=f"Readable here: {', '.join(fitting)}." if fitting else "This item has no such asset.",
                 field="asset",
             )
-        path = self._path(str(assets[name]["href"]), version)
+        path = self._path(str(assets[name]["href"]), version, is_folder=kind in _FOLDERS)
         return FoundAsset(document, name, kind, path, AssetKey(collection, item, name, version))
 
     def _document(self, collection: str, item: str, version: int) -> Mapping[str, Any]:
@@ -185,21 +205,21 @@ class Items:
                         self._documents.popitem(last=False)
         return document
 
-    def _path(self, href: str, version: int) -> Path:
+    def _path(self, href: str, version: int, *, is_folder: bool) -> Path:
         with self._lock:
             path = self._paths.get(href)
         if path is None:
-            path = self._resolve(href)
+            path = self._resolve(href, is_folder=is_folder)
             with self._lock:
                 if version == self._version and len(self._paths) < MAX_ITEMS_KEPT:
                     self._paths[href] = path
         return path
 
-    def _resolve(self, href: str) -> Path:
+    def _resolve(self, href: str, *, is_folder: bool) -> Path:
         if self._zones is not None:
             zone, key = self._zones.locate(href)
             if zone is not None:
-                return zone.local_path(key)
+                return zone.local_folder(key) if is_folder else zone.local_path(key)
         return self._gate.resolve(href, field="asset")
 
 

@@ -1,5 +1,6 @@
 """How a cube is laid out: its variables, their grid, time and extra dimensions, and what ``sel`` picks of them."""
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from geoetl.access.grid import TIME_NAMES, Grid, find_coordinate, find_grid
 from geoetl.access.result import Result
-from geoetl.core.errors import InvalidParameter, did_you_mean
+from geoetl.core.errors import InvalidParameter, InvalidTime, did_you_mean
 from geoetl.core.temporal import iso_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Selection = Mapping[str, str | float | int]
 _MAX_VALUES_LISTED = 20
+_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?)?")
 
 
 class VariableInfo(Result):
@@ -225,6 +227,65 @@ def step_position(layout: Layout, time_index: int) -> dict[str, int]:
             field="time_index",
         )
     return {} if layout.time_dim is None else {layout.time_dim: time_index - 1}
+
+
+def step_of_time(layout: Layout, time: str) -> int:
+    """Return the number of the step, from 1, that is at `time`: ISO 8601 in the cube's own calendar, or its beginning.
+
+    ``2000-02`` is the step of that month where there is one alone. Another time is never taken for it.
+
+    Raises:
+        InvalidTime: There is no such step, or there are several; the hint names the nearest.
+    """
+    text = time.strip().removesuffix("Z").replace(" ", "T")
+    parts = _DATE.fullmatch(text)
+    if not layout.times or layout.calendar is None:
+        raise InvalidTime(
+            "This variable has no dates.",
+            hint="Choose a step with time_index, from 1." if layout.times else None,
+            field="time",
+        )
+    if parts is None:
+        raise InvalidTime(
+            f"'{time[:40]}' is not a date.", hint=f"Write it as {layout.times[0]}, or a part of that.", field="time"
+        )
+    # A text that goes on with a digit is another day: 2000-01-1 does not stand for the tenth.
+    found = [i for i, at in enumerate(layout.times, 1) if at.startswith(text) and not at[len(text) :][:1].isdigit()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidTime(
+            f"{len(found)} steps lie in {text}: {', '.join(layout.times[i - 1] for i in found[:3])} …",
+            hint="Give one of them in full, or time_index.",
+            field="time",
+        )
+    nearest = _nearest_step(layout, parts)
+    raise InvalidTime(
+        f"There is no step at {text} in the {layout.calendar} calendar of this cube.",
+        hint=f"The nearest is {layout.times[nearest]} (time_index {nearest + 1}).",
+        field="time",
+    )
+
+
+def _nearest_step(layout: Layout, parts: "re.Match[str]") -> int:
+    """Return the position of the step nearest to a date; one that the calendar does not have stands for its last."""
+    import cftime
+
+    def seconds(year: int, month: int, day: int, *clock: int) -> float:
+        for possible in range(min(day, 31), 0, -1):
+            try:
+                date = cftime.datetime(year, month, possible, *clock, calendar=layout.calendar)
+            except ValueError:
+                continue
+            return float(cftime.date2num(date, "seconds since 0001-01-01", layout.calendar))
+        raise InvalidTime(f"'{parts[0]}' is not a date.", hint=f"Write it as {layout.times[0]}.", field="time")
+
+    def numbers(matched: "re.Match[str]") -> list[int]:
+        return [int(part) if part else first for part, first in zip(matched.groups(), (1, 1, 1, 0, 0, 0), strict=True)]
+
+    steps = [matched for at in layout.times if (matched := _DATE.fullmatch(at))]
+    times = np.array([seconds(*numbers(matched)) for matched in steps])
+    return int(np.abs(times - seconds(*numbers(parts))).argmin())
 
 
 def picked_positions(layout: Layout, sel: Selection | None) -> tuple[dict[str, int], dict[str, str | float | int]]:

@@ -1,7 +1,7 @@
 """Open an item's asset as what people work with: the opener is chosen by what the asset is.
 
-Cloud-optimised GeoTIFF becomes an xarray DataArray as rioxarray makes it, kerchunk references and NetCDF become an
-xarray Dataset, GeoParquet a GeoDataFrame. Everything is opened by the gate.
+Cloud-optimised GeoTIFF becomes an xarray DataArray as rioxarray makes it; kerchunk references, Icechunk, Zarr and
+NetCDF become an xarray Dataset, GeoParquet a GeoDataFrame. Everything is opened by the gate.
 """
 
 import threading
@@ -46,7 +46,7 @@ def open_item(
         zones: The object zones; what lies in a remote one is copied to this machine once.
 
     Returns:
-        A DataArray (COG), a lazy Dataset (references, NetCDF) or a GeoDataFrame (GeoParquet).
+        A DataArray (COG), a lazy Dataset (references, Icechunk, Zarr, NetCDF) or a GeoDataFrame (GeoParquet).
 
     Raises:
         NotFound: There is no such item or asset; the hint names the nearest.
@@ -156,8 +156,19 @@ def _backend_array(reader: RasterReader) -> Any:
 
 
 def open_references(gate: "Gate", found: FoundAsset) -> "xr.Dataset":
-    """Return kerchunk references as a lazy Dataset."""
+    """Return kerchunk references, JSON or Parquet, as a lazy Dataset."""
     return gate.open_references(found.path)
+
+
+def open_icechunk(gate: "Gate", found: FoundAsset) -> "xr.Dataset":
+    """Return an Icechunk repository as a lazy Dataset, at the snapshot that the asset names, else at its newest."""
+    snapshot = found.asset.get("icechunk:snapshot_id")
+    return gate.open_icechunk(found.path, snapshot=None if snapshot is None else str(snapshot))
+
+
+def open_zarr(gate: "Gate", found: FoundAsset) -> "xr.Dataset":
+    """Return a Zarr store as a lazy Dataset."""
+    return gate.open_zarr(found.path)
 
 
 def open_netcdf(gate: "Gate", found: FoundAsset) -> "xr.Dataset":
@@ -175,6 +186,9 @@ OPENERS: Registry[Opener] = Registry(
     {
         AssetKind.GEOTIFF: open_raster,
         AssetKind.REFERENCES: open_references,
+        AssetKind.PARQUET_REFERENCES: open_references,
+        AssetKind.ICECHUNK: open_icechunk,
+        AssetKind.ZARR: open_zarr,
         AssetKind.NETCDF: open_netcdf,
         AssetKind.GEOPARQUET: open_features,
     },

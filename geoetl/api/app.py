@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import geoetl
-from geoetl.api import files, health, problems, raster
+from geoetl.api import files, health, problems, raster, tiles
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -30,4 +30,5 @@ def create_app(platform: "Platform") -> FastAPI:
     app.include_router(health.router)
     app.include_router(files.router(platform))
     app.include_router(raster.router(platform))
+    app.include_router(tiles.router(platform))
     return app

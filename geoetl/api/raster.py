@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel
 
-from geoetl.access.items import AssetKind, choose_asset, kind_of
+from geoetl.access.items import CUBE_KINDS, AssetKind, choose_asset, kind_of
 from geoetl.api.locations import Location, parse_location
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.identifiers import check_id
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from geoetl.access import Picture, PointValues, Series
     from geoetl.platform import Platform
 
-_CUBES = (AssetKind.REFERENCES, AssetKind.NETCDF)
-_KINDS = (AssetKind.GEOTIFF, *_CUBES)
+_KINDS = (AssetKind.GEOTIFF, *CUBE_KINDS)
 
 Collection = Annotated[str, Path(description="STAC collection id")]
 Item = Annotated[str, Path(description="STAC item id")]
@@ -70,7 +69,7 @@ def router(platform: "Platform") -> APIRouter:
         document = platform.catalog.item(check_id(collection, "collection"), check_id(item, "item"))
         assets = document.get("assets", {})
         # An asset that is not there, or is something else, is answered by the access with what there is.
-        return kind_of(assets.get(asset or choose_asset(document, _KINDS), {})) in _CUBES
+        return kind_of(assets.get(asset or choose_asset(document, _KINDS), {})) in CUBE_KINDS
 
     @routes.get(
         "/preview/{collection}/{item}", response_class=Response, responses={200: {"content": {"image/png": {}}}}
@@ -93,7 +92,7 @@ def router(platform: "Platform") -> APIRouter:
         options: dict[str, Any] = {
             "asset": asset,
             "max_size": max_size,
-            "rescale": _rescale(rescale),
+            "rescale": rescale_of(rescale),
             "colormap": colormap,
             "crs": crs,
             "format": format,
@@ -143,7 +142,12 @@ def router(platform: "Platform") -> APIRouter:
     return routes
 
 
-def _rescale(text: str | None) -> Any:
+def rescale_of(text: str | None) -> Any:
+    """Read ``low,high`` or ``auto``.
+
+    Raises:
+        InvalidParameter: It is neither.
+    """
     if text is None or text == "auto":
         return text
     try:

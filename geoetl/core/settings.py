@@ -43,10 +43,10 @@ class ZoneSettings(_Part):
 
 
 class DaskSettings(_Part):
-    """Where heavy fan-out runs: unset means in this process, one task after another."""
+    """Where heavy fan-out runs: unset means on this machine, in processes when the work is long."""
 
     address: str | None = Field(None, description="Scheduler address, or 'local' for a cluster of this machine")
-    workers: int = Field(2, ge=1, le=256, description="Worker processes of a 'local' cluster")
+    workers: int = Field(2, ge=1, le=256, description="Worker processes on this machine")
 
 
 class MapSettings(_Part):

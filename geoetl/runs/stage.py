@@ -19,7 +19,8 @@ from geoetl.core.settings import DaskSettings
 from geoetl.runs.cluster import client
 from geoetl.runs.model import notebook_key
 from geoetl.runs.repository import RunRepository
-from geoetl.store.zones import StoredObject, Zones
+from geoetl.runs.spread import spread
+from geoetl.store.zones import StoredFolder, StoredObject, Zones
 
 # Progress rows are written at most this often; a fan-out of 100,000 tasks does not become 100,000 updates.
 PROGRESS_EVERY_S = 0.3
@@ -71,7 +72,10 @@ class Run:
         return result
 
     def map[A, T](self, name: str, function: Callable[[A], T], items: Iterable[A]) -> list[T]:
-        """Do one step for each item, on the Dask client when one is configured; finished tasks are not repeated.
+        """Do one step for each item; finished tasks are not repeated.
+
+        Tasks run on the Dask client when one is configured; otherwise here, and in processes of this machine as soon as
+        that pays.
 
         The results come in the order of `items`.  A failing task does not stop the others; when all have been tried
         the first error is raised, and a resumed run tries only the failed ones again.
@@ -137,8 +141,9 @@ class Run:
         attempt = _Attempt(function)
         with client(self.dask) as dask:
             if dask is None:
-                for key, item in waiting.items():
-                    yield key, attempt(item)
+                keys = list(waiting)
+                for position, outcome in spread(attempt, list(waiting.values()), processes=self.dask.workers):
+                    yield keys[position], outcome
                 return
             from distributed import as_completed
 
@@ -162,7 +167,11 @@ class Run:
         return (result,) if self._objects_exist(result) else None
 
     def _objects_exist(self, result: Any) -> bool:
-        return all(self.zones.named(stored.zone).size(stored.key) == stored.bytes for stored in _objects(result))
+        return all(self._bytes_of(stored) == stored.bytes for stored in _objects(result))
+
+    def _bytes_of(self, stored: StoredObject | StoredFolder) -> int | None:
+        zone = self.zones.named(stored.zone)
+        return zone.folder_size(stored.key) if isinstance(stored, StoredFolder) else zone.size(stored.key)
 
     @contextmanager
     def _recorded(self, name: str, arguments: str, *, total: int) -> Any:
@@ -221,8 +230,8 @@ def _result_type(function: Callable[..., Any]) -> TypeAdapter[Any]:
     return TypeAdapter(hints["return"])
 
 
-def _objects(value: Any) -> Iterable[StoredObject]:
-    if isinstance(value, StoredObject):
+def _objects(value: Any) -> Iterable[StoredObject | StoredFolder]:
+    if isinstance(value, StoredObject | StoredFolder):
         yield value
     elif isinstance(value, BaseModel):
         for _, inner in value:

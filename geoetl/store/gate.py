@@ -6,10 +6,12 @@ claims, and a name never reaches a driver that would interpret it as an address.
 """
 
 import json
+import math
+import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,22 +28,36 @@ from geoetl.core.errors import (
     NotFound,
     OutsideAllowedRoots,
     UnreadableFile,
+    VerificationFailed,
     did_you_mean,
 )
-from geoetl.core.findings import Finding, Severity
+from geoetl.core.findings import Finding, Severity, sentences
 from geoetl.core.settings import LimitSettings
 from geoetl.store.samples import sample_path
+from geoetl.store.sources import SourceFile, check_sources
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import h5py
+    import icechunk
+    import pyarrow as pa
     import xarray as xr
     from rasterio.io import DatasetReader
+
+    from geoetl.store.references import JsonReferences, ParquetReferences, Record
 
 SAMPLE_SCHEME = "samples:"
 # Enough of a file to tell its format by.
 HEAD_BYTES = 512
 GIB = 1024**3
+# Of the .zmetadata of Parquet references; that of 100 variables takes less than one.
+_METADATA_BYTES = 64 * 1024**2
+# Rows of one Parquet file of references; kerchunk writes 10,000 to 100,000.
+_RECORD_ROWS = 10_000_000
+# Icechunk hands out the place of every virtual chunk at once, 100 bytes each: up to this many are looked at one by one.
+_LISTED_CHUNKS = 2_000_000
+# Decoders that run what the data say.
+_RUNNING_CODECS = frozenset({"pickle"})
 # Of .shp and .shx; all that the check of a Shapefile reads.
 _SHAPEFILE_HEADER_BYTES = 100
 # The dBase flag byte at offset 29 that names a code page; 0 means "not said".
@@ -380,39 +396,32 @@ class Gate:
             yield file
 
     def open_references(self, path: Path, **options: Any) -> "xr.Dataset":
-        """Open kerchunk references (JSON) as a lazy cube; every target is checked against the allowed roots first.
+        """Open kerchunk references as a lazy cube: a JSON file, or a folder of Parquet files.
 
-        `options` go to ``xarray.open_zarr``.
+        Every target is checked against the allowed roots first. A source that is gone or too short when it is read is
+        an `UnreadableFile` that names the chunk. `options` go to ``xarray.open_zarr``.
 
         Raises:
-            UnreadableFile: It is not a kerchunk reference file.
+            UnreadableFile: They are no kerchunk references, or a part of them is missing.
             OutsideAllowedRoots: A reference leads out of the allowed roots or to another kind of address.
             NotFound: A source file is gone.
+            FormatNotAllowed: They use templates, or a codec that runs code.
         """
-        import fsspec
-        import xarray as xr
-        from zarr.errors import GroupNotFoundError
-        from zarr.storage import FsspecStore
+        from geoetl.store.references import ReferenceStore
 
-        document = self._references(path)
-        # asynchronous=True: zarr drives the file system's own loop; about three times faster than engine="kerchunk".
-        files = fsspec.filesystem(
-            "reference", fo=document, remote_protocol="file", asynchronous=True, skip_instance_cache=True
-        )
-        store = FsspecStore(files, read_only=True)
-        try:
-            cube: xr.Dataset = xr.open_zarr(store, consolidated=False, zarr_format=2, **{"chunks": None, **options})
-        except GroupNotFoundError:
-            raise UnreadableFile(
-                f"'{path.name}' has no group at its root (.zgroup).", hint="Build the references again."
-            ) from None
-        return cube
+        references = self._parquet_references(path) if path.is_dir() else self._json_references(path)
+        for key, document in references.metadata.items():
+            if key.endswith(".zarray"):
+                _check_codecs(document, f"{key} of '{path.name}'")
+        return _open_zarr(ReferenceStore(references), path, {"zarr_format": 2, **options})
 
-    def _references(self, path: Path) -> dict[str, Any]:
+    def _json_references(self, path: Path) -> "JsonReferences":
+        from geoetl.store.references import JsonReferences
+
         try:
             document = json.loads(path.read_bytes())
             references = document["refs"]
-            targets = {value[0] for value in references.values() if isinstance(value, list)}
+            targets = {value[0]: key for key, value in references.items() if isinstance(value, list)}
             if not all(isinstance(target, str) for target in targets):
                 raise ValueError("a target is not an address")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -420,22 +429,198 @@ class Gate:
                 f"'{path.name}' is not a kerchunk reference file.", hint="Build the references again."
             ) from None
         if document.get("templates") or document.get("gen"):
+            target, key = next(iter(targets.items()), ("", ""))
             raise FormatNotAllowed(
-                f"'{path.name}' uses templates, which are not expanded here.",
+                f"'{path.name}' uses templates, which are not expanded here ('{key}' leads to '{target[:80]}').",
                 hint="Write the references with full addresses.",
             )
-        self.check_targets(targets, path.name)
-        return dict(document)
+        sources = self._sources(targets, path.name)
+        _check_remembered(document.get("sources"), path.name)
+        return JsonReferences(path.name, references, sources)
 
-    def check_targets(self, targets: Iterable[str], subject: str) -> None:
-        """Check that every address that references name is an existing file in the allowed roots.
+    def _parquet_references(self, folder: Path) -> "ParquetReferences":
+        """Read the metadata of Parquet references and look at every target, but not yet at where each chunk lies."""
+        from geoetl.store.references import ParquetReferences, chunk_grid, record_name
+
+        self._check_links(folder)
+        metadata, record_size, remembered = _reference_metadata(folder)
+        _check_remembered(remembered, folder.name)
+        grids: dict[str, tuple[int, ...]] = {}
+        targets: dict[str, str] = {}
+        for key, document in metadata.items():
+            if not key.endswith("/.zarray"):
+                continue
+            name = key.removesuffix("/.zarray")
+            try:
+                shape = chunk_grid(document)
+            except (LookupError, TypeError, ValueError) as error:
+                raise _no_references(folder, f"'{key}' is not right ({error})") from None
+            if document.get("dimension_separator", ".") != ".":
+                raise _no_references(folder, f"'{name}' separates its chunk numbers with another sign than '.'")
+            grids[name] = shape
+            chunks = math.prod(shape)
+            records = math.ceil(chunks / record_size)
+            if document["shape"] == [] and not (folder / record_name(name, 0)).is_file():
+                continue  # a scalar that was never written, such as a grid mapping: kerchunk writes no file for it
+            if records > len(list((folder / name).glob("refs.*.parq"))):
+                # kerchunk writes none either where all of its chunks were never written; that is not told from a loss.
+                raise _no_references(folder, f"'{name}' has {chunks:,} chunks and lacks some of its {records:,} files")
+            for number in range(records):
+                record = record_name(name, number)
+                rows = min(record_size, chunks - number * record_size)
+                for target in _record_targets(folder, record, rows, record_size):
+                    targets.setdefault(target, record)
+        return ParquetReferences(
+            folder.name,
+            {key: json.dumps(document).encode() for key, document in metadata.items()},
+            grids,
+            record_size,
+            self._sources(targets, folder.name),
+            _RecordReader(folder),
+        )
+
+    def _sources(self, targets: Mapping[str, str], subject: str) -> dict[str, Path]:
+        """Return the local file behind each address; `targets` tells where in `subject` each stands.
 
         Raises:
             OutsideAllowedRoots: One leads elsewhere.
             NotFound: One is gone.
         """
-        for target in sorted(targets):
-            self.resolve(target, field=f"references of {subject}")
+        found = {}
+        for target, where in sorted(targets.items()):
+            try:
+                found[target] = self.resolve(target, field=f"references of {subject}")
+            except (OutsideAllowedRoots, NotFound) as error:
+                raise type(error)(
+                    f"The reference '{where}' of '{subject}' leads to '{target[:200]}'. {error.detail}",
+                    hint=error.hint,
+                    field=error.field,
+                ) from None
+        return found
+
+    def open_icechunk(self, path: Path, *, snapshot: str | None = None, **options: Any) -> "xr.Dataset":
+        """Open an Icechunk repository of this machine as a lazy cube; nothing is written to it.
+
+        Of the places that its virtual chunks lie in only those in the allowed roots are opened up. A source that was
+        changed, cut or removed since is an error when it is read. `options` go to ``xarray.open_zarr``.
+
+        Args:
+            path: Its folder.
+            snapshot: Id of the snapshot; the newest of the branch ``main`` where it is left out.
+
+        Raises:
+            UnreadableFile: It is no Icechunk repository, or damaged.
+            OutsideAllowedRoots: Virtual chunks lie outside of the allowed roots, or in an object store.
+            NotFound: There is no such snapshot, or a source file is gone.
+        """
+        import icechunk
+
+        self._check_links(path)
+        # Else every opening warns that a local repository takes one writer at a time; here nothing is written.
+        icechunk.set_logs_filter("error")
+        storage = icechunk.local_filesystem_storage(str(path))
+        try:
+            containers = self._containers(icechunk.Repository.fetch_config(storage), path.name)
+            local = {prefix: icechunk.Credentials.LocalFileSystemAccess() for prefix in containers}
+            repository = icechunk.Repository.open(
+                storage, authorize_virtual_chunk_access=icechunk.containers_credentials(local)
+            )
+            try:
+                branch = "main" if snapshot is None else None
+                session = repository.readonly_session(branch, snapshot_id=snapshot)
+            except (icechunk.NotFoundError, icechunk.InvalidInputError):
+                raise NotFound(
+                    f"The Icechunk repository '{path.name}' has no {'branch main' if snapshot is None else 'snapshot'} "
+                    f"'{snapshot or 'main'}'.",
+                    hint="See the ancestry of its branch main for what there is.",
+                    field="snapshot",
+                ) from None
+            self._check_virtual_chunks(repository, session, containers, path.name)
+            return _open_zarr(session.store, path, {"zarr_format": 3, **options})
+        except icechunk.IcechunkError as error:
+            raise UnreadableFile(
+                f"'{path.name}' cannot be opened as an Icechunk repository ({first_line(error)}).",
+                hint="It may be damaged or not whole; make it again from its sources.",
+                field="source",
+            ) from None
+
+    def _containers(self, config: "icechunk.RepositoryConfig | None", name: str) -> dict[str, Path]:
+        """Return the local folder behind the prefix of each place for virtual chunks."""
+        import icechunk
+
+        found = {}
+        for prefix, container in ((config and config.virtual_chunk_containers) or {}).items():
+            store = container.store
+            folders: set[Path] = set()
+            if isinstance(store, icechunk.ObjectStoreConfig.LocalFileSystem) and re.fullmatch("file:///(.*/)?", prefix):
+                folders = {Path(unquote(urlsplit(prefix).path)).resolve(), Path(store._0).resolve()}  # type: ignore[attr-defined]
+            if not folders or not all(self.allows(folder) for folder in folders):
+                raise OutsideAllowedRoots(
+                    f"The Icechunk repository '{name}' has virtual chunks below '{prefix[:200]}', "
+                    "which may not be read here.",
+                    hint="Add that folder to GEOETL_ALLOWED_ROOTS (a JSON list), or move the cube to where it is.",
+                    field="source",
+                )
+            found[prefix] = Path(unquote(urlsplit(prefix).path))
+        return found
+
+    def _check_virtual_chunks(
+        self, repository: "icechunk.Repository", session: "icechunk.Session", containers: dict[str, Path], name: str
+    ) -> None:
+        """Look at every file that virtual chunks lie in; with very many chunks, for links below their folders."""
+        if not containers:
+            return
+        manifests = repository.list_manifest_files(session.snapshot_id)
+        if sum(manifest.num_chunk_refs for manifest in manifests) > _LISTED_CHUNKS:
+            for folder in containers.values():
+                self._check_links(folder)
+            return
+        self._sources(dict.fromkeys(session.all_virtual_chunk_locations(), "virtual chunks"), name)
+
+    def open_zarr(self, path: Path, **options: Any) -> "xr.Dataset":
+        """Open a Zarr store (version 3, a folder) as a lazy cube; `options` go to ``xarray.open_zarr``.
+
+        Raises:
+            UnreadableFile: It is no Zarr store, or damaged.
+            OutsideAllowedRoots: A link in it leads elsewhere.
+        """
+        from zarr.storage import LocalStore
+
+        self._check_links(path)
+        try:
+            root = json.loads((path / "zarr.json").read_bytes())
+            is_group = root["zarr_format"] == 3 and root["node_type"] == "group"
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            is_group = False
+        if not is_group:
+            raise UnreadableFile(
+                f"'{path.name}' is no Zarr store of version 3: it has no zarr.json of a group.",
+                hint="Give the folder that the store was written to, or convert the source again.",
+                field="source",
+            )
+        return _open_zarr(LocalStore(path, read_only=True), path, {"zarr_format": 3, **options})
+
+    def _check_links(self, folder: Path) -> None:
+        """Check that no link below a folder leads out of the allowed roots.
+
+        Raises:
+            UnreadableFile: There is no such folder.
+            OutsideAllowedRoots: One does.
+        """
+        if not folder.is_dir():
+            raise UnreadableFile(f"'{folder.name}' is not a folder.", hint="Give the folder of the store.")
+        waiting = [folder]
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_symlink() and not self.allows(Path(entry.path).resolve()):
+                        raise OutsideAllowedRoots(
+                            f"'{entry.name}' in '{folder.name}' is a link to outside the folders that may be read.",
+                            hint="Copy what it leads to beside it.",
+                            field="source",
+                        )
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
 
     def _vector_member(self, path: Path) -> str:
         members = [info for info in self._members(path) if not info.is_dir()]
@@ -488,6 +673,216 @@ class Gate:
                     field="source",
                 )
         return members
+
+
+@dataclass(frozen=True)
+class _RecordReader:
+    """Reads the Parquet files of references.
+
+    Attributes:
+        folder: Where they lie.
+    """
+
+    folder: Path
+
+    def __call__(self, name: str) -> "Record | None":
+        """Return a record as arrays; None for a scalar that was never written.
+
+        Raises:
+            UnreadableFile: It is damaged, or gone.
+        """
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from geoetl.store.references import Record
+
+        path = self.folder / name
+        if not path.is_file() and name.endswith("/refs.0.parq"):
+            return None
+        try:
+            columns = {"path"} & set(pq.read_schema(path).names)
+            table = pq.ParquetFile(path, read_dictionary=[*columns]).read().unify_dictionaries().combine_chunks()
+
+            def numbers(column: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
+                if column not in table.column_names:
+                    return np.zeros(table.num_rows, np.int64)
+                found: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(
+                    table[column].cast(pa.int64()).fill_null(0).combine_chunks()
+                )
+                return found
+
+            addresses = table["path"].combine_chunks() if "path" in table.column_names else None
+            codes = np.full(table.num_rows, -1) if addresses is None else np.asarray(addresses.indices.fill_null(-1))
+            raw = table["raw"].combine_chunks() if "raw" in table.column_names else None
+            return Record(
+                targets=() if addresses is None else tuple(addresses.dictionary.to_pylist()),
+                codes=codes.astype(np.int64),
+                offsets=numbers("offset"),
+                sizes=numbers("size"),
+                raw=None if raw is None or raw.null_count == len(raw) else raw.cast(pa.large_binary()),
+                nbytes=table.nbytes + 24 * table.num_rows,
+            )
+        except (pa.ArrowException, OSError, AttributeError, TypeError, ValueError) as error:
+            raise _no_references(self.folder, f"'{name}' cannot be read ({first_line(error)})") from None
+
+
+def read_record(path: Path) -> "pa.Table":
+    """Read one Parquet file of references as it is.
+
+    Raises:
+        UnreadableFile: It is none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, read_dictionary=["path"])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _no_references(path.parent, f"'{path.name}' cannot be read ({first_line(error)})") from None
+
+
+def _record_targets(folder: Path, name: str, rows: int, record_size: int) -> set[str]:
+    """Return the addresses in a Parquet file of references; of the columns only that of the addresses is read.
+
+    Raises:
+        UnreadableFile: It has other columns, fewer than `rows` rows, or more than `record_size`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = set(pq.read_schema(folder / name).names)
+        file = pq.ParquetFile(folder / name, read_dictionary=[*(columns & {"path"})])
+        if not columns <= {"path", "offset", "size", "raw"} or not columns & {"path", "raw"}:
+            raise ValueError(f"its columns are {', '.join(sorted(columns))[:80]}")
+        if not rows <= file.metadata.num_rows <= record_size:
+            raise ValueError(f"it has {file.metadata.num_rows:,} rows for {rows:,} chunks")
+        found: set[str] = set()
+        if "path" not in columns:
+            return found
+        for batch in file.iter_batches(batch_size=65_536, columns=["path"]):
+            column = batch.column(0)
+            if pa.types.is_null(column.type):
+                continue
+            if not pa.types.is_dictionary(column.type):
+                raise ValueError("its addresses are no text")
+            addresses = column.dictionary.unique().to_pylist()
+            if not all(isinstance(address, str) for address in addresses):
+                raise ValueError("its addresses are no text")
+            found.update(addresses)
+        return found
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _no_references(folder, f"'{name}' cannot be read ({first_line(error)})") from None
+
+
+def _reference_metadata(folder: Path) -> tuple[dict[str, Any], int, Any]:
+    """Return the metadata of Parquet references by key, how many references a file holds, and the sources remembered.
+
+    Raises:
+        UnreadableFile: There are none, or they are not of that form.
+        OutsideAllowedRoots: The name of an array leads out of the folder.
+    """
+    from geoetl.store.references import is_metadata
+
+    path = folder / ".zmetadata"
+    try:
+        if path.stat().st_size > _METADATA_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
+        document = json.loads(path.read_bytes())
+        metadata, record_size = dict(document["metadata"]), document["record_size"]
+        if not isinstance(record_size, int) or not 0 < record_size <= _RECORD_ROWS:
+            raise ValueError(f"record_size is {str(record_size)[:40]}, not 1 to {_RECORD_ROWS:,}")
+        # A text beside the documents is the content of an array without dimensions, as JSON.
+        if not all(isinstance(value, dict if is_metadata(key) else str) for key, value in metadata.items()):
+            raise ValueError("a metadata document is no object")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _no_references(folder, f"its .zmetadata cannot be read ({first_line(error)})") from None
+    for key in metadata:
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise OutsideAllowedRoots(
+                f"The name '{key[:80]}' in the references '{folder.name}' leads out of their folder.",
+                hint="Do not use references of this origin.",
+                field="source",
+            )
+    return metadata, record_size, document.get("sources")
+
+
+def _check_remembered(remembered: Any, name: str) -> None:
+    """Compare source files with what references that geoetl wrote remember of them.
+
+    Raises:
+        UnreadableFile: What they remember is not of its form.
+        VerificationFailed: A source was replaced, cut or removed since its chunks were indexed.
+    """
+    try:
+        sources = [SourceFile.model_validate(source) for source in remembered or ()]
+    except (TypeError, ValueError):
+        raise UnreadableFile(
+            f"'{name}' does not say right what its sources were.", hint="Build the references again."
+        ) from None
+    if findings := check_sources(sources, thorough=False):
+        raise VerificationFailed(
+            f"The cube cannot be read. {sentences(findings[:3])}", hint=findings[0].remedy, field="source"
+        )
+
+
+def _no_references(folder: Path, reason: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"'{folder.name}' holds no kerchunk references in Parquet that can be used: {reason}.",
+        hint="Build the references again.",
+        field="source",
+    )
+
+
+def _check_codecs(document: bytes, subject: str) -> None:
+    """Refuse what decodes a chunk by running it."""
+    try:
+        array = json.loads(document)
+        codecs = [array.get("compressor"), *(array.get("filters") or ())]
+        names = {str(codec.get("id")) for codec in codecs if codec}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise UnreadableFile(
+            f"The array {subject} is not described as Zarr asks for.",
+            hint="Build the references again.",
+            field="source",
+        ) from None
+    if refused := names & _RUNNING_CODECS:
+        raise FormatNotAllowed(
+            f"The array {subject} is encoded with {', '.join(refused)}, which runs what the data say.",
+            hint="Do not use data of this origin.",
+            field="source",
+        )
+
+
+def _open_zarr(store: Any, path: Path, options: Mapping[str, Any]) -> "xr.Dataset":
+    """Open a Zarr store by its groups and arrays themselves: a consolidated copy of their metadata may be out of date.
+
+    Raises:
+        UnreadableFile: It holds no group, or one that is not right.
+    """
+    import xarray as xr
+    from zarr.errors import GroupNotFoundError
+
+    try:
+        cube: xr.Dataset = xr.open_zarr(store, consolidated=False, **{"chunks": None, **options})
+    except GroupNotFoundError:
+        raise UnreadableFile(
+            f"'{path.name}' has no group at its root.", hint="Build it again from its sources.", field="source"
+        ) from None
+    except (LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error) as error:
+        raise UnreadableFile(
+            f"'{path.name}' cannot be opened as a cube ({type(error).__name__}: {first_line(error)}).",
+            hint="It may be damaged, or its time units or calendar may not follow CF.",
+            field="source",
+        ) from None
+    return cube
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of what a library says of an error."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def file_format(path: Path) -> Format:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +17,22 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from geoetl.core.errors import ConfigurationError, InvalidParameter, NotFound, Unavailable, VerificationFailed
+from geoetl.core.errors import (
+    ConfigurationError,
+    Conflict,
+    InvalidParameter,
+    NotFound,
+    Unavailable,
+    VerificationFailed,
+)
 from geoetl.core.identifiers import check_id, file_digest
 from geoetl.store.artifacts import ArtifactRepository
 
 # Read size when hashing or copying; large enough that Python's overhead does not show.
 BLOCK_BYTES = 4 * 1024 * 1024
 _INCOMING = ".incoming"
+# What a reader of a Zarr store or of Parquet references asks for first: it arrives last, and with it the whole store.
+_ENTRY_FILES = (".zmetadata", "zarr.json")
 _REMOTE_SCHEMES = ("s3", "az", "azure", "abfs", "abfss", "gs", "memory")
 
 
@@ -43,6 +52,31 @@ class StoredObject(BaseModel):
     key: str
     sha256: str
     bytes: int
+
+    @property
+    def href(self) -> str:
+        """The portable address, ``internal://key``, that the catalogue stores."""
+        return f"{self.zone}://{self.key}"
+
+
+class StoredFolder(BaseModel):
+    """A folder in a zone, as it was verified after writing; its content never changes.
+
+    Attributes:
+        zone: ``internal`` or ``external``.
+        key: Path within the zone, ``/`` between segments.
+        sha256: Digest over the lines ``name sha256 size`` of its files, sorted by name (see `folder_digest`).
+        bytes: Size of all its files.
+        files: How many there are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    zone: str
+    key: str
+    sha256: str
+    bytes: int
+    files: int
 
     @property
     def href(self) -> str:
@@ -136,11 +170,117 @@ class Zone:
         wanted = file_digest(path)
         # An object store shows an object only when its upload is complete, so there is no temporary name.
         obstore.put(self._store, key, path)
-        hasher = hashlib.sha256()
+        self._verify(wanted, self._remote_stamp(key).sha256, key)
+        return wanted
+
+    def put_folder(self, path: Path, key: str, *, owner: str) -> StoredFolder:
+        """Copy a local folder to `key`, verified and durable; it appears there whole.
+
+        The same content at the same key again is no error. Other content is: whoever has the folder open reads it
+        piece by piece, and would get pieces of both.
+
+        Args:
+            path: The finished local folder; names within it may begin with a dot.
+            key: Where it goes, for example ``cubes/demo/tas-3f2a``.
+            owner: ``collection/item`` that it belongs to, for the artefact's record.
+
+        Raises:
+            InvalidParameter: The folder is empty, or holds something besides files and folders.
+            Conflict: There is another content at that key.
+            VerificationFailed: What arrived differs from `path`; nothing became visible (file zones).
+            Unavailable: The zone cannot be written, for example because its disk is full.
+        """
+        check_key(key)
+        with _as_unavailable(self.name):
+            wanted = _stamps(path)
+            stored = StoredFolder(
+                zone=self.name,
+                key=key,
+                sha256=folder_digest(wanted),
+                bytes=sum(stamp.bytes for stamp in wanted.values()),
+                files=len(wanted),
+            )
+            there = self._folder_stamps(key)
+            # Objects arrive in a remote zone one by one: a part of the same folder is an upload that broke off.
+            if there and there != wanted and (self.root or not there.items() <= wanted.items()):
+                raise self._conflict(key)
+            self.artifacts.writing(self.name, key, owner)
+            if there != wanted and self.root:
+                self._put_folder_file(path, key, wanted, self.root)
+            elif there != wanted:
+                self._put_folder_remote(path, key, wanted)
+        self.artifacts.stored(self.name, key, stored.sha256, stored.bytes)
+        return stored
+
+    def _put_folder_file(self, path: Path, key: str, wanted: Mapping[str, "_FileStamp"], root: Path) -> None:
+        target = root / key
+        incoming = root / _INCOMING
+        incoming.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=incoming))
+        try:
+            for name in wanted:
+                copied = temporary / name
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                with copied.open("wb") as out, (path / name).open("rb") as source:
+                    shutil.copyfileobj(source, out, BLOCK_BYTES)
+                    out.flush()
+                    os.fsync(out.fileno())
+                copied.chmod(0o644)
+            self._verify(folder_digest(wanted), folder_digest(_stamps(temporary)), key)
+            for folder in {temporary, *((temporary / name).parent for name in wanted)}:
+                _sync_folder(folder)
+            temporary.chmod(0o755)  # mkdtemp makes it private; what is in a zone is read by the server's user too
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+                if _stamps(target) != wanted:  # another writer was here first
+                    raise self._conflict(key) from None
+            _sync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _put_folder_remote(self, path: Path, key: str, wanted: Mapping[str, "_FileStamp"]) -> None:
+        import obstore
+
+        for name in sorted(wanted, key=lambda name: (name == _entry(wanted), name)):
+            obstore.put(self._store, f"{key}/{name}", path / name)
+            self._verify(wanted[name].sha256, self._remote_stamp(f"{key}/{name}").sha256, f"{key}/{name}")
+
+    def _folder_stamps(self, key: str) -> dict[str, "_FileStamp"]:
+        """Return what there is at a key already, by name within it."""
+        if self.root:
+            path = self.root / key
+            return _stamps(path) if path.exists() else {}
+        return {name: self._remote_stamp(f"{key}/{name}") for name in self._remote_files(key)}
+
+    def _conflict(self, key: str) -> Conflict:
+        return Conflict(
+            f"The {self.name} zone has another folder at '{key}'.",
+            hint="Give the new one a key of its own, for example with a digest of its content in it.",
+            field="key",
+        )
+
+    def _remote_files(self, key: str) -> dict[str, dict[str, Any]]:
+        """Return what the store tells of each object below `key`, by name within it."""
+        import obstore
+
+        return {
+            str(found["path"]).removeprefix(f"{key}/"): dict(found)
+            for batch in obstore.list(self._store, prefix=f"{key}/")
+            for found in batch
+        }
+
+    def _remote_stamp(self, key: str) -> "_FileStamp":
+        import obstore
+
+        hasher, size = hashlib.sha256(), 0
         for block in obstore.get(self._store, key).stream(min_chunk_size=BLOCK_BYTES):
             hasher.update(block)
-        self._verify(wanted, hasher.hexdigest(), key)
-        return wanted
+            size += len(block)
+        return _FileStamp(hasher.hexdigest(), size)
 
     def _verify(self, wanted: str, got: str, key: str) -> None:
         if wanted != got:
@@ -206,17 +346,73 @@ class Zone:
             Path(out.name).replace(local)
         return local
 
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is gone already is no error."""
+    def folder_size(self, key: str) -> int | None:
+        """Return the size of all files of a folder in bytes, or None where there is no such folder."""
         check_key(key)
         if self.root:
-            (self.root / key).unlink(missing_ok=True)
+            path = self.root / key
+            return sum((path / name).stat().st_size for name in _names_within(path)) if path.is_dir() else None
+        found = self._remote_files(key)
+        return sum(int(described["size"]) for described in found.values()) if found else None
+
+    def local_folder(self, key: str) -> Path:
+        """Return a local folder with the content of a folder; a remote one is copied once per version and kept.
+
+        Raises:
+            NotFound: There is no such folder.
+        """
+        check_key(key)
+        gone = NotFound(f"The {self.name} zone has no folder '{key}'.", hint="Run its pipeline again.")
+        if self.root:
+            path = self.root / key
+            if not path.is_dir():
+                raise gone
+            return path
+        import obstore
+
+        found = self._remote_files(key)
+        if not found:
+            raise gone
+        versions = sorted(f"{name} {described['e_tag']} {described['size']}" for name, described in found.items())
+        version = hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
+        local = self.cache / self.name / version / key
+        if not local.is_dir():
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=local.parent) as name_of_copy:
+                copy = Path(name_of_copy) / "copy"
+                for name in found:
+                    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                    with (copy / name).open("wb") as out:
+                        for block in obstore.get(self._store, f"{key}/{name}").stream(min_chunk_size=BLOCK_BYTES):
+                            out.write(block)
+                # Who else copied the same version meanwhile has the same content.
+                if not local.is_dir():
+                    copy.rename(local)
+        return local
+
+    def delete(self, key: str) -> None:
+        """Remove an object or a folder; one that is gone already is no error."""
+        check_key(key)
+        if self.root:
+            self._delete_file(self.root / key, self.root)
         else:
             import obstore
 
             if self.size(key) is not None:
                 obstore.delete(self._store, key)
+            names = self._remote_files(key)
+            for name in sorted(names, key=lambda name: (name != _entry(names), name)):
+                obstore.delete(self._store, f"{key}/{name}")
         self.artifacts.deleted(self.name, key)
+
+    def _delete_file(self, path: Path, root: Path) -> None:
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        # It disappears at once, before its files are removed one by one.
+        (root / _INCOMING).mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root / _INCOMING) as leaving:
+            path.rename(Path(leaving) / "folder")
 
 
 @dataclass(frozen=True)
@@ -269,6 +465,51 @@ def check_key(key: str) -> str:
     for segment in segments:
         check_id(segment, "object key")
     return key
+
+
+@dataclass(frozen=True)
+class _FileStamp:
+    """Digest and size in bytes of one file of a folder."""
+
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of_file(cls, path: Path) -> "_FileStamp":
+        return cls(file_digest(path), path.stat().st_size)
+
+
+def folder_digest(files: Mapping[str, "_FileStamp"]) -> str:
+    """Return the sha256 (64 hex digits) over the lines ``name sha256 size`` of the files of a folder, by name."""
+    lines = (f"{name} {stamp.sha256} {stamp.bytes}\n" for name, stamp in sorted(files.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _stamps(folder: Path) -> dict[str, _FileStamp]:
+    return {name: _FileStamp.of_file(folder / name) for name in _names_within(folder)}
+
+
+def _names_within(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, ``/`` between segments, sorted.
+
+    Raises:
+        InvalidParameter: There is none, or a link or device among them.
+    """
+    names = []
+    for parent, folders, files in folder.walk():
+        for name in (*folders, *files):
+            if (parent / name).is_symlink() or not ((parent / name).is_file() or (parent / name).is_dir()):
+                raise InvalidParameter(f"'{name}' in '{folder.name}' is neither a file nor a folder.", field="path")
+        names += [(parent / name).relative_to(folder).as_posix() for name in files]
+    if not names:
+        raise InvalidParameter(f"'{folder.name}' is no folder with files in it.", field="path")
+    return sorted(names)
+
+
+def _entry(names: Iterable[str]) -> str:
+    """Return the file that a reader looks for first: the store's own entry, else the last of those at the root."""
+    listed = sorted(names, key=lambda name: (name in _ENTRY_FILES, "/" not in name, name))
+    return listed[-1] if listed else ""
 
 
 @contextmanager

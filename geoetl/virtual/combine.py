@@ -1,298 +1,407 @@
-"""References of one cube: each file's chunks where they lie, joined along time.
+"""Join the headers of a cube's files: chunks side by side along time, times in one calendar and unit.
 
-VirtualiZarr reads the chunk index of each file and writes the kerchunk document; between the two every file is
-compared with the first, because references carry one set of attributes for all.
+The files have passed `preflight`: they agree in all that references can say only once.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from geoetl.core.errors import UnreadableFile, VerificationFailed
-from geoetl.store.gate import Format, Gate, check_netcdf
-from geoetl.virtual.hdf5 import HDF5Parser
+from geoetl.core.errors import VerificationFailed
+from geoetl.store.gate import Format
+from geoetl.store.sources import SourceFile, digest_of
+from geoetl.virtual.header import MEANING, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
+from geoetl.virtual.manifest import UNWRITTEN, ChunkReferences, CubeArray, CubeManifest
+from geoetl.virtual.verify import same_coordinate
 
 if TYPE_CHECKING:
-    import xarray as xr
-    from virtualizarr.manifests import ManifestArray
+    from numpy.typing import NDArray
 
-# What gives stored numbers their meaning: a reference cube has one value of each for all files.
-MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "_Unsigned")
-# Rounding noise between files of one grid, in the coordinate's unit: 1e-9 degrees are a tenth of a millimetre.
-COORDINATE_TOLERANCE = 1e-9
-# Variables up to this size (coordinates, bounds) are copied into the references instead of pointed at.
-INLINE_BYTES = 4 * 1024 * 1024
+# An array that a file stores in one unfiltered piece is cut into chunks of about this size, so that one time step can
+# be read without the others.
+PIECE_BYTES = 4 * 1024 * 1024
+MEMBER = "member_id"
 
 
-def combine(gate: Gate, paths: Sequence[Path], variable: str | None) -> dict[str, Any]:
-    """Return the kerchunk document (version 1) of the files joined along time.
+def combine(headers: Sequence[FileHeader], *, whole_digests: bool = False) -> CubeManifest:
+    """Return the cube of files that agree, joined along time.
 
     Args:
-        gate: Opens the files.
-        paths: In the order of time.
-        variable: The cube's variable; None takes every variable that has three dimensions or two and no time.
+        headers: In the order of time.
+        whole_digests: Read every byte of the sources for their checksums, instead of samples.
+    """
+    first = headers[0]
+    clocks = _clocks(first)
+    arrays = {}
+    for name, array in first.arrays.items():
+        if array.time_axis is None:
+            arrays[name] = _fixed(array)
+        elif array.values is not None:
+            arrays[name] = _joined_values(name, headers, clocks.get(name))
+        elif array.grid is not None:
+            arrays[name] = _joined_references([header.arrays[name] for header in headers])
+    return CubeManifest(
+        sources=_sources(headers, whole_digests=whole_digests),
+        attributes=first.attributes,
+        arrays=arrays,
+        variables=first.variables,
+    )
+
+
+def extend(known: CubeManifest, headers: Sequence[FileHeader], *, whole_digests: bool = False) -> CubeManifest:
+    """Return a cube with later files behind it; only what is new is looked at.
+
+    Args:
+        known: The cube as it is.
+        headers: The new files in the order of time, as `fitted` returned them.
+        whole_digests: As for `combine`.
+    """
+    together = [as_header(known), *headers]
+    clocks = _clocks(together[0])
+    arrays = {}
+    for name, array in known.arrays.items():
+        parts = [header.arrays[name] for header in headers]
+        if TIME not in array.dims:
+            arrays[name] = array
+        elif array.values is not None:
+            arrays[name] = _joined_values(name, together, clocks.get(name))
+        elif array.references is not None:
+            new = _joined_references(parts, step=array.chunks[0])
+            arrays[name] = _behind(array, _renumbered(new, len(known.sources)))
+    return replace(known, sources=(*known.sources, *_sources(headers, whole_digests=whole_digests)), arrays=arrays)
+
+
+def as_header(cube: CubeManifest) -> FileHeader:
+    """Return a cube as if it were one file, to compare later files with."""
+    arrays = {
+        name: ArrayHeader(
+            name=name,
+            dims=array.dims,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=array.chunks,
+            layout=Layout.CHUNKED,
+            codecs=array.codecs,
+            fill_value=array.fill_value,
+            attributes=array.attributes,
+            grid=None if array.references is None else ChunkGrid(array.references.offsets, array.references.sizes),
+            values=array.values,
+        )
+        for name, array in cube.arrays.items()
+    }
+    sizes = {dim: size for array in arrays.values() for dim, size in zip(array.dims, array.shape, strict=True)}
+    last = cube.sources[-1]
+    return FileHeader(
+        address=last.address,
+        name=last.name,
+        bytes=last.bytes,
+        modified_ns=last.modified_ns,
+        etag=last.etag,
+        container=Format.HDF5,
+        attributes=cube.attributes,
+        dimensions=sizes,
+        variables=cube.variables,
+        arrays=arrays,
+    )
+
+
+def fitted(header: FileHeader, known: CubeManifest) -> FileHeader:
+    """Return a later file with its unfiltered pieces cut as the cube's are, where that is possible."""
+    arrays = dict(header.arrays)
+    for name, array in known.arrays.items():
+        own = arrays.get(name)
+        if own is None or array.references is None or not is_one_plain_piece(own) or not array.shape:
+            continue
+        step = array.chunks[0]
+        if own.time_axis == 0 and own.shape[0] % step == 0:
+            chunks, ((offsets, sizes),) = _pieces([own], step=step)
+            arrays[name] = replace(own, chunks=chunks, grid=ChunkGrid(offsets, sizes))
+    return replace(header, arrays=arrays)
+
+
+def _sources(headers: Sequence[FileHeader], *, whole_digests: bool) -> tuple[SourceFile, ...]:
+    return tuple(
+        SourceFile(
+            address=header.address,
+            bytes=header.bytes,
+            modified_ns=header.modified_ns,
+            digest=digest_of(Path(header.address), whole=whole_digests),
+            etag=header.etag,
+            steps=header.steps,
+            tracking_id=str(header.attributes.get("tracking_id", "")),
+            variables=header.variables,
+        )
+        for header in headers
+    )
+
+
+def _behind(array: CubeArray, later: CubeArray) -> CubeArray:
+    axis = array.dims.index(TIME)
+    assert array.references is not None
+    assert later.references is not None
+    before, after = array.references, later.references
+    references = ChunkReferences(
+        files=np.concatenate([before.files, after.files], axis=axis),
+        offsets=np.concatenate([before.offsets, after.offsets], axis=axis),
+        sizes=np.concatenate([before.sizes, after.sizes], axis=axis),
+    )
+    shape = tuple(size + later.shape[axis] if place == axis else size for place, size in enumerate(array.shape))
+    return replace(array, shape=shape, references=references)
+
+
+def mixed_arrays(headers: Sequence[FileHeader]) -> tuple[str, ...]:
+    """Return arrays over time that are loaded from some files and pointed at in others, because of their size."""
+    return tuple(
+        name
+        for name, array in headers[0].arrays.items()
+        if array.time_axis is not None
+        and len({header.arrays[name].values is None for header in headers if name in header.arrays}) > 1
+    )
+
+
+def _fixed(array: ArrayHeader) -> CubeArray:
+    references = None
+    chunks, codecs = array.chunks, array.codecs
+    if array.values is None and array.grid is not None:
+        chunks, grids = _pieces([array])
+        references = _references(grids[0], 0)
+    return _array(array, array.shape, chunks, codecs, references, array.values)
+
+
+def _array(
+    array: ArrayHeader,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    codecs: tuple[Mapping[str, Any], ...],
+    references: ChunkReferences | None,
+    values: "NDArray[Any] | None",
+) -> CubeArray:
+    return CubeArray(
+        dims=array.dims,
+        shape=shape,
+        dtype=array.dtype if values is None else values.dtype,
+        chunks=chunks if values is None else shape,
+        codecs=codecs if values is None else (),
+        fill_value=array.fill_value,
+        attributes=array.attributes,
+        references=references,
+        values=values,
+    )
+
+
+# -- loaded arrays ---------------------------------------------------------------------------------------------------
+
+
+def _clocks(header: FileHeader) -> dict[str, str]:
+    """Return which array's units each array over time is counted in: its own, or those of whose bounds it is."""
+    clocks = {}
+    for name, array in header.arrays.items():
+        if "since" in str(array.attributes.get("units", "")):
+            clocks[name] = name
+            for key in ("bounds", "climatology"):
+                if bounds := array.attributes.get(key):
+                    clocks[str(bounds)] = name
+    return clocks
+
+
+def _joined_values(name: str, headers: Sequence[FileHeader], clock: str | None) -> CubeArray:
+    parts = [header.arrays[name] for header in headers]
+    axis = parts[0].dims.index(TIME)
+    contents = [part.values for part in parts if part.values is not None]
+    if clock is not None and clock in headers[0].arrays:
+        contents = _in_one_unit(contents, [header.arrays[clock].attributes for header in headers])
+    joined = np.concatenate(contents, axis=axis) if len(contents) > 1 else contents[0]
+    return _array(parts[0], joined.shape, joined.shape, (), None, joined)
+
+
+def _in_one_unit(contents: "Sequence[NDArray[Any]]", clocks: Sequence[Mapping[str, Any]]) -> "list[NDArray[Any]]":
+    """Return times counted in the units of the first file; each file's are decoded in its own."""
+    import cftime
+
+    units = str(clocks[0]["units"])
+    calendar = str(clocks[0].get("calendar", "standard"))
+    result = []
+    for values, clock in zip(contents, clocks, strict=True):
+        own = str(clock["units"])
+        if own == units:
+            result.append(values)
+            continue
+        dates = cftime.num2date(values, own, calendar)
+        numbers = np.asarray(cftime.date2num(dates, units, calendar), dtype=np.float64)
+        is_exact = contents[0].dtype.kind in "iu" and bool((numbers == np.rint(numbers)).all())
+        result.append(numbers.astype(contents[0].dtype) if is_exact else numbers)
+    return result
+
+
+# -- arrays that are pointed at --------------------------------------------------------------------------------------
+
+
+def _joined_references(parts: Sequence[ArrayHeader], *, step: int | None = None) -> CubeArray:
+    axis = parts[0].dims.index(TIME)
+    chunks, grids = _pieces(parts, step=step)
+    each = [_references(grid, number) for number, grid in enumerate(grids)]
+    references = each[0]
+    if len(each) > 1:
+        references = ChunkReferences(
+            files=np.concatenate([one.files for one in each], axis=axis),
+            offsets=np.concatenate([one.offsets for one in each], axis=axis),
+            sizes=np.concatenate([one.sizes for one in each], axis=axis),
+        )
+    shape = tuple(
+        sum(part.shape[axis] for part in parts) if place == axis else size for place, size in enumerate(parts[0].shape)
+    )
+    return _array(parts[0], shape, chunks, parts[0].codecs, references, None)
+
+
+def _references(grid: "tuple[NDArray[np.uint64], NDArray[np.uint64]]", number: int) -> ChunkReferences:
+    offsets, sizes = grid
+    files = np.where(sizes > 0, np.int32(number), np.int32(UNWRITTEN))
+    return ChunkReferences(files=files, offsets=offsets, sizes=sizes)
+
+
+def _pieces(
+    parts: Sequence[ArrayHeader], *, step: int | None = None
+) -> "tuple[tuple[int, ...], list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]]":
+    """Return the shape of a chunk (`step` long, where it is given), and offsets and sizes of each file's chunks.
+
+    An array in one unfiltered piece may be cut between any two of its rows: files of 365 and 366 days then still join,
+    because every file is a whole number of chunks. (Zarr pads a partial last chunk, a file does not.)
+    """
+    grids = [(part.grid.offsets, part.grid.sizes) for part in parts if part.grid is not None]
+    first = parts[0]
+    can_be_cut = all(is_one_plain_piece(part) for part in parts) and first.time_axis in (0, None) and first.shape
+    if not can_be_cut:
+        return first.chunks, grids
+    row_bytes = math.prod(first.shape[1:]) * first.dtype.itemsize
+    step = step or _largest_divisor(
+        math.gcd(*(part.shape[0] for part in parts)), max(PIECE_BYTES // max(row_bytes, 1), 1)
+    )
+    cut = []
+    for part, (offsets, sizes) in zip(parts, grids, strict=True):
+        count = part.shape[0] // step
+        shape = (count, *(1,) * (len(part.shape) - 1))
+        begins = offsets.ravel()[0] + np.arange(count, dtype=np.uint64) * np.uint64(step * row_bytes)
+        written = np.uint64(step * row_bytes if sizes.any() else 0)
+        cut.append((begins.reshape(shape), np.full(shape, written, np.uint64)))
+    return (step, *first.shape[1:]), cut
+
+
+def is_one_plain_piece(array: ArrayHeader) -> bool:
+    """Tell whether a file stores an array unfiltered in one piece, so that it may be cut between its rows."""
+    return (
+        array.grid is not None
+        and not array.codecs
+        and array.chunks == array.shape
+        and array.layout is not Layout.COMPACT
+    )
+
+
+def _largest_divisor(number: int, at_most: int) -> int:
+    """Return the largest divisor of `number` that is not above `at_most`."""
+    best = 1
+    for low in range(1, math.isqrt(number) + 1):
+        if number % low == 0:
+            best = max([best, *(d for d in (low, number // low) if d <= at_most)])
+    return best
+
+
+# -- more than one series --------------------------------------------------------------------------------------------
+
+
+def merge_variables(cubes: Sequence[CubeManifest]) -> CubeManifest:
+    """Return one cube with the variables of all, which share their coordinates and times.
 
     Raises:
-        VerificationFailed: Two files differ in what a reference cube can have only once; the message names the file,
-            the variable and the attribute.
-        UnreadableFile: A file is not readable, or the variable is not in it.
+        VerificationFailed: Two cubes differ in a coordinate that both have.
     """
-    parts = [_part(gate, path, variable) for path in paths]
-    first = parts[0]
-    for path, part in zip(paths[1:], parts[1:], strict=True):
-        _compare(first, part, paths[0], path)
-    if len(parts) == 1:
-        whole = first
-    else:
-        import xarray as xr
-
-        _check_order(parts, paths)
-        parts = _split_contiguous(parts)
-        try:
-            whole = xr.concat(
-                parts, dim="time", data_vars="minimal", coords="minimal", compat="override", join="override"
-            )
-        except (ValueError, NotImplementedError) as error:
-            raise VerificationFailed(
-                f"The files of this cube cannot be joined by references: {str(error).splitlines()[0][:200]}",
-                hint="Convert this cube to Zarr instead, or register its files as separate items.",
-            ) from None
-    return _document(whole)
+    sources: tuple[SourceFile, ...] = ()
+    arrays: dict[str, CubeArray] = {}
+    for cube in cubes:
+        for name, array in cube.arrays.items():
+            if name not in arrays:
+                arrays[name] = _renumbered(array, len(sources))
+            else:
+                _check_shared(name, arrays[name], array, cubes[0], cube)
+        sources += cube.sources
+    variables = tuple(dict.fromkeys(name for cube in cubes for name in cube.variables))
+    return CubeManifest(sources=sources, attributes=cubes[0].attributes, arrays=arrays, variables=variables)
 
 
-def _part(gate: Gate, path: Path, variable: str | None) -> "xr.Dataset":
-    """Return one file with its data variables virtual and everything else loaded, times decoded."""
-    import xarray as xr
-    from obspec_utils.registry import ObjectStoreRegistry
-    from obstore.store import LocalStore
-    from virtualizarr.parsers import NetCDF3Parser
+def stack_members(cubes: Sequence[CubeManifest], members: Sequence[str]) -> CubeManifest:
+    """Return one cube with a first dimension ``member_id``, for members that share their coordinates and times.
 
-    coder = xr.coders.CFDatetimeCoder(use_cftime=True)
-    with gate.open_netcdf(path, decode_times=coder) as opened:
-        names = [variable] if variable else [str(n) for n, v in opened.data_vars.items() if _is_grid(v)]
-        missing = [name for name in names if name not in opened.data_vars]
-        if missing or not names:
-            raise UnreadableFile(
-                f"'{path.name}' has no variable '{missing[0]}'."
-                if missing
-                else f"'{path.name}' holds no gridded variable.",
-                hint=f"It holds: {', '.join(map(str, opened.data_vars))}.",
-                field="source",
-            )
-        others = [str(n) for n, v in opened.variables.items() if n not in names and v.nbytes <= INLINE_BYTES]
-        loaded = opened[[n for n in others if n in opened.data_vars]].load()
-        loaded = loaded.assign_coords({n: opened[n].load() for n in others if n in opened.coords})
-    registry = ObjectStoreRegistry({"file://": LocalStore()})
-    parser = HDF5Parser(gate, tuple(names)) if check_netcdf(path) is Format.HDF5 else NetCDF3Parser()
-    try:
-        store = parser(url=path.as_uri(), registry=registry)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise UnreadableFile(
-            f"The chunks of '{path.name}' cannot be referenced: {str(error).splitlines()[0][:200]}",
-            hint="Convert the file to Zarr or to plain NetCDF-4.",
-            field="source",
-        ) from None
-    virtual = store.to_virtual_dataset(loadable_variables=[], decode_times=False)
-    loaded.attrs = _json_values(loaded.attrs)
-    for key in loaded.variables:
-        loaded[key].attrs = _json_values(loaded[key].attrs)
-    return loaded.assign({name: virtual[name].variable for name in names})
-
-
-def _is_grid(variable: "xr.DataArray") -> bool:
-    return variable.ndim >= 2 and "bnds" not in variable.dims and variable.size > 4
-
-
-def _compare(first: "xr.Dataset", other: "xr.Dataset", first_path: Path, path: Path) -> None:
-    def differs(name: str, what: str, got: Any, expected: Any) -> VerificationFailed:
-        return VerificationFailed(
-            f"'{path.name}' cannot be joined with '{first_path.name}': {what} of '{name}' is {_short(got)} there and "
-            f"{_short(expected)} here.",
-            hint="References carry one value for all files; leave the file out, or convert the cube to Zarr.",
-            field="source",
+    Raises:
+        VerificationFailed: Two members differ in a coordinate, or in the form of a variable.
+    """
+    first = cubes[0]
+    sources: tuple[SourceFile, ...] = ()
+    starts = []
+    for cube, member in zip(cubes, members, strict=True):
+        starts.append(len(sources))
+        sources += tuple(source.model_copy(update={"member": member}) for source in cube.sources)
+    arrays: dict[str, CubeArray] = {
+        MEMBER: CubeArray(
+            dims=(MEMBER,),
+            shape=(len(members),),
+            dtype=np.dtype(object),
+            chunks=(len(members),),
+            attributes={"standard_name": "realization", "long_name": "ensemble member"},
+            values=np.array(members, dtype=object),
         )
-
-    for name, variable in _virtual(first).items():
-        if name not in other.variables:
-            raise differs(name, "the presence", "missing", "given")
-        theirs = other[name].variable
-        if theirs.dims != variable.dims:
-            raise differs(name, "the dimensions", theirs.dims, variable.dims)
-        mine, its = variable.data.metadata, theirs.data.metadata
-        for what, got, expected in (
-            ("the data type", its.data_type, mine.data_type),
-            ("the codec chain", its.codecs, mine.codecs),
-            ("the fill value", _plain(its.fill_value), _plain(mine.fill_value)),
-        ):
-            if got != expected:
-                raise differs(name, what, got, expected)
-        for attribute in MEANING:
-            got, expected = _plain(theirs.attrs.get(attribute)), _plain(variable.attrs.get(attribute))
-            if got != expected:
-                raise differs(name, attribute, got, expected)
-    for key, coordinate in first.variables.items():
-        if "time" in coordinate.dims or key in _virtual(first):
-            continue
-        if key not in other.variables or not same_coordinate(other[key].to_numpy(), coordinate.to_numpy()):
-            raise differs(str(key), "the content", "different or missing", "as in the first file")
-    if "time" in first.variables and first["time"].dtype == object:
-        calendars = [d["time"].encoding.get("calendar", "standard") for d in (first, other)]
-        if calendars[0] != calendars[1]:
-            raise differs("time", "the calendar", calendars[1], calendars[0])
-
-
-def _check_order(parts: "Sequence[xr.Dataset]", paths: Sequence[Path]) -> None:
-    for number in range(1, len(parts)):
-        if "time" not in parts[number].dims:
-            raise VerificationFailed(
-                f"'{paths[number].name}' has no time, so it cannot follow '{paths[number - 1].name}'.",
-                hint="Register the files as separate items.",
-            )
-        before, after = parts[number - 1]["time"].to_numpy()[-1], parts[number]["time"].to_numpy()[0]
-        if after <= before:
-            raise VerificationFailed(
-                f"'{paths[number].name}' begins at {after}, before '{paths[number - 1].name}' ends at {before}.",
-                hint="Leave out the file that overlaps.",
-                field="source",
-            )
-
-
-def _split_contiguous(parts: "list[xr.Dataset]") -> "list[xr.Dataset]":
-    """Cut variables that each file stores in one unfiltered piece into equal time chunks.
-
-    Reference cubes need equal chunks; an unfiltered piece may be cut between any two of its rows, so files of 365 and
-    366 days still join.
-    """
-    for name, variable in _virtual(parts[0]).items():
-        arrays = [part[name].variable.data for part in parts]
-        axis = variable.dims.index("time")
-        if axis != 0 or not all(_is_one_plain_piece(array) for array in arrays):
-            continue
-        # Every file has to be a whole number of chunks: Zarr pads a partial last chunk, a file does not.
-        step = math.gcd(*(array.shape[0] for array in arrays))
-        parts = [
-            part.assign({name: (variable.dims, _cut(array, step), part[name].attrs)})
-            for part, array in zip(parts, arrays, strict=True)
-        ]
-    return parts
-
-
-def _is_one_plain_piece(array: "ManifestArray") -> bool:
-    only_bytes = [type(codec).__name__ for codec in array.metadata.codecs] == ["BytesCodec"]
-    return only_bytes and _chunk_shape(array) == array.shape and len(array.manifest.dict()) == 1
-
-
-def _chunk_shape(array: "ManifestArray") -> tuple[int, ...]:
-    from zarr.core.metadata.v3 import RegularChunkGridMetadata
-
-    grid = array.metadata.chunk_grid
-    return tuple(grid.chunk_shape) if isinstance(grid, RegularChunkGridMetadata) else ()
-
-
-def _cut(array: "ManifestArray", step: int) -> "ManifestArray":
-    from virtualizarr.manifests import ChunkManifest, ManifestArray
-    from zarr.core.metadata.v3 import RegularChunkGridMetadata
-
-    (piece,) = array.manifest.dict().values()
-    rows, row_bytes = array.shape[0], math.prod(array.shape[1:]) * array.dtype.itemsize
-    count = rows // step
-    ones = (1,) * (len(array.shape) - 1)
-    offsets = piece["offset"] + np.arange(count, dtype="uint64") * np.uint64(step * row_bytes)
-    manifest = ChunkManifest.from_arrays(
-        paths=np.full((count, *ones), piece["path"], dtype=np.dtypes.StringDType()),
-        offsets=offsets.reshape(count, *ones),
-        lengths=np.full((count, *ones), step * row_bytes, dtype="uint64"),
-    )
-    grid = RegularChunkGridMetadata(chunk_shape=(step, *array.shape[1:]))
-    return ManifestArray(metadata=replace(array.metadata, chunk_grid=grid), chunkmanifest=manifest)
-
-
-def _virtual(dataset: "xr.Dataset") -> "Mapping[str, xr.Variable]":
-    from virtualizarr.manifests import ManifestArray
-
-    return {str(n): v for n, v in dataset.variables.items() if isinstance(v._data, ManifestArray)}
-
-
-def _document(whole: "xr.Dataset") -> dict[str, Any]:
-    for name in whole.variables:
-        if name == "time" or "time" in str(name):
-            whole[name].encoding.pop("chunksizes", None)
-    virtual = set(_virtual(whole))
-    no_fill = {
-        name for name in virtual if "_FillValue" not in whole[name].attrs and "missing_value" not in whole[name].attrs
     }
-    document: dict[str, Any] = whole.vz.to_kerchunk(format="dict")
-    references = document["refs"]
-    # VirtualiZarr 2.8 writes a scalar's chunk under "name/"; readers look for "name/0" and find nothing (issue 968).
-    for key in [key for key in references if key.endswith("/")]:
-        references[f"{key}0"] = references.pop(key)
-    for name in no_fill:
-        _drop_default_fill(references, name)
-    plain = {key: _plain_address(value) for key, value in references.items()}
-    return {"version": 1, "refs": {key: _strict(key, value) for key, value in plain.items()}}
+    for name, array in first.arrays.items():
+        for cube in cubes[1:]:
+            _check_shared(name, array, cube.arrays.get(name), first, cube)
+        if name not in first.variables or array.references is None:
+            arrays[name] = array
+            continue
+        each = [_renumbered(cube.arrays[name], start) for cube, start in zip(cubes, starts, strict=True)]
+        references = [one.references for one in each if one.references is not None]
+        stacked = ChunkReferences(
+            files=np.stack([one.files for one in references]),
+            offsets=np.stack([one.offsets for one in references]),
+            sizes=np.stack([one.sizes for one in references]),
+        )
+        arrays[name] = replace(
+            array,
+            dims=(MEMBER, *array.dims),
+            shape=(len(members), *array.shape),
+            chunks=(1, *array.chunks),
+            references=stacked,
+        )
+    return CubeManifest(sources=sources, attributes=first.attributes, arrays=arrays, variables=first.variables)
 
 
-def _plain_address(reference: Any) -> Any:
-    """Return a chunk's reference with the path of its file as it is: VirtualiZarr writes it percent-encoded."""
-    if isinstance(reference, list) and str(reference[0]).startswith(("/", "file:")):
-        return [unquote(urlsplit(str(reference[0])).path), *reference[1:]]
-    return reference
+def _renumbered(array: CubeArray, start: int) -> CubeArray:
+    if array.references is None or start == 0:
+        return array
+    files = array.references.files
+    moved = np.where(files == UNWRITTEN, files, files + np.int32(start))
+    return replace(array, references=replace(array.references, files=moved))
 
 
-def _drop_default_fill(references: dict[str, Any], name: str) -> None:
-    """Unset the fill value of an array whose file declares none and whose chunks are all there.
-
-    In Zarr 2 the fill value means missing data to xarray; HDF5's default one does not.
-    """
-    array = json.loads(references[f"{name}/.zarray"])
-    counts = [math.ceil(size / chunk) for size, chunk in zip(array["shape"], array["chunks"], strict=True)]
-    written = sum(1 for key in references if key.startswith(f"{name}/") and not key.endswith((".zarray", ".zattrs")))
-    if written == math.prod(counts):
-        references[f"{name}/.zarray"] = json.dumps({**array, "fill_value": None})
-
-
-def _strict(key: str, value: Any) -> Any:
-    """Make the metadata strict JSON: a bare NaN becomes the text "NaN", which Zarr reads as one."""
-    if not isinstance(value, str) or not key.endswith((".zattrs", ".zarray", ".zgroup")):
-        return value
-    return json.dumps(json.loads(value, parse_constant=str), allow_nan=False)
-
-
-def write_document(document: Mapping[str, Any], path: Path) -> None:
-    """Write a kerchunk document as JSON."""
-    path.write_text(json.dumps(document, allow_nan=False, separators=(",", ":")), "utf-8")
-
-
-def same_coordinate(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> bool:
-    """Tell whether two coordinates are the same up to rounding noise."""
-    if a.shape != b.shape:
-        return False
-    if a.dtype.kind == "f" and b.dtype.kind == "f":
-        return bool(np.allclose(a, b, rtol=0, atol=COORDINATE_TOLERANCE, equal_nan=True))
-    return bool(np.array_equal(a, b))
-
-
-def _plain(value: Any) -> Any:
-    """Return a comparable form: NaN equals NaN, arrays become lists."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    return "NaN" if isinstance(value, float) and math.isnan(value) else value
-
-
-def _json_values(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return attributes as JSON can hold them."""
-    return {
-        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        for name, value in attributes.items()
-    }
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+def _check_shared(
+    name: str, known: CubeArray, other: CubeArray | None, first_cube: CubeManifest, cube: CubeManifest
+) -> None:
+    """Check that an array that two cubes have can be one."""
+    reason = None
+    if other is None:
+        reason = "is missing in the second"
+    elif (known.dims, known.shape, known.chunks, known.codecs) != (other.dims, other.shape, other.chunks, other.codecs):
+        reason = f"has the shape {other.shape} in chunks of {other.chunks}, not {known.shape} in {known.chunks}"
+    elif known.dtype != other.dtype and known.values is None:
+        reason = f"is {other.dtype}, not {known.dtype}"
+    elif any(known.attributes.get(key) != other.attributes.get(key) for key in MEANING):
+        reason = "has another unit, scale, fill value or calendar"
+    elif known.values is not None and (other.values is None or not same_coordinate(known.values, other.values)):
+        reason = "has other content"
+    if reason:
+        raise VerificationFailed(
+            f"'{name}' {reason}: '{first_cube.sources[0].name}' and '{cube.sources[0].name}' cannot be one cube.",
+            hint="Leave one of them out, or make cubes of their own: leave the parameter join out.",
+            field="join",
+        )

@@ -11,20 +11,15 @@ headers) and IV.A.2.i (data layout message).
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from geoetl.core.errors import UnreadableFile, VerificationFailed
-from geoetl.store.gate import Gate
+from geoetl.core.errors import UnreadableFile
 
 if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
-    from obspec_utils.registry import ObjectStoreRegistry
-    from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestStore
 
 # Nodes closer together than this are read in one go; a gap of this size costs less than a second request.
 COALESCE_GAP_BYTES = 64 * 1024
@@ -38,10 +33,6 @@ _MAX_ENTRIES = 64
 _LAYOUT_MESSAGE, _CONTINUATION_MESSAGE = 0x0008, 0x0010
 _UNDEFINED = 0xFFFFFFFFFFFFFFFF
 _CHUNKED = 2
-# Attributes that netCDF-4 and HDF5 keep for themselves; xarray does not show them either.
-_BOOKKEEPING = frozenset(
-    {"CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
-)
 
 
 @dataclass(frozen=True)
@@ -67,123 +58,27 @@ class ChunkTable:
         """Tell whether every chunk of the grid was written."""
         return len(self.offsets) == int(np.prod(self.grid))
 
+    @property
+    def first_masked(self) -> tuple[int, ...] | None:
+        """The place of the first chunk that was stored without one of the filters; None where there is none."""
+        masked = np.flatnonzero(self.masks)
+        return tuple(int(i) for i in self.indices[masked[0]]) if masked.size else None
 
-@dataclass(frozen=True)
-class HDF5Parser:
-    """A VirtualiZarr parser: the virtual arrays of a NetCDF-4 file, only those of `variables`.
-
-    Args:
-        gate: Opens the file.
-        variables: Names of the variables at the root; the rest is left to whoever loads it.
-    """
-
-    gate: Gate
-    variables: tuple[str, ...]
-
-    def __call__(self, url: str, registry: "ObjectStoreRegistry[Any]") -> "ManifestStore":
-        """Return the arrays with the place of each chunk.
-
-        Raises:
-            UnreadableFile: The file is damaged, or a variable is not in it or cannot be referenced.
-            VerificationFailed: A chunk was stored without a filter that the others have, so that readers of references
-                would decode it wrongly.
-        """
-        from virtualizarr.manifests import ManifestGroup, ManifestStore
-
-        path = Path(unquote(urlsplit(url).path))
-        with self.gate.open_hdf5(path) as file:
-            arrays = {name: _manifest_array(file[name], url, path.name) for name in self.variables}
-        return ManifestStore(group=ManifestGroup(arrays=arrays, groups={}, attributes={}), registry=registry)
-
-
-def _manifest_array(dataset: "h5py.Dataset", url: str, file_name: str) -> "ManifestArray":
-    from virtualizarr.codecs import zarr_codec_config_to_v3
-    from virtualizarr.manifests import ManifestArray
-    from virtualizarr.manifests.utils import create_v3_array_metadata
-    from virtualizarr.parsers.hdf.filters import codecs_from_dataset
-    from virtualizarr.parsers.utils import encode_cf_fill_value
-
-    name = dataset.name.lstrip("/")
-    if dataset.dtype.kind not in "iuf" or 0 in dataset.shape:
-        raise UnreadableFile(
-            f"'{name}' of '{file_name}' ({dataset.dtype}, shape {dataset.shape}) cannot be referenced.",
-            hint="Convert the file to Zarr.",
-            field="source",
-        )
-    attributes = _attributes(dataset)
-    if "_FillValue" in attributes:
-        attributes["_FillValue"] = encode_cf_fill_value(attributes["_FillValue"], dataset.dtype)
-    metadata = create_v3_array_metadata(
-        shape=dataset.shape,
-        data_type=dataset.dtype,
-        chunk_shape=dataset.chunks or dataset.shape,
-        fill_value=dataset.fillvalue.item(),
-        codecs=[zarr_codec_config_to_v3(codec.get_config()) for codec in codecs_from_dataset(dataset)],
-        dimension_names=_dimensions(dataset, file_name),
-        attributes=attributes,
-    )
-    return ManifestArray(metadata=metadata, chunkmanifest=_manifest(dataset, url, file_name))
-
-
-def _manifest(dataset: "h5py.Dataset", url: str, file_name: str) -> "ChunkManifest":
-    from virtualizarr.manifests import ChunkManifest
-
-    if dataset.chunks is None:
-        grid: tuple[int, ...] = (1,) * dataset.ndim
-        indices = np.zeros((1, dataset.ndim), dtype=np.int64)
-        begin = dataset.id.get_offset()
-        if begin is None:
-            raise UnreadableFile(
-                f"'{dataset.name.lstrip('/')}' of '{file_name}' was never written, or lies in the file's header.",
-                hint="Convert the file to Zarr, or leave it out.",
-                field="source",
-            )
-        offsets = np.array([begin], dtype=np.uint64)
-        sizes = np.array([dataset.id.get_storage_size()], dtype=np.uint64)
-    else:
-        table = chunk_table(dataset)
-        if table.masks.any():
-            first = tuple(int(i) for i in table.indices[np.flatnonzero(table.masks)[0]])
-            raise VerificationFailed(
-                f"The chunk {first} of '{dataset.name.lstrip('/')}' in '{file_name}' was stored without a filter that "
-                "the others have; references cannot say so.",
-                hint="Convert the cube to Zarr instead.",
-                field="source",
-            )
-        grid, indices, offsets, sizes = table.grid, table.indices, table.offsets, table.sizes
-    places = tuple(indices.T)
-    paths = np.full(grid, "", dtype=np.dtypes.StringDType())
-    all_offsets, lengths = np.zeros(grid, dtype=np.uint64), np.zeros(grid, dtype=np.uint64)
-    paths[places], all_offsets[places], lengths[places] = url, offsets, sizes
-    return ChunkManifest.from_arrays(paths=paths, offsets=all_offsets, lengths=lengths, validate_paths=False)
-
-
-def _dimensions(dataset: "h5py.Dataset", file_name: str) -> tuple[str, ...]:
-    """Return the names of the dimensions, which netCDF-4 writes as references to their scales."""
-    listed = dataset.attrs.get("DIMENSION_LIST")
-    if listed is None or any(len(scales) != 1 for scales in listed):
-        raise UnreadableFile(
-            f"'{dataset.name.lstrip('/')}' of '{file_name}' does not name its dimensions.",
-            hint="Give a NetCDF-4 file; plain HDF5 without dimension scales cannot be referenced.",
-            field="source",
-        )
-    return tuple(str(dataset.file[scales[0]].name).rpartition("/")[2] for scales in listed)
-
-
-def _attributes(dataset: "h5py.Dataset") -> dict[str, Any]:
-    """Return the attributes that are not netCDF-4's own bookkeeping, as plain JSON values."""
-    attributes = {}
-    for name, value in dataset.attrs.items():
-        if name in _BOOKKEEPING:
-            continue
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        elif isinstance(value, np.ndarray):
-            value = value.item() if value.size == 1 else value.tolist()
-        elif isinstance(value, np.generic):
-            value = value.item()
-        attributes[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return attributes
+    def read(self, descriptor: int) -> list[bytes]:
+        """Return the stored bytes of every chunk, in the order of the table; neighbours are read together."""
+        begins, lengths = self.offsets.astype(np.int64), self.sizes.astype(np.int64)
+        order = np.argsort(begins, kind="stable")
+        blocks: list[bytes] = [b""] * len(begins)
+        ends = np.maximum.accumulate((begins + lengths)[order]) if len(order) else begins
+        far = np.flatnonzero(begins[order][1:] > ends[:-1] + COALESCE_GAP_BYTES) + 1
+        for start, stop in zip([0, *far], [*far, len(order)], strict=True):
+            run = order[start:stop]
+            low = int(begins[run[0]])
+            data = os.pread(descriptor, int(ends[stop - 1]) - low, low)
+            for place in run:
+                first = int(begins[place]) - low
+                blocks[place] = data[first : first + int(lengths[place])]
+        return blocks
 
 
 def chunk_table(dataset: "h5py.Dataset") -> ChunkTable:

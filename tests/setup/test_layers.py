@@ -28,7 +28,10 @@ OPENERS = re.compile(
     re.VERBOSE,
 )
 # These take a dataset that the gate has opened, besides a name.
-HANDED_OPEN = {("geoetl/intake_drivers.py", "rioxarray.open_rasterio")}
+HANDED_OPEN = {
+    ("geoetl/intake_drivers.py", "rioxarray.open_rasterio"),
+    ("geoetl/virtual/icechunk.py", "zarr.open_group"),
+}
 
 LAYERS = "Imports point down; neighbours do not know each other"
 MODELS = "View-models are free of Panel and of everything that draws"

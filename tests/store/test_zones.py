@@ -1,5 +1,6 @@
 """An object is there whole, verified and recorded, or not at all."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from geoetl.core.errors import ConfigurationError, InvalidParameter, NotFound, Unavailable
+from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, Unavailable
 from geoetl.core.identifiers import file_digest
 from geoetl.store.zones import Zone, Zones
 
@@ -124,3 +125,106 @@ def test_a_folder_without_permission_is_told(zone: Zone, tmp_path: Path) -> None
     (zone.root / "c" / "file").write_text("a file where a folder is wanted")
     with pytest.raises(Unavailable, match="could not be written"):
         zone.put(source(tmp_path), "c/file/x.bin", owner="c/x")
+
+
+# -- folders ---------------------------------------------------------------------------------------------------------
+
+
+def folder(parent: Path, name: str = "store", extra: bytes = b"") -> Path:
+    made = parent / name
+    (made / "tas").mkdir(parents=True)
+    (made / ".zmetadata").write_bytes(b"{}")
+    (made / "tas/refs.0.parq").write_bytes(b"references" + extra)
+    (made / "tas/.hidden").write_bytes(b"")
+    return made
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def test_a_folder_is_stored_whole_with_its_digest_and_recorded(zone: Zone, tmp_path: Path) -> None:
+    source = folder(tmp_path)
+    stored = zone.put_folder(source, "c/x/cube", owner="c/x")
+    lines = [
+        f"{name} {hashlib.sha256(content).hexdigest()} {len(content)}\n" for name, content in files(source).items()
+    ]
+    assert stored.sha256 == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    assert (stored.bytes, stored.files, stored.href) == (12, 3, "internal://c/x/cube")
+    assert files(zone.local_folder("c/x/cube")) == files(source)
+    assert zone.folder_size("c/x/cube") == 12
+    assert zone.artifacts.of_owner("c/x") == [("internal", "c/x/cube", stored.sha256, 12)]
+    assert zone.root is not None
+    assert not list((zone.root / ".incoming").iterdir())
+
+
+@pytest.mark.parametrize("place", ["file", "remote"])
+def test_the_same_folder_again_is_no_error_and_another_one_is(zone: Zone, tmp_path: Path, place: str) -> None:
+    zone = remote(zone) if place == "remote" else zone
+    source = folder(tmp_path)
+    first = zone.put_folder(source, "c/cube", owner="c/x")
+    assert zone.put_folder(source, "c/cube", owner="c/x") == first
+    with pytest.raises(Conflict, match="another folder"):
+        zone.put_folder(folder(tmp_path, "other", b"!"), "c/cube", owner="c/x")
+    assert files(zone.local_folder("c/cube")) == files(source)
+    assert zone.artifacts.of_owner("c/x") == [(zone.name, "c/cube", first.sha256, first.bytes)]
+
+
+@pytest.mark.parametrize("place", ["file", "remote"])
+def test_a_folder_that_is_deleted_is_gone(zone: Zone, tmp_path: Path, place: str) -> None:
+    zone = remote(zone) if place == "remote" else zone
+    zone.put_folder(folder(tmp_path), "c/cube", owner="c/x")
+    zone.delete("c/cube")
+    assert zone.folder_size("c/cube") is None
+    assert zone.artifacts.of_owner("c/x") == []
+    with pytest.raises(NotFound):
+        zone.local_folder("c/cube")
+    zone.delete("c/cube")
+
+
+def test_a_remote_folder_is_copied_once_per_version(zone: Zone, tmp_path: Path) -> None:
+    away = remote(zone)
+    source = folder(tmp_path)
+    away.put_folder(source, "c/cube", owner="c/x")
+    first = away.local_folder("c/cube")
+    assert files(first) == files(source)
+    assert away.local_folder("c/cube") == first
+    away.delete("c/cube")
+    away.put_folder(folder(tmp_path, "new", b"!"), "c/cube", owner="c/x")
+    assert away.local_folder("c/cube") != first
+
+
+def test_an_upload_that_broke_off_is_taken_up_again(zone: Zone, tmp_path: Path) -> None:
+    away, source = remote(zone), folder(tmp_path)
+    away.put(source / "tas/refs.0.parq", "c/cube/tas/refs.0.parq", owner="c/x")
+    away.put_folder(source, "c/cube", owner="c/x")
+    assert files(away.local_folder("c/cube")) == files(source)
+
+
+@pytest.mark.parametrize("key", ["", "../x", "/x", "a//b", "a/../b", ".incoming/x"])
+def test_the_key_of_a_folder_never_leads_out(zone: Zone, tmp_path: Path, key: str) -> None:
+    source = folder(tmp_path)
+    for ask in (zone.local_folder, zone.folder_size, lambda key: zone.put_folder(source, key, owner="c/x")):
+        with pytest.raises(InvalidParameter):
+            ask(key)
+
+
+def test_links_and_empty_folders_are_not_stored(zone: Zone, tmp_path: Path) -> None:
+    (tmp_path / "empty/inner").mkdir(parents=True)
+    with pytest.raises(InvalidParameter, match="no folder with files"):
+        zone.put_folder(tmp_path / "empty", "c/cube", owner="c/x")
+    source = folder(tmp_path)
+    (source / "link").symlink_to("/etc/passwd")
+    with pytest.raises(InvalidParameter, match="neither a file nor a folder"):
+        zone.put_folder(source, "c/cube", owner="c/x")
+    assert zone.folder_size("c/cube") is None
+
+
+def test_a_file_and_a_folder_are_told_apart(zone: Zone, tmp_path: Path) -> None:
+    zone.put(source(tmp_path), "c/file", owner="c/x")
+    zone.put_folder(folder(tmp_path), "c/folder", owner="c/x")
+    assert (zone.size("c/folder"), zone.folder_size("c/file")) == (None, None)
+    with pytest.raises(NotFound):
+        zone.local_path("c/folder")
+    with pytest.raises(NotFound):
+        zone.local_folder("c/file")

@@ -1,0 +1,52 @@
+"""Spread many small tasks over processes of this machine, as soon as that pays."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from geoetl.core.errors import RunFailed
+
+# A new process imports what it needs for a second or two: so the first tasks run here, and show how long one takes.
+PROBE_S = 0.5
+# What has to be left, by that measure, for processes to pay.
+WORTH_S = 6.0
+
+
+def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: int) -> Iterator[tuple[int, T]]:
+    """Call a function for each item and give its position and result, in the order in which they are done.
+
+    Short work stays in this process. Processes are spawned, not forked: a fork of a process in which Zarr's or
+    obstore's threads have run hangs. Within such a process nothing is spread again.
+
+    Args:
+        function: Picklable, as are items and results. What it raises is raised here.
+        items: What it is called with.
+        processes: At most so many.
+
+    Raises:
+        RunFailed: A process died, for example for lack of memory.
+    """
+    started = time.monotonic()
+    may_spread = processes > 1 and multiprocessing.parent_process() is None
+    for position, item in enumerate(items):
+        spent = time.monotonic() - started
+        if may_spread and spent > PROBE_S and spent / position * (len(items) - position) > WORTH_S:
+            break
+        yield position, function(item)
+    else:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        waiting = {pool.submit(function, items[place]): place for place in range(position, len(items))}
+        try:
+            for future in as_completed(waiting):
+                yield waiting.pop(future), future.result()
+        except BrokenProcessPool:
+            raise RunFailed(
+                "A process that worked on a part of this died, probably for lack of memory.",
+                hint="Run it again: what is done is not repeated. Fewer processes: GEOETL_DASK__WORKERS=1.",
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,334 @@
+"""Make one cube: look at its files, join them, write the references, read them back and compare."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoetl.core.errors import GeoetlError, InvalidParameter, VerificationFailed
+from geoetl.core.findings import Severity, sentences
+from geoetl.core.identifiers import digest
+from geoetl.store.gate import Gate
+from geoetl.store.sources import SourceFile, digest_of
+from geoetl.store.zones import StoredFolder, StoredObject, Zone
+from geoetl.virtual.combine import MEMBER, combine, merge_variables, mixed_arrays, stack_members
+from geoetl.virtual.convert import convert
+from geoetl.virtual.describe import CubeDescription, describe
+from geoetl.virtual.header import TIME, FileHeader
+from geoetl.virtual.inventory import CubeFiles, FileSeries
+from geoetl.virtual.manifest import CubeManifest
+from geoetl.virtual.outcome import CubeOutcome, VirtualCube
+from geoetl.virtual.preflight import Preflight, Verdict, preflight
+from geoetl.virtual.read import read_headers
+from geoetl.virtual.request import CubeRequest
+from geoetl.virtual.verify import Verification, verify
+from geoetl.virtual.write import CubeFormat, chosen_format, write_references
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# What h5py, xarray, zarr and VirtualiZarr raise on files that they do not understand.
+LIBRARY_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+
+def source_paths(gate: Gate, request: CubeRequest, names: Sequence[str]) -> list[Path]:
+    """Return where files lie that the inventory of a request named."""
+    source = gate.resolve(request.source)
+    root = source.parent if source.is_file() else source
+    return [gate.resolve(str(root / name)) for name in names]
+
+
+@contextmanager
+def opened(gate: Gate, path: Path, format: CubeFormat) -> "Iterator[xr.Dataset]":
+    """Open references as the numbers are stored: nothing masked, scaled or decoded."""
+    if format is CubeFormat.ICECHUNK:
+        cube = gate.open_icechunk(path, decode_cf=False)
+    else:
+        cube = gate.open_references(path, decode_cf=False)
+    with cube:
+        yield cube
+
+
+def decoded(raw: "xr.Dataset") -> "xr.Dataset":
+    """Return a cube as `opened` gives it with its values and times decoded, times as cftime."""
+    import xarray as xr
+
+    return xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True))
+
+
+def verify_cube(gate: Gate, raw: "xr.Dataset", manifest: CubeManifest) -> Verification:
+    """Compare the files of each variable and member with their part of the cube.
+
+    Args:
+        gate: Opens the sources.
+        raw: The cube, as `opened` gives it.
+        manifest: Where its sources lie.
+
+    Raises:
+        VerificationFailed: Something differs.
+    """
+    done = Verification(chunks_compared=0, chunks_total=0, values_compared=0, times_compared=0)
+    members: dict[str | None, int] = {}
+    for (member, variables), group in groupby(manifest.sources, key=lambda source: (source.member, source.variables)):
+        part = raw if member is None else raw.isel({MEMBER: members.setdefault(member, len(members))})
+        done += verify(gate, part, [Path(source.address) for source in group], variables or manifest.variables)
+    return done
+
+
+@dataclass(frozen=True)
+class CubePublisher:
+    """Puts finished cubes into the internal zone.
+
+    Args:
+        gate: Opens sources and references.
+        zone: The internal zone.
+        collection: Id of the collection that the cubes belong to.
+    """
+
+    gate: Gate
+    zone: Zone
+    collection: str
+
+    def put(
+        self,
+        written: Path,
+        format: CubeFormat,
+        snapshot: str | None,
+        manifest: CubeManifest,
+        files: CubeFiles,
+        *,
+        known: CubeManifest | None = None,
+    ) -> VirtualCube:
+        """Compare references that were written with their sources, and put them into the zone.
+
+        Args:
+            written: The references: a file, or a folder.
+            format: How they are written.
+            snapshot: Id of the Icechunk snapshot; None for other formats.
+            manifest: The cube.
+            files: What it is made of.
+            known: The part at its beginning that was compared before; only what lies behind is compared now.
+
+        Raises:
+            VerificationFailed: Something read through the references differs from the sources; nothing is put.
+        """
+        with opened(self.gate, written, format) as raw:
+            if known is None:
+                verification = verify_cube(self.gate, raw, manifest)
+            else:
+                paths = [Path(source.address) for source in manifest.sources[len(known.sources) :]]
+                later = raw.isel({TIME: slice(known.steps, None)})
+                verification = verify(self.gate, later, paths, manifest.variables)
+            description = describe(decoded(raw), list(manifest.variables))
+        chunks = manifest.chunk_count
+        return self.put_verified(written, format, snapshot, chunks, description, verification, manifest.sources, files)
+
+    def put_verified(
+        self,
+        written: Path,
+        format: CubeFormat,
+        snapshot: str | None,
+        chunks: int,
+        description: CubeDescription,
+        verification: Verification,
+        sources: Sequence[SourceFile],
+        files: CubeFiles,
+    ) -> VirtualCube:
+        """Put a cube that was compared with its sources into the zone, with the manifest of its sources."""
+        owner = f"{self.collection}/{files.id}"
+        listed = [source.model_dump(mode="json", exclude_defaults=True) for source in sources]
+        version = digest([snapshot, listed, chunks])[:8]
+        stem = f"cubes/{self.collection}/{files.id}/{files.id[:120]}-{version}"
+        with tempfile.TemporaryDirectory(dir=written.parent) as folder:
+            manifest = Path(folder) / "sources.json"
+            manifest.write_text(json.dumps({"files": listed}, indent=1), "utf-8")
+            stored_sources = self.zone.put(manifest, f"{stem}.sources.json", owner=owner)
+        stored: StoredObject | StoredFolder
+        if format.is_folder:
+            stored = self.zone.put_folder(written, f"{stem}.{format.value}", owner=owner)
+        else:
+            stored = self.zone.put(written, f"{stem}.json", owner=owner)
+        return VirtualCube(
+            files=files,
+            format=format,
+            references=stored,
+            snapshot=snapshot,
+            sources=stored_sources,
+            chunks=chunks,
+            description=description,
+            verification=verification,
+        )
+
+
+@dataclass(frozen=True)
+class CubeBuilder:
+    """Makes one cube of an inventory; picklable, so that processes and Dask can run it.
+
+    Args:
+        publisher: Where it goes.
+        request: How it is wanted.
+        scratch: Folder for files on their way.
+    """
+
+    publisher: CubePublisher
+    request: CubeRequest
+    scratch: Path
+
+    def __call__(self, files: CubeFiles) -> CubeOutcome:
+        """Build, write and verify; a cube that cannot be right is returned as refused, with the reason."""
+        checked: Preflight | None = None
+        try:
+            if self.request.format is CubeFormat.ZARR:
+                return CubeOutcome(files=files, cubes=(self._converted(files),))
+            if len(files.series) > 1:
+                return CubeOutcome(files=files, cubes=(self._joined(files),))
+            headers = self._headers(files.series[0])
+            checked = preflight(headers)
+            if checked.verdict is not Verdict.VIRTUALISE and self.request.when_refused == "convert":
+                return CubeOutcome(files=files, preflight=checked, cubes=(self._converted(files),))
+            groups = self._groups(headers, checked)
+            cubes = [
+                self._written(self._combined(group), self._part(files, group, number, len(groups)))
+                for number, group in enumerate(groups, 1)
+            ]
+        except GeoetlError as error:
+            if error.retryable:
+                raise
+            return CubeOutcome(files=files, preflight=checked, refused=str(error).replace("\n", " "))
+        except LIBRARY_ERRORS as error:
+            # A damaged or odd file may fail anywhere in the libraries that read it; it must not stop the other cubes.
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            return CubeOutcome(files=files, preflight=checked, refused=f"Its files cannot be referenced ({reason}).")
+        return CubeOutcome(files=files, preflight=checked, cubes=tuple(cubes))
+
+    @property
+    def _gate(self) -> Gate:
+        return self.publisher.gate
+
+    def _headers(self, series: FileSeries) -> list[FileHeader]:
+        paths = source_paths(self._gate, self.request, series.files)
+        headers = read_headers(self._gate, paths, (series.variable,) if series.variable else None)
+        if mixed := mixed_arrays(headers):
+            # Arrays that are small enough to be loaded from some files and not from others are pointed at in all.
+            wanted = headers[0].variables
+            headers = read_headers(self._gate, paths, (*wanted, *mixed))
+            headers = [replace(header, variables=wanted) for header in headers]
+        return headers
+
+    def _groups(self, headers: list[FileHeader], checked: Preflight) -> list[list[FileHeader]]:
+        """Return the headers that make one cube each, in the order of time.
+
+        Raises:
+            VerificationFailed: The files disagree, and are not to be split; or references cannot express them at all.
+        """
+        by_address = {header.address: header for header in headers}
+        groups = [[by_address[address] for address in group] for group in checked.groups]
+        is_split = checked.verdict is Verdict.IN_GROUPS and self.request.when_refused == "split"
+        if checked.verdict is Verdict.VIRTUALISE or is_split:
+            return groups
+        errors = [finding for finding in checked.findings if finding.severity is Severity.ERROR]
+        hint = (errors[0].remedy if errors else None) or "Pass when_refused=convert to write a physical Zarr."
+        if checked.verdict is Verdict.IN_GROUPS:
+            hint = f"Pass when_refused=split to make {len(groups)} cubes of files that agree, or when_refused=convert."
+        raise VerificationFailed(sentences(errors[:3]) or checked.summary, hint=hint, field="source")
+
+    def _combined(self, headers: list[FileHeader]) -> CubeManifest:
+        return combine(headers, whole_digests=self.request.checksums == "whole")
+
+    def _written(self, manifest: CubeManifest, files: CubeFiles) -> VirtualCube:
+        format = chosen_format(self.request.format, manifest)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            written = Path(folder) / "references"
+            snapshot = write_references(manifest, format, written)
+            return self.publisher.put(written, format, snapshot, manifest, files)
+
+    def _joined(self, files: CubeFiles) -> VirtualCube:
+        """Make one cube of several variables or members, each of which has to be right by itself.
+
+        Raises:
+            VerificationFailed: One of them is not, or they do not share their coordinates and times.
+        """
+        by_member: dict[str | None, list[CubeManifest]] = {}
+        for series in files.series:
+            headers = self._headers(series)
+            checked = preflight(headers)
+            groups = self._groups(headers, checked)
+            if len(groups) > 1:
+                raise VerificationFailed(checked.summary, hint="Leave the parameter join out.", field="join")
+            by_member.setdefault(series.member, []).append(self._combined(groups[0]))
+        each = [merge_variables(own) for own in by_member.values()]
+        whole = each[0] if len(each) == 1 else stack_members(each, [str(member) for member in by_member])
+        return self._written(whole, files)
+
+    def _converted(self, files: CubeFiles) -> VirtualCube:
+        """Write the cube as a physical Zarr store; where an earlier call was killed, this one goes on.
+
+        Raises:
+            InvalidParameter: Several variables or members are to be joined, which conversion does not do.
+            VerificationFailed: The store differs from its sources.
+        """
+        if len(files.series) > 1:
+            raise InvalidParameter(
+                "Joined variables or members cannot be converted into one store.",
+                hint="Leave the parameter join out, or take another format.",
+                field="join",
+            )
+        import xarray as xr
+
+        paths = source_paths(self._gate, self.request, files.files)
+        target = self.scratch / "converted" / digest([self.request.collection, files.id, self.request.chunking])[:16]
+        made = convert(
+            self._gate,
+            paths,
+            target,
+            variables=(files.variable,) if files.variable else None,
+            chunking=self.request.chunking,
+        )
+        names = [array.name for array in made.plan.arrays]
+        with self._gate.open_zarr(target, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as cube:
+            description = describe(cube, names)
+        verification = Verification(
+            chunks_compared=made.fields_compared,
+            chunks_total=made.fields_total,
+            values_compared=made.values_compared,
+            times_compared=made.plan.steps,
+            unit="fields",
+        )
+        sources = [_source(path, whole=self.request.checksums == "whole") for path in paths]
+        stored = self.publisher.put_verified(
+            target, CubeFormat.ZARR, None, made.chunks, description, verification, sources, files
+        )
+        shutil.rmtree(target)
+        return stored
+
+    def _part(self, files: CubeFiles, headers: list[FileHeader], number: int, count: int) -> CubeFiles:
+        """Return the files of one group, under an id of its own where there are several."""
+        paths = source_paths(self._gate, self.request, files.files)
+        names = dict(zip(map(str, paths), files.files, strict=True))
+        series = (files.series[0].model_copy(update={"files": tuple(names[header.address] for header in headers)}),)
+        if count == 1:
+            return files.model_copy(update={"series": series})
+        return files.model_copy(
+            update={
+                "id": f"{files.id}.part-{number}",
+                "title": f"{files.title} ({number} of {count})",
+                "series": series,
+                "bytes": sum(header.bytes for header in headers),
+            }
+        )
+
+
+def _source(path: Path, *, whole: bool) -> SourceFile:
+    found = path.stat()
+    return SourceFile(
+        address=str(path),
+        bytes=found.st_size,
+        modified_ns=found.st_mtime_ns,
+        digest=digest_of(path, whole=whole),
+    )
