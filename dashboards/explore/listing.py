@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from geoetl.access import AssetKind, kind_of
+from geoetl.access import CUBE_KINDS, AssetKind, kind_of
 from geoetl.core.spatial import BBox
 from geoetl.core.temporal import Interval
 
@@ -197,7 +197,7 @@ def kind_of_item(item: Mapping[str, Any]) -> Kind:
     """Tell what a STAC item is on the map, by its assets."""
     assets: Sequence[Mapping[str, Any]] = list(item.get("assets", {}).values())
     kinds = {kind_of(asset) for asset in assets}
-    if kinds & {AssetKind.REFERENCES, AssetKind.NETCDF}:
+    if kinds & set(CUBE_KINDS):
         return Kind.CUBE
     if AssetKind.GEOTIFF in kinds:
         return Kind.RASTER

@@ -64,10 +64,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 (64 hex digits) of the bytes of a file."""
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of the bytes of a file in hex digits; of a sha256, 64."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def new_id() -> str:

@@ -7,21 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from geoetl.core.errors import GeoetlError, InvalidParameter, VerificationFailed
-from geoetl.core.findings import Severity, sentences
-from geoetl.core.identifiers import digest
+from geoetl.core.findings import Finding, Severity, sentences
+from geoetl.core.identifiers import digest, file_digest
 from geoetl.store.gate import Gate
 from geoetl.store.sources import SourceFile, digest_of
 from geoetl.store.zones import StoredFolder, StoredObject, Zone
+from geoetl.virtual.cmip6 import cross_check
 from geoetl.virtual.combine import MEMBER, combine, merge_variables, mixed_arrays, stack_members
 from geoetl.virtual.convert import convert
 from geoetl.virtual.describe import CubeDescription, describe
 from geoetl.virtual.header import TIME, FileHeader
 from geoetl.virtual.inventory import CubeFiles, FileSeries
 from geoetl.virtual.manifest import CubeManifest
+from geoetl.virtual.naming import FILE, grammar
 from geoetl.virtual.outcome import CubeOutcome, VirtualCube
 from geoetl.virtual.preflight import Preflight, Verdict, preflight
 from geoetl.virtual.read import read_headers
@@ -183,19 +185,24 @@ class CubeBuilder:
         """Build, write and verify; a cube that cannot be right is returned as refused, with the reason."""
         checked: Preflight | None = None
         try:
-            if self.request.format is CubeFormat.ZARR:
-                return CubeOutcome(files=files, cubes=(self._converted(files),))
             if len(files.series) > 1:
                 return CubeOutcome(files=files, cubes=(self._joined(files),))
             headers = self._headers(files.series[0])
-            checked = preflight(headers)
-            if checked.verdict is not Verdict.VIRTUALISE and self.request.when_refused == "convert":
-                return CubeOutcome(files=files, preflight=checked, cubes=(self._converted(files),))
-            groups = self._groups(headers, checked)
-            cubes = [
-                self._written(self._combined(group), self._part(files, group, number, len(groups)))
-                for number, group in enumerate(groups, 1)
-            ]
+            checked, format = self._checked(headers)
+            checked = checked.model_copy(update={"findings": (*checked.findings, *self._misnamed(headers))})
+            self._check_companions(files, headers)
+            is_refused = checked.verdict is not Verdict.VIRTUALISE
+            if format is CubeFormat.ZARR or (is_refused and self.request.when_refused == "convert"):
+                # A store may hold what references cannot; only different grids, calendars and the like are apart.
+                is_apart = checked.verdict is Verdict.CONVERT
+                parts = [part for _, part in self._parts(files, headers, checked)] if is_apart else [files]
+                cubes = [self._converted(part) for part in parts]
+            else:
+                self._check_accepted(checked)
+                cubes = [
+                    self._written(self._combined(group), part, format)
+                    for group, part in self._parts(files, headers, checked)
+                ]
         except GeoetlError as error:
             if error.retryable:
                 raise
@@ -220,28 +227,84 @@ class CubeBuilder:
             headers = [replace(header, variables=wanted) for header in headers]
         return headers
 
-    def _groups(self, headers: list[FileHeader], checked: Preflight) -> list[list[FileHeader]]:
-        """Return the headers that make one cube each, in the order of time.
+    def _checked(self, headers: list[FileHeader]) -> tuple[Preflight, CubeFormat]:
+        """Look at the files, and choose Icechunk where only that can tell what they hold."""
+        wanted = self.request.format
+        checked = preflight(headers, fill_is_missing=wanted is not CubeFormat.ICECHUNK)
+        if wanted is CubeFormat.AUTO and checked.verdict is not Verdict.VIRTUALISE:
+            other = preflight(headers, fill_is_missing=False)
+            if other.verdict is Verdict.VIRTUALISE:
+                return other, CubeFormat.ICECHUNK
+        return checked, wanted
+
+    def _misnamed(self, headers: list[FileHeader]) -> tuple[Finding, ...]:
+        """Return where names and folders say something else than the attributes of the files; alike ones once."""
+        if self.request.naming == FILE:
+            return ()
+        reads = grammar(self.request.naming)
+        found: dict[tuple[str | None, str | None], Finding] = {}
+        for header in headers:
+            facets = reads.read(PurePosixPath(header.address))
+            for finding in cross_check(facets, header.attributes, header.name):
+                found.setdefault((finding.got, finding.expected), finding)
+        return tuple(found.values())
+
+    def _check_companions(self, files: CubeFiles, headers: list[FileHeader]) -> None:
+        """Compare files with the checksums that lie beside them, where every byte is to be read.
+
+        Raises:
+            VerificationFailed: One differs.
+        """
+        if self.request.checksums != "whole":
+            return
+        for name, header in zip(files.files, headers, strict=True):
+            algorithm, _, expected = files.checksums.get(name, "").partition(":")
+            if expected and file_digest(Path(header.address), algorithm) != expected:
+                raise VerificationFailed(
+                    f"'{header.name}' does not have the {algorithm} that the file beside it says.",
+                    hint="Fetch the file again; it was damaged or replaced.",
+                    field="source",
+                )
+
+    def _check_accepted(self, checked: Preflight) -> None:
+        """Check that the files make one cube, or may be split.
 
         Raises:
             VerificationFailed: The files disagree, and are not to be split; or references cannot express them at all.
         """
-        by_address = {header.address: header for header in headers}
-        groups = [[by_address[address] for address in group] for group in checked.groups]
         is_split = checked.verdict is Verdict.IN_GROUPS and self.request.when_refused == "split"
         if checked.verdict is Verdict.VIRTUALISE or is_split:
-            return groups
+            return
         errors = [finding for finding in checked.findings if finding.severity is Severity.ERROR]
         hint = (errors[0].remedy if errors else None) or "Pass when_refused=convert to write a physical Zarr."
         if checked.verdict is Verdict.IN_GROUPS:
-            hint = f"Pass when_refused=split to make {len(groups)} cubes of files that agree, or when_refused=convert."
+            count = len(checked.groups)
+            made = f"make {count} cubes of files that agree" if count > 1 else "leave them out"
+            hint = f"Pass when_refused=split to {made}, or when_refused=convert."
         raise VerificationFailed(sentences(errors[:3]) or checked.summary, hint=hint, field="source")
+
+    def _parts(
+        self, files: CubeFiles, headers: list[FileHeader], checked: Preflight
+    ) -> list[tuple[list[FileHeader], CubeFiles]]:
+        """Return the headers of each cube in the order of time, and what it is made of, under an id of its own."""
+        by_address = {header.address: header for header in headers}
+        names = {header.address: name for header, name in zip(headers, files.files, strict=True)}
+        parts = []
+        for number, group in enumerate(checked.groups, 1):
+            own = [by_address[address] for address in group]
+            series = (files.series[0].model_copy(update={"files": tuple(names[address] for address in group)}),)
+            changes: dict[str, Any] = {"series": series, "bytes": sum(header.bytes for header in own)}
+            if len(checked.groups) > 1:
+                changes["id"] = f"{files.id}.part-{number}"
+                changes["title"] = f"{files.title} ({number} of {len(checked.groups)})"
+            parts.append((own, files.model_copy(update=changes)))
+        return parts
 
     def _combined(self, headers: list[FileHeader]) -> CubeManifest:
         return combine(headers, whole_digests=self.request.checksums == "whole")
 
-    def _written(self, manifest: CubeManifest, files: CubeFiles) -> VirtualCube:
-        format = chosen_format(self.request.format, manifest)
+    def _written(self, manifest: CubeManifest, files: CubeFiles, wanted: CubeFormat) -> VirtualCube:
+        format = chosen_format(wanted, manifest)
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             written = Path(folder) / "references"
@@ -253,44 +316,42 @@ class CubeBuilder:
 
         Raises:
             VerificationFailed: One of them is not, or they do not share their coordinates and times.
+            InvalidParameter: They are to be converted, which is not done for several.
         """
-        by_member: dict[str | None, list[CubeManifest]] = {}
-        for series in files.series:
-            headers = self._headers(series)
-            checked = preflight(headers)
-            groups = self._groups(headers, checked)
-            if len(groups) > 1:
-                raise VerificationFailed(checked.summary, hint="Leave the parameter join out.", field="join")
-            by_member.setdefault(series.member, []).append(self._combined(groups[0]))
-        each = [merge_variables(own) for own in by_member.values()]
-        whole = each[0] if len(each) == 1 else stack_members(each, [str(member) for member in by_member])
-        return self._written(whole, files)
-
-    def _converted(self, files: CubeFiles) -> VirtualCube:
-        """Write the cube as a physical Zarr store; where an earlier call was killed, this one goes on.
-
-        Raises:
-            InvalidParameter: Several variables or members are to be joined, which conversion does not do.
-            VerificationFailed: The store differs from its sources.
-        """
-        if len(files.series) > 1:
+        if self.request.format is CubeFormat.ZARR:
             raise InvalidParameter(
                 "Joined variables or members cannot be converted into one store.",
                 hint="Leave the parameter join out, or take another format.",
                 field="join",
             )
+        by_member: dict[str | None, list[CubeManifest]] = {}
+        format: CubeFormat = self.request.format
+        for series in files.series:
+            headers = self._headers(series)
+            checked, needed = self._checked(headers)
+            self._check_accepted(checked)
+            if len(checked.groups) > 1:
+                raise VerificationFailed(checked.summary, hint="Leave the parameter join out.", field="join")
+            format = needed if needed is not CubeFormat.AUTO else format
+            by_address = {header.address: header for header in headers}
+            own = [by_address[address] for address in checked.groups[0]]
+            by_member.setdefault(series.member, []).append(self._combined(own))
+        each = [merge_variables(own) for own in by_member.values()]
+        whole = each[0] if len(each) == 1 else stack_members(each, [str(member) for member in by_member])
+        return self._written(whole, files, format)
+
+    def _converted(self, files: CubeFiles) -> VirtualCube:
+        """Write the cube as a physical Zarr store; where an earlier call was killed, this one goes on.
+
+        Raises:
+            VerificationFailed: The store differs from its sources.
+        """
         import xarray as xr
 
         paths = source_paths(self._gate, self.request, files.files)
         target = self.scratch / "converted" / digest([self.request.collection, files.id, self.request.chunking])[:16]
-        made = convert(
-            self._gate,
-            paths,
-            target,
-            variables=(files.variable,) if files.variable else None,
-            chunking=self.request.chunking,
-        )
-        names = [array.name for array in made.plan.arrays]
+        made = convert(self._gate, paths, target, chunking=self.request.chunking)
+        names = [files.variable] if files.variable else [array.name for array in made.plan.arrays]
         with self._gate.open_zarr(target, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as cube:
             description = describe(cube, names)
         verification = Verification(
@@ -306,22 +367,6 @@ class CubeBuilder:
         )
         shutil.rmtree(target)
         return stored
-
-    def _part(self, files: CubeFiles, headers: list[FileHeader], number: int, count: int) -> CubeFiles:
-        """Return the files of one group, under an id of its own where there are several."""
-        paths = source_paths(self._gate, self.request, files.files)
-        names = dict(zip(map(str, paths), files.files, strict=True))
-        series = (files.series[0].model_copy(update={"files": tuple(names[header.address] for header in headers)}),)
-        if count == 1:
-            return files.model_copy(update={"series": series})
-        return files.model_copy(
-            update={
-                "id": f"{files.id}.part-{number}",
-                "title": f"{files.title} ({number} of {count})",
-                "series": series,
-                "bytes": sum(header.bytes for header in headers),
-            }
-        )
 
 
 def _source(path: Path, *, whole: bool) -> SourceFile:

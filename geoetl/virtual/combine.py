@@ -16,7 +16,7 @@ from geoetl.store.gate import Format
 from geoetl.store.sources import SourceFile, digest_of
 from geoetl.virtual.header import MEANING, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
 from geoetl.virtual.manifest import UNWRITTEN, ChunkReferences, CubeArray, CubeManifest
-from geoetl.virtual.verify import same_coordinate
+from geoetl.virtual.verify import same_coordinate, same_meaning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -395,7 +395,7 @@ def _check_shared(
         reason = f"has the shape {other.shape} in chunks of {other.chunks}, not {known.shape} in {known.chunks}"
     elif known.dtype != other.dtype and known.values is None:
         reason = f"is {other.dtype}, not {known.dtype}"
-    elif any(known.attributes.get(key) != other.attributes.get(key) for key in MEANING):
+    elif not all(same_meaning(other.attributes.get(k), known.attributes.get(k), known.dtype) for k in MEANING):
         reason = "has another unit, scale, fill value or calendar"
     elif known.values is not None and (other.values is None or not same_coordinate(known.values, other.values)):
         reason = "has other content"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INLINE_BYTES = 4 * 1024 * 1024
 # What gives stored numbers their meaning: a reference cube has one value of each for all files.
 MEANING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "units", "calendar", "_Unsigned")
+SCALES = ("scale_factor", "add_offset")
 TIME = "time"
 
 
@@ -69,6 +70,8 @@ class ArrayHeader:
         skipped_filters: Grid index of the first chunk that was stored without one of the filters; None for none.
         fill_value: What chunks that were never written read as, in `dtype`; None for types without one.
         attributes: Without netCDF-4's own bookkeeping; plain JSON values or lists of them.
+        narrow: Attributes that scale its numbers and are no 64-bit numbers; JSON would widen them, and with them what
+            readers decode.
         grid: Where its chunks lie; None where `values` has them, or where they cannot be referenced.
         values: The loaded content, array (*shape); None for arrays that are pointed at.
     """
@@ -84,6 +87,7 @@ class ArrayHeader:
     skipped_filters: tuple[int, ...] | None = None
     fill_value: Any = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    narrow: tuple[str, ...] = ()
     grid: ChunkGrid | None = None
     values: "NDArray[Any] | None" = None
 

@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from geoetl.core.errors import UnreadableFile
 from geoetl.runs.spread import spread
 from geoetl.store.gate import Format, Gate, check_netcdf
 from geoetl.virtual.hdf5 import ChunkTable, chunk_table
-from geoetl.virtual.header import INLINE_BYTES, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
+from geoetl.virtual.header import INLINE_BYTES, SCALES, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
 
 if TYPE_CHECKING:
     import h5py
@@ -189,6 +189,7 @@ def _read_hdf5(
 
     datasets = {str(key): item for key, item in file.items() if isinstance(item, h5py.Dataset)}
     attributes = {}
+    narrow = {}
     listed: dict[str, Any] = {}
     for key, dataset in list(datasets.items()):
         raw = {name: dataset.attrs[name] for name in dataset.attrs if name != "REFERENCE_LIST"}
@@ -197,11 +198,12 @@ def _read_hdf5(
             continue
         listed[key] = (raw.get("CLASS") in ("DIMENSION_SCALE", b"DIMENSION_SCALE"), raw.get("DIMENSION_LIST"))
         attributes[key] = plain_attributes(raw)
+        narrow[key] = narrow_scales(raw)
     dims = {key: _dimensions(file, dataset, key, name, *listed[key]) for key, dataset in datasets.items()}
     shapes = {key: (dims[key], dataset.dtype) for key, dataset in datasets.items()}
     wanted = _chosen(name, shapes, attributes.values(), variables)
     arrays = {
-        key: _hdf5_array(dataset, key, dims[key], attributes[key], is_wanted=key in wanted)
+        key: replace(_hdf5_array(dataset, key, dims[key], attributes[key], is_wanted=key in wanted), narrow=narrow[key])
         for key, dataset in datasets.items()
     }
     return plain_attributes(dict(file.attrs)), arrays, wanted
@@ -348,6 +350,11 @@ def plain_attributes(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in raw.items() if name not in _BOOKKEEPING}
 
 
+def narrow_scales(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which attributes that scale numbers are no 64-bit numbers."""
+    return tuple(name for name in SCALES if name in raw and np.asarray(raw[name]).dtype not in (np.float64, np.int64))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value
@@ -375,6 +382,7 @@ def _read_netcdf3(
     with gate.open_netcdf(path, decode_cf=False, mask_and_scale=False) as opened:
         shapes = {str(n): (tuple(map(str, v.dims)), v.dtype) for n, v in opened.variables.items()}
         attributes = {str(n): plain_attributes(v.attrs) for n, v in opened.variables.items()}
+        narrow = {str(n): narrow_scales(v.attrs) for n, v in opened.variables.items()}
         wanted = _chosen(path.name, shapes, attributes.values(), variables)
         others = [n for n in shapes if n not in wanted and opened[n].nbytes <= INLINE_BYTES]
         loaded = {n: np.asarray(opened[n].values) for n in others}
@@ -399,6 +407,7 @@ def _read_netcdf3(
             chunks=chunks,
             layout=Layout.CHUNKED if chunks != shape else Layout.CONTIGUOUS,
             attributes=attributes[name],
+            narrow=narrow[name],
             grid=grid,
             values=loaded.get(name),
         )

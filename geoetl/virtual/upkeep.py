@@ -135,7 +135,7 @@ def append(publisher: CubePublisher, scratch: Path, cube: StoredCube, paths: Seq
     _check_can_grow(cube, known)
     headers = [fitted(header, known) for header in read_headers(publisher.gate, paths, known.variables)]
     before = as_header(known)
-    checked = preflight([before, *headers])
+    checked = preflight([before, *headers], fill_is_missing=cube.format is not CubeFormat.ICECHUNK)
     if checked.verdict is not Verdict.VIRTUALISE or checked.groups[0][0] != before.address:
         errors = [finding for finding in checked.findings if finding.severity is Severity.ERROR]
         raise VerificationFailed(

@@ -16,7 +16,7 @@ from geoetl.core.errors import VerificationFailed
 from geoetl.runs.model import Result
 from geoetl.store.gate import Format, Gate, check_netcdf
 from geoetl.virtual.header import MEANING, TIME
-from geoetl.virtual.read import plain_attributes
+from geoetl.virtual.read import narrow_scales, plain_attributes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -229,19 +229,25 @@ def _compare_variable(
 
 def _compare_meaning(virtual: "xr.Variable", source: _Stored, name: str) -> None:
     theirs = source.attributes(name)
+    if narrow := narrow_scales(source.arrays[name].attrs):
+        raise VerificationFailed(
+            f"{narrow[0]} of '{name}' in '{source.name}' is no 64-bit number; references can hold no others.",
+            hint="Convert the cube to Zarr.",
+        )
     for key in MEANING:
         got, expected = virtual.attrs.get(key), theirs.get(key)
         if key == "_FillValue" and expected is None:
             # Zarr 2 has to name what unwritten chunks hold; whether NetCDF readers see the same, preflight has checked.
             continue
-        if not _same_meaning(got, expected, virtual.dtype):
+        if not same_meaning(got, expected, virtual.dtype):
             raise VerificationFailed(
                 f"{key} of '{name}' is {got!r} in the cube and {expected!r} in '{source.name}'.",
                 hint="Leave the file out, or convert the cube to Zarr.",
             )
 
 
-def _same_meaning(got: Any, expected: Any, dtype: "np.dtype[Any]") -> bool:
+def same_meaning(got: Any, expected: Any, dtype: "np.dtype[Any]") -> bool:
+    """Tell whether two values of an attribute mean the same for an array of that type; NaN equals NaN."""
     numbers = (int, float, np.number)
     if isinstance(got, numbers) and isinstance(expected, numbers):
         a, b = float(got), float(expected)

@@ -1,18 +1,22 @@
 """Virtual cubes against xarray's open_mfdataset: equal, or refused with the reason."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pystac
 import pytest
 import xarray as xr
 
 from geoetl.core.errors import EmptyDataset, InvalidParameter, NotCMIP6, VerificationFailed
+from geoetl.core.identifiers import file_digest
 from geoetl.store.samples import sample_path
 from geoetl.virtual import CubeRequest, CubeVirtualiser
 from geoetl.virtual.outcome import CubeOutcome, VirtualCube
 from geoetl.virtual.write import CubeFormat
+from tests.schemas import schema_errors
 from tests.virtual.conftest import Slice
 
 CODER = xr.coders.CFDatetimeCoder(use_cftime=True)
@@ -43,6 +47,8 @@ def opened(virtualiser: CubeVirtualiser, cube: VirtualCube) -> xr.Dataset:
         path = virtualiser.zone.local_path(cube.references.key)
     else:
         path = virtualiser.zone.local_folder(cube.references.key)
+    if cube.format is CubeFormat.ZARR:
+        return virtualiser.gate.open_zarr(path, decode_times=CODER)
     if cube.format is CubeFormat.ICECHUNK:
         return virtualiser.gate.open_icechunk(path, decode_times=CODER)
     return virtualiser.gate.open_references(path, decode_times=CODER)
@@ -289,3 +295,100 @@ def test_a_damaged_file_does_not_stop_the_others(virtualiser: CubeVirtualiser, t
     assert [cube.files.id for cube in virtualiser.accepted(cubes)] == ["a"]
     (reason,) = virtualiser.outcomes(inventory, cubes).left_out
     assert reason.startswith("b: ")
+
+
+@pytest.mark.parametrize("format", [CubeFormat.JSON, CubeFormat.PARQUET, CubeFormat.ICECHUNK, CubeFormat.ZARR])
+def test_every_format_equals_open_mfdataset(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice, format: CubeFormat
+) -> None:
+    paths = [write_slice("1850-01-01", 12), write_slice("1851-01-01", 7)]
+    cube = build(virtualiser, tree, format=format)
+    assert cube.format is format
+    assert_same(opened(virtualiser, cube), mfdataset(*paths))
+
+
+@pytest.mark.parametrize("format", [CubeFormat.JSON, CubeFormat.PARQUET, CubeFormat.ICECHUNK, CubeFormat.ZARR])
+def test_the_item_of_every_format_is_valid_stac(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice, format: CubeFormat
+) -> None:
+    write_slice("1850-01-01", 12)
+    request = CubeRequest(source=str(tree), collection="c")
+    (item,) = virtualiser.items(request, [build(virtualiser, tree, format=format)], "internal://runs/x.ipynb")
+    assert schema_errors(item) == []
+    assert pystac.Item.from_dict(item).to_dict(include_self_link=False)["assets"].keys() == item["assets"].keys()
+
+
+def test_files_that_disagree_are_split_into_cubes_when_asked(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    kelvin = [write_slice("1850-01-01", 12), write_slice("1852-01-01", 12)]
+    celsius = write_slice("1851-01-01", 12, attrs={"units": "degC"})
+    made = outcome(virtualiser, tree, when_refused="split")
+    assert [cube.files.id[-7:] for cube in made.cubes] == [".part-1", ".part-2"]
+    assert_same(opened(virtualiser, made.cubes[0]), mfdataset(*kelvin))
+    assert_same(opened(virtualiser, made.cubes[1]), mfdataset(celsius))
+    assert made.preflight is not None
+    assert "units" in [finding.code for finding in made.preflight.findings]
+
+
+def test_files_that_cannot_be_referenced_are_converted_when_asked(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    packed = {"dtype": "i2", "add_offset": 250.0, "_FillValue": -32768}
+    paths = [
+        write_slice("1850-01-01", 12, encoding={**packed, "scale_factor": 0.01}),
+        write_slice("1851-01-01", 12, encoding={**packed, "scale_factor": 0.02}),
+    ]
+    (cube,) = outcome(virtualiser, tree, when_refused="convert").cubes
+    assert cube.format is CubeFormat.ZARR
+    assert_same(opened(virtualiser, cube), mfdataset(*paths))
+
+
+def test_a_scale_of_32_bits_is_refused_because_json_would_widen_it(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    write_slice("1850-01-01", 12, encoding={"dtype": "i2", "scale_factor": np.float32(0.01), "_FillValue": -32768})
+    assert "scale_factor of 'tas'" in refusal(virtualiser, tree)
+
+
+def test_variables_and_members_are_joined_when_asked(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    first = write_slice("1850-01-01", 12)
+    second = Path(str(first).replace("r1i1p1f1", "r2i1p1f1"))
+    second.parent.mkdir(parents=True)
+    shutil.copy(first, second)
+    with h5py.File(second, "r+") as file:
+        file["tas"][...] += 1
+    cube = build(virtualiser, tree, join=["member"])
+    whole = opened(virtualiser, cube)
+    assert whole["tas"].dims == ("member_id", "time", "lat", "lon")
+    assert whole["member_id"].to_numpy().tolist() == ["r1i1p1f1", "r2i1p1f1"]
+    for member, path in [("r1i1p1f1", first), ("r2i1p1f1", second)]:
+        np.testing.assert_array_equal(whole["tas"].sel(member_id=member), mfdataset(path)["tas"])
+    assert cube.verification.chunks_compared == cube.verification.chunks_total
+
+
+def test_a_name_that_says_something_else_than_the_file_is_a_warning(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    path = write_slice("1850-01-01", 12)
+    with h5py.File(path, "r+") as file:
+        file.attrs["source_id"] = "CESM2-WACCM"
+    made = outcome(virtualiser, tree)
+    assert made.preflight is not None
+    (finding,) = [found for found in made.preflight.findings if found.code == "attribute_differs"]
+    assert path.name in finding.message
+    assert (finding.got, finding.expected) == ("CESM2-WACCM", "CESM2")
+
+
+def test_a_file_that_differs_from_its_companion_checksum_is_refused_when_every_byte_is_read(
+    virtualiser: CubeVirtualiser, tree: Path, write_slice: Slice
+) -> None:
+    path = write_slice("1850-01-01", 12)
+    companion = path.with_name(f"{path.name}.md5")
+    companion.write_text(file_digest(path, "md5"))
+    assert build(virtualiser, tree, checksums="whole").references
+    companion.write_text("0" * 32)
+    assert build(virtualiser, tree).references
+    assert "does not have the md5" in refusal(virtualiser, tree, checksums="whole")

@@ -77,6 +77,16 @@ def _filters(number: int, array: ArrayHeader) -> Iterator[Note]:
             "whole or floating-point numbers",
             "Choose other variables, or convert the files to Zarr.",
         )
+    if array.narrow:
+        listed = " and ".join(array.narrow)
+        yield error(
+            "narrow_scale",
+            f"{listed} of {whose} {'is no 64-bit number' if len(array.narrow) == 1 else 'are no 64-bit numbers'}, and "
+            "references can hold no others: readers would decode values that differ in the last digits.",
+            "a narrower number",
+            "a 64-bit number",
+            "Convert the files to Zarr.",
+        )
     if array.skipped_filters is not None:
         yield error(
             "filter_mask",
