@@ -213,8 +213,9 @@ def _compare_variable(
             f"'{name}' has the shape {tuple(stored.shape)} in '{source.name}', not {expected_shape}.",
             hint="Leave the file out.",
         )
-    chunks = virtual.encoding.get("chunks") or virtual.shape
-    windows = list(_windows(tuple(stored.shape), tuple(chunks), seed))
+    # Of one member, the encoding still tells the chunks of all, with the members first.
+    chunks = tuple(virtual.encoding.get("chunks") or virtual.shape)[-len(virtual.shape) :]
+    windows = list(_windows(tuple(stored.shape), chunks, seed))
     values = 0
     for window in windows:
         got = np.asarray(virtual[_shifted(window, axis, offset)].values)
