@@ -1,12 +1,18 @@
 """Spread many small tasks over processes of this machine, as soon as that pays."""
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
 
 from geoetl.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 # A new process imports what it needs for a second or two: so the first tasks run here, and show how long one takes.
 PROBE_S = 0.5
@@ -32,13 +38,13 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
     may_spread = processes > 1 and multiprocessing.parent_process() is None
     for position, item in enumerate(items):
         spent = time.monotonic() - started
-        if may_spread and spent > PROBE_S and spent / position * (len(items) - position) > WORTH_S:
+        if may_spread and position and spent > PROBE_S and spent / position * (len(items) - position) > WORTH_S:
             break
         yield position, function(item)
     else:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
         waiting = {pool.submit(function, items[place]): place for place in range(position, len(items))}
         try:
             for future in as_completed(waiting):
@@ -50,3 +56,15 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone; else it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_exit, args=(parent,), name="geoetl-parent", daemon=True).start()
+
+
+def _wait_and_exit(parent: "BaseProcess") -> None:
+    parent.join()
+    os._exit(1)

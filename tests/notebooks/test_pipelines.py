@@ -1,6 +1,7 @@
 """The pipelines through the production runner: from file to catalogue, and what happens when it goes wrong."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -163,6 +164,36 @@ def test_a_killed_run_goes_on_behind_its_last_finished_stage(platform: Platform,
         "validate": 1, "convert": 2, "describe": 2, "register": 2, "illustrate": 2,
     }  # fmt: skip
     assert len(list((platform.settings.home / "internal" / "rasters").rglob("*.tif"))) == 1
+
+
+def test_a_run_killed_among_its_cubes_makes_only_the_others(platform: Platform, tmp_path: Path) -> None:
+    request = ["source=samples:cmip6", "collection=c", 'select={"table_id": ["day"]}']
+    command = [sys.executable, "-m", "geoetl.cli", "run", "virtualise-cmip6", *request]
+    victim = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        started = platform.runs.list(limit=1)
+        if started and any(stage.name == "references" and stage.done >= 2 for stage in started[0].stages):
+            break
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    (before,) = platform.runs.list()
+    assert kernels_end(before.id)
+    zone = platform.settings.home / "internal" / "cubes"
+    finished = platform.runs.finished_tasks(before.id, "references")
+    assert 2 <= len(finished) < 30
+    written = {path: path.stat().st_mtime_ns for path in zone.rglob("*.json")}
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (after,) = platform.runs.list()
+    assert (after.id, after.state, after.attempt) == (before.id, RunState.COMPLETED, 2)
+    assert {stage.name: stage.attempt for stage in after.stages if stage.name == "inventory"} == {"inventory": 1}
+    made = [key for text in finished.values() for key in re.findall(r'"key":"([^"]+)"', text)]
+    assert made
+    for key in made:
+        path = platform.settings.home / "internal" / key
+        assert path.stat().st_mtime_ns == written[path]
+    assert len(platform.catalog.search(Search(collections=("c",), limit=100)).items) == len(after.result["items"])
 
 
 def write_bare_raster(path: Path) -> None:

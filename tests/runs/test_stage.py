@@ -9,7 +9,7 @@ from geoetl.core.settings import DaskSettings
 from geoetl.runs.model import Result, RunState
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.stage import Run
-from geoetl.store.zones import StoredObject, Zones
+from geoetl.store.zones import StoredFolder, StoredObject, Zones
 
 
 class Doubled(Result):
@@ -65,6 +65,24 @@ def test_a_stage_whose_object_was_lost_is_done_again(run: Run, zones: Zones, tmp
     stored = run.stage("store", store, "c/x.txt")
     zones.internal.delete(stored.key)
     assert resumed(run).stage("store", store, "c/x.txt") == stored
+    assert len(calls) == 2
+
+
+def test_a_stage_whose_folder_is_there_is_not_done_again(run: Run, zones: Zones, tmp_path: Path) -> None:
+    (tmp_path / "cube").mkdir()
+    (tmp_path / "cube/.zmetadata").write_text("{}")
+    calls = []
+
+    def store(key: str) -> StoredFolder:
+        calls.append(key)
+        return zones.internal.put_folder(tmp_path / "cube", key, owner="c/x")
+
+    stored = run.stage("store", store, "c/cube")
+    run = resumed(run)
+    assert run.stage("store", store, "c/cube") == stored
+    assert len(calls) == 1
+    zones.internal.delete(stored.key)
+    assert resumed(run).stage("store", store, "c/cube") == stored
     assert len(calls) == 2
 
 
