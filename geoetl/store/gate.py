@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +33,7 @@ from geoetl.core.errors import (
 )
 from geoetl.core.findings import Finding, Severity, sentences
 from geoetl.core.settings import LimitSettings
+from geoetl.store.remote import RemoteFile, RemoteReader, RemoteRoot, SourcePath, Stamp, is_remote, stamp_of, together
 from geoetl.store.samples import sample_path
 from geoetl.store.sources import SourceFile, check_sources
 
@@ -121,10 +122,12 @@ class Gate:
     Args:
         roots: Folders that sources may lie in.
         limits: What is refused before it is read.
+        remote: Places in object stores whose files virtual cubes may be made of.
     """
 
     roots: tuple[Path, ...]
     limits: LimitSettings
+    remote: tuple[RemoteRoot, ...] = ()
 
     def resolve(self, source: str, *, field: str = "source") -> Path:
         """Return the local path of a source: ``samples:NAME``, ``file://…`` or a path inside the allowed roots.
@@ -159,6 +162,56 @@ class Gate:
                 field=field,
             )
         return path
+
+    def locate(self, source: str, *, field: str = "source") -> SourcePath:
+        """Return where a source of virtual cubes lies: as `resolve`, or the object or prefix of a URL below a remote root.
+
+        Raises:
+            OutsideAllowedRoots: It lies below no root.
+            NotFound: There is nothing.
+            ConfigurationError, Unavailable: Its object store cannot be asked.
+        """
+        if not is_remote(source):
+            return self.resolve(source, field=field)
+        address = source.rstrip("/")
+        for root in self.remote:
+            key = root.key(address)
+            if key is not None:
+                return root.find(key)
+        raise OutsideAllowedRoots(
+            f"'{address[:80]}' lies outside the places in object stores that may be read.",
+            hint="Add its bucket or prefix to GEOETL_ALLOWED_ROOTS (a JSON list), for example s3://BUCKET/PREFIX.",
+            field=field,
+        )
+
+    def locate_all(self, sources: Sequence[str], *, field: str = "source") -> list[SourcePath]:
+        """Return where several sources lie; object stores are asked side by side.
+
+        Raises:
+            OutsideAllowedRoots, NotFound, ConfigurationError, Unavailable: See `locate`.
+        """
+        remote = [source for source in sources if is_remote(source)]
+        found = dict(zip(remote, together(lambda source: self.locate(source, field=field), remote), strict=True))
+        return [found[source] if source in found else self.locate(source, field=field) for source in sources]
+
+    def stamps(self, addresses: Sequence[str]) -> list[Stamp | None]:
+        """Return what files at these addresses are like now; None for one that is gone.
+
+        Raises:
+            OutsideAllowedRoots: A URL lies below no root.
+            ConfigurationError, Unavailable: An object store cannot be asked.
+        """
+
+        def look(address: str) -> Stamp | None:
+            try:
+                found = self.locate(address) if is_remote(address) else Path(address)
+                return stamp_of(found) if isinstance(found, Path) else found.stamp
+            except (NotFound, OSError):
+                return None
+
+        if any(is_remote(address) for address in addresses):
+            return together(look, addresses)
+        return [look(address) for address in addresses]
 
     def allows(self, path: Path) -> bool:
         """Tell whether a resolved path lies in an allowed root."""
@@ -372,23 +425,30 @@ class Gate:
             ) from None
 
     @contextmanager
-    def open_hdf5(self, path: Path) -> "Iterator[h5py.File]":
+    def open_hdf5(self, path: SourcePath | RemoteReader) -> "Iterator[h5py.File]":
         """Open the container of a NetCDF-4 file, for its chunk index and attributes.
+
+        Args:
+            path: As `locate` returned it; or the reader of an object, which keeps what was read of it.
 
         Raises:
             UnreadableFile: Empty, truncated, or not HDF5.
             FormatNotAllowed: It is of another format.
+            VerificationFailed, NotFound, ConfigurationError, Unavailable: See `RemoteFile.read`; also later, while the
+                file is read.
         """
         import h5py
 
-        found = file_format(path)
+        opened = RemoteReader(path) if isinstance(path, RemoteFile) else path
+        path = opened.file if isinstance(opened, RemoteReader) else opened
+        found = file_format(opened)
         if found is not Format.HDF5:
             raise _wrong_format(path, found, "NetCDF-4", [Format.HDF5])
         try:
-            file = h5py.File(path, "r")
+            file = h5py.File(opened, "r")
         except OSError:
             raise UnreadableFile(
-                f"'{path.name}' begins like {found} but cannot be opened ({path.stat().st_size} bytes are there).",
+                f"'{path.name}' begins like {found} but cannot be opened ({stamp_of(path).bytes} bytes are there).",
                 hint="The file is probably truncated or damaged; fetch it again and compare its checksum.",
                 field="source",
             ) from None
@@ -398,8 +458,8 @@ class Gate:
     def open_references(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open kerchunk references as a lazy cube: a JSON file, or a folder of Parquet files.
 
-        Every target is checked against the allowed roots first. A source that is gone or too short when it is read is
-        an `UnreadableFile` that names the chunk. `options` go to ``xarray.open_zarr``.
+        Every target is checked against the allowed roots first, in object stores too. A source that is gone or too
+        short when it is read is an `UnreadableFile` that names the chunk. `options` go to ``xarray.open_zarr``.
 
         Raises:
             UnreadableFile: They are no kerchunk references, or a part of them is missing.
@@ -435,7 +495,7 @@ class Gate:
                 hint="Write the references with full addresses.",
             )
         sources = self._sources(targets, path.name)
-        _check_remembered(document.get("sources"), path.name)
+        self._check_remembered(document.get("sources"), path.name, sources)
         return JsonReferences(path.name, references, sources)
 
     def _parquet_references(self, folder: Path) -> "ParquetReferences":
@@ -444,7 +504,6 @@ class Gate:
 
         self._check_links(folder)
         metadata, record_size, remembered = _reference_metadata(folder)
-        _check_remembered(remembered, folder.name)
         grids: dict[str, tuple[int, ...]] = {}
         targets: dict[str, str] = {}
         for key, document in metadata.items():
@@ -470,33 +529,69 @@ class Gate:
                 rows = min(record_size, chunks - number * record_size)
                 for target in _record_targets(folder, record, rows, record_size):
                     targets.setdefault(target, record)
+        sources = self._sources(targets, folder.name)
+        self._check_remembered(remembered, folder.name, sources)
         return ParquetReferences(
             folder.name,
             {key: json.dumps(document).encode() for key, document in metadata.items()},
             grids,
             record_size,
-            self._sources(targets, folder.name),
+            sources,
             _RecordReader(folder),
         )
 
-    def _sources(self, targets: Mapping[str, str], subject: str) -> dict[str, Path]:
-        """Return the local file behind each address; `targets` tells where in `subject` each stands.
+    def _sources(self, targets: Mapping[str, str], subject: str) -> dict[str, SourcePath]:
+        """Return the file behind each address; `targets` tells where in `subject` each stands.
 
         Raises:
             OutsideAllowedRoots: One leads elsewhere.
             NotFound: One is gone.
+            ConfigurationError, Unavailable: An object store cannot be asked.
         """
-        found = {}
-        for target, where in sorted(targets.items()):
+
+        def find(target: str) -> SourcePath:
             try:
-                found[target] = self.resolve(target, field=f"references of {subject}")
+                return self.locate(target, field=f"references of {subject}")
             except (OutsideAllowedRoots, NotFound) as error:
                 raise type(error)(
-                    f"The reference '{where}' of '{subject}' leads to '{target[:200]}'. {error.detail}",
+                    f"The reference '{targets[target]}' of '{subject}' leads to '{target[:200]}'. {error.detail}",
                     hint=error.hint,
                     field=error.field,
                 ) from None
-        return found
+
+        ordered = sorted(targets)
+        has_remote = any(is_remote(target) for target in ordered)
+        return dict(zip(ordered, together(find, ordered) if has_remote else map(find, ordered), strict=True))
+
+    def _check_remembered(self, remembered: Any, name: str, found: Mapping[str, SourcePath]) -> None:
+        """Compare source files with what references that geoetl wrote remember of them.
+
+        Args:
+            remembered: What they do.
+            name: Of the references, for messages.
+            found: Files that were just looked at, by address; objects among them are not asked after again.
+
+        Raises:
+            UnreadableFile: What they remember is not of its form.
+            VerificationFailed: A source was replaced, cut or removed since its chunks were indexed.
+        """
+        try:
+            sources = [SourceFile.model_validate(source) for source in remembered or ()]
+        except (TypeError, ValueError):
+            raise UnreadableFile(
+                f"'{name}' does not say right what its sources were.", hint="Build the references again."
+            ) from None
+        known = {address: file.stamp for address, file in found.items() if isinstance(file, RemoteFile)}
+
+        def stamps(addresses: Sequence[str]) -> list[Stamp | None]:
+            others = [address for address in addresses if address not in known]
+            asked = {**known, **dict(zip(others, self.stamps(others), strict=True))}
+            return [asked[address] for address in addresses]
+
+        if findings := check_sources(sources, stamps, thorough=False):
+            raise VerificationFailed(
+                f"The cube cannot be read. {sentences(findings[:3])}", hint=findings[0].remedy, field="source"
+            )
 
     def open_icechunk(self, path: Path, *, snapshot: str | None = None, **options: Any) -> "xr.Dataset":
         """Open an Icechunk repository of this machine as a lazy cube; nothing is written to it.
@@ -809,25 +904,6 @@ def _reference_metadata(folder: Path) -> tuple[dict[str, Any], int, Any]:
     return metadata, record_size, document.get("sources")
 
 
-def _check_remembered(remembered: Any, name: str) -> None:
-    """Compare source files with what references that geoetl wrote remember of them.
-
-    Raises:
-        UnreadableFile: What they remember is not of its form.
-        VerificationFailed: A source was replaced, cut or removed since its chunks were indexed.
-    """
-    try:
-        sources = [SourceFile.model_validate(source) for source in remembered or ()]
-    except (TypeError, ValueError):
-        raise UnreadableFile(
-            f"'{name}' does not say right what its sources were.", hint="Build the references again."
-        ) from None
-    if findings := check_sources(sources, thorough=False):
-        raise VerificationFailed(
-            f"The cube cannot be read. {sentences(findings[:3])}", hint=findings[0].remedy, field="source"
-        )
-
-
 def _no_references(folder: Path, reason: str) -> UnreadableFile:
     return UnreadableFile(
         f"'{folder.name}' holds no kerchunk references in Parquet that can be used: {reason}.",
@@ -885,10 +961,14 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
-def file_format(path: Path) -> Format:
+def file_format(path: SourcePath | RemoteReader) -> Format:
     """Tell what a file is by its first bytes, whatever its name says."""
+    if isinstance(path, RemoteReader):
+        return _format_of(path.read_at(0, min(HEAD_BYTES, path.size)))
     if path.is_dir():
         return Format.UNKNOWN
+    if isinstance(path, RemoteFile):
+        return _format_of(path.read(0, min(HEAD_BYTES, path.size)))
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     return _format_of(head)
@@ -932,7 +1012,7 @@ _MAGIC: Mapping[bytes, Format] = {
 }
 
 
-def check_netcdf(path: Path) -> Format:
+def check_netcdf(path: SourcePath | RemoteReader) -> Format:
     """Return ``HDF5`` or ``NETCDF3``.
 
     Raises:
@@ -941,11 +1021,12 @@ def check_netcdf(path: Path) -> Format:
     """
     found = file_format(path)
     if found not in (Format.HDF5, Format.NETCDF3):
-        raise _wrong_format(path, found, "NetCDF", [Format.HDF5, Format.NETCDF3])
+        file = path.file if isinstance(path, RemoteReader) else path
+        raise _wrong_format(file, found, "NetCDF", [Format.HDF5, Format.NETCDF3])
     return found
 
 
-def _wrong_format(path: Path, found: Format, wanted: str, allowed: list[str]) -> UnreadableFile | FormatNotAllowed:
+def _wrong_format(path: SourcePath, found: Format, wanted: str, allowed: list[str]) -> UnreadableFile | FormatNotAllowed:
     if found is Format.EMPTY:
         return UnreadableFile(
             f"'{path.name}' is empty (0 bytes).", hint="Fetch or export the file again.", field="source"

@@ -15,12 +15,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
-from geoetl.core.errors import UnreadableFile
+from geoetl.core.errors import NotFound, UnreadableFile, VerificationFailed
+from geoetl.store.remote import RemoteFile, SourcePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +39,12 @@ class Piece:
     """Bytes of a file.
 
     Attributes:
-        path: The file.
+        path: The file, on this machine or in an object store.
         offset: Where they begin.
         size: How many they are; None for all that follow.
     """
 
-    path: Path
+    path: SourcePath
     offset: int
     size: int | None
 
@@ -74,12 +74,12 @@ class JsonReferences:
     Attributes:
         name: Of the file, for messages.
         refs: Value of each key, as in the document.
-        sources: The local file behind each address.
+        sources: The file behind each address.
     """
 
     name: str
     refs: Mapping[str, Any]
-    sources: Mapping[str, Path]
+    sources: Mapping[str, SourcePath]
 
     @property
     def metadata(self) -> Mapping[str, bytes]:
@@ -129,7 +129,7 @@ class ParquetReferences:
         metadata: Every metadata document, by key.
         grids: Chunks along each dimension, for each array.
         record_size: References in each Parquet file.
-        sources: The local file behind each address.
+        sources: The file behind each address.
         read: Reads a record, by its path within the folder.
     """
 
@@ -139,7 +139,7 @@ class ParquetReferences:
         metadata: Mapping[str, bytes],
         grids: Mapping[str, tuple[int, ...]],
         record_size: int,
-        sources: Mapping[str, Path],
+        sources: Mapping[str, SourcePath],
         read: Callable[[str], Record | None],
     ) -> None:
         self.name = name
@@ -204,7 +204,7 @@ class ParquetReferences:
 
 
 class ReferenceStore(Store):
-    """A read-only Zarr store over references to local files.
+    """A read-only Zarr store over references to files on this machine and in object stores.
 
     Args:
         references: Tell what each key is.
@@ -232,7 +232,7 @@ class ReferenceStore(Store):
         if is_metadata(key):
             found: bytes | None = _part_of_bytes(self._metadata.get(key), byte_range)
         else:
-            # In a thread, as the disk may be one over the network; zarr asks for many chunks at once.
+            # In a thread, as it may come over the network; zarr asks for many chunks at once.
             found = await asyncio.to_thread(self._chunk, key, byte_range)
         return None if found is None else prototype.buffer.from_bytes(found)
 
@@ -311,8 +311,11 @@ def read_piece(piece: Piece, byte_range: ByteRequest | None, key: str) -> bytes:
     """Return the bytes of a file, or the part of them that is asked for.
 
     Raises:
-        UnreadableFile: The file is gone or ends before them.
+        UnreadableFile: The file is gone or ends before them; or the object has changed since it was looked at.
+        ConfigurationError, Unavailable: Its object store cannot be read.
     """
+    if isinstance(piece.path, RemoteFile):
+        return _read_remote(piece.path, piece, byte_range, key)
     try:
         handle = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -328,12 +331,27 @@ def read_piece(piece: Piece, byte_range: ByteRequest | None, key: str) -> bytes:
     finally:
         os.close(handle)
     if len(found) < last - first:
-        raise UnreadableFile(
-            f"The chunk '{key}' lies in bytes {piece.offset} to {piece.offset + size} of '{piece.path.name}', "
-            f"which has {there}.",
-            hint=_REMEDY,
-        )
+        raise _beyond(piece, size, there, key)
     return found
+
+
+def _read_remote(file: RemoteFile, piece: Piece, byte_range: ByteRequest | None, key: str) -> bytes:
+    size = max(file.size - piece.offset, 0) if piece.size is None else piece.size
+    first, last = _bounds(byte_range, size)
+    if piece.offset + size > file.size:
+        raise _beyond(piece, size, file.size, key)
+    try:
+        return file.read(piece.offset + first, last - first)
+    except (NotFound, VerificationFailed) as error:
+        raise UnreadableFile(f"The chunk '{key}' cannot be read. {error.detail}", hint=_REMEDY) from None
+
+
+def _beyond(piece: Piece, size: int, there: int, key: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"The chunk '{key}' lies in bytes {piece.offset} to {piece.offset + size} of '{piece.path.name}', "
+        f"which has {there}.",
+        hint=_REMEDY,
+    )
 
 
 def _read(handle: int, size: int, offset: int) -> bytes:

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.identifiers import file_digest
+from geoetl.store.remote import Stamp, is_remote
 
 # A sampled digest reads this many blocks, the first and the last among them, and costs 0.2 ms.
 SAMPLED_BLOCKS = 16
@@ -76,29 +77,43 @@ def digest_of(path: Path, *, whole: bool = False) -> str:
     return f"{SAMPLED}:{hasher.hexdigest()}"
 
 
-def check_sources(sources: Sequence[SourceFile], *, thorough: bool = True) -> tuple[Finding, ...]:
+def check_sources(
+    sources: Sequence[SourceFile],
+    stamps: Callable[[Sequence[str]], Sequence[Stamp | None]],
+    *,
+    thorough: bool = True,
+) -> tuple[Finding, ...]:
     """Compare source files with what they were when they were indexed; every finding is an error.
 
     Args:
         sources: As the references remember them.
+        stamps: Says what the files at some addresses are like now, None for one that is gone (`Gate.stamps`).
         thorough: Compare the digests of all files; otherwise only of files whose time of change differs.
     """
-    return tuple(finding for source in sources for finding in _changes(source, thorough=thorough))
+    found = stamps([source.address for source in sources])
+    return tuple(
+        finding
+        for source, stamp in zip(sources, found, strict=True)
+        for finding in _changes(source, stamp, thorough=thorough)
+    )
 
 
-def _changes(source: SourceFile, *, thorough: bool) -> Iterable[Finding]:
-    path = Path(source.address)
-    try:
-        found = path.stat()
-    except OSError:
+def _changes(source: SourceFile, found: Stamp | None, *, thorough: bool) -> Iterable[Finding]:
+    if found is None:
         yield _finding(source, "source_gone", "is gone", None, f"{source.bytes} bytes")
         return
-    if found.st_size != source.bytes:
-        yield _finding(source, "source_size", "has another size", f"{found.st_size} bytes", f"{source.bytes} bytes")
+    if found.bytes != source.bytes:
+        yield _finding(source, "source_size", "has another size", f"{found.bytes} bytes", f"{source.bytes} bytes")
         return
-    if not source.digest or not (thorough or found.st_mtime_ns != source.modified_ns):
+    if is_remote(source.address):
+        if source.etag and found.etag != source.etag:
+            yield _finding(source, "source_content", "has another version", found.etag, source.etag)
+        elif not source.etag and found.modified_ns != source.modified_ns:
+            yield _finding(source, "source_content", "was written again", None, "no change")
         return
-    digest = digest_of(path, whole=source.digest.startswith(f"{WHOLE}:"))
+    if not source.digest or not (thorough or found.modified_ns != source.modified_ns):
+        return
+    digest = digest_of(Path(source.address), whole=source.digest.startswith(f"{WHOLE}:"))
     if digest != source.digest:
         yield _finding(source, "source_content", "has other content", digest[:27], source.digest[:27])
 

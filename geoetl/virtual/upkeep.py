@@ -105,7 +105,7 @@ def check(gate: Gate, cube: StoredCube) -> CubeCheck:
         UnreadableFile: The references are damaged, or not ours.
     """
     known = cube.known()
-    findings = check_sources(known.sources)
+    findings = check_sources(known.sources, gate.stamps)
     verification = None
     if not findings:
         try:
@@ -195,7 +195,7 @@ def relocate(publisher: CubePublisher, scratch: Path, cube: StoredCube, old: str
         raise InvalidParameter(f"{error}.", hint="Give the folder that all sources were under.", field="old") from None
     for source in moved.sources:
         publisher.gate.resolve(source.address)
-    if findings := check_sources(moved.sources):
+    if findings := check_sources(moved.sources, publisher.gate.stamps):
         raise VerificationFailed(
             sentences(findings[:3]), hint="Copy the files again, or build the cube from them.", field="new"
         )

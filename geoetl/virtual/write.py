@@ -46,7 +46,7 @@ _MEDIA_TYPES = {
     CubeFormat.JSON: "application/json",
     CubeFormat.PARQUET: "application/vnd.apache.parquet",
     CubeFormat.ICECHUNK: "application/vnd.zarr+icechunk",
-    CubeFormat.ZARR: "application/vnd.zarr; version=3",
+    CubeFormat.ZARR: "application/vnd.zarr",
 }
 
 
