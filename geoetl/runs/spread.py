@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # A new process imports what it needs for a second or two: so the first tasks run here, and show how long one takes.
 PROBE_S = 0.5
 # What has to be left, by that measure, for processes to pay.
-WORTH_S = 6.0
+WORTH_S = 3.0
+# Work that is handed over at once, so that handing over does not show.
+BATCH_S = 0.1
 
 
 def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: int) -> Iterator[tuple[int, T]]:
@@ -43,12 +45,14 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
         yield position, function(item)
     else:
         return
+    size = max(1, min(int(BATCH_S * position / spent) if spent else 1, (len(items) - position) // (4 * processes)))
+    starts = range(position, len(items), size)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
-        waiting = {pool.submit(function, items[place]): place for place in range(position, len(items))}
+        waiting = {pool.submit(_call_each, function, items[start : start + size]): start for start in starts}
         try:
             for future in as_completed(waiting):
-                yield waiting.pop(future), future.result()
+                yield from enumerate(future.result(), waiting.pop(future))
         except BrokenProcessPool:
             raise RunFailed(
                 "A process that worked on a part of this died, probably for lack of memory.",
@@ -56,6 +60,10 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _call_each[A, T](function: Callable[[A], T], items: Sequence[A]) -> list[T]:
+    return [function(item) for item in items]
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,8 @@ it, so unwritten chunks read as the number that NetCDF readers show.
 """
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BRANCH = "main"
+# References of one commit, and of one manifest: a part that is not committed takes 700 bytes of memory a reference.
+COMMITTED_REFERENCES = 250_000
+# References of manifests that are kept when they were read or written; 100 bytes each.
+CACHED_REFERENCES = 500_000
 SOURCES, VARIABLES, POINTED = "sources", "variables", "pointed"
 
 
@@ -36,19 +42,42 @@ def write_repository(manifest: CubeManifest, folder: Path) -> str:
     import icechunk
     import zarr
 
+    icechunk.set_logs_filter("error")  # else it warns that a local repository takes one writer at a time
     config = icechunk.RepositoryConfig.default()
     root = _common_root(manifest.sources)
     config.set_virtual_chunk_container(
         icechunk.VirtualChunkContainer(_url(root) + "/", icechunk.local_filesystem_store(root))
     )
+    config.manifest = icechunk.ManifestConfig(splitting=_splitting(manifest))
+    config.caching = icechunk.CachingConfig(num_chunk_refs=CACHED_REFERENCES)
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder)), config=config)
     session = repository.writable_session(BRANCH)
     group = zarr.open_group(session.store, mode="w", zarr_format=3, attributes=_attributes(manifest.attributes))
     for name, array in manifest.arrays.items():
         _create(group, name, array)
-        if array.references is not None:
-            _point(session.store, name, array, manifest.sources, 0, 0)
-    return str(session.commit(f"{len(manifest.sources)} files", metadata=_memory(manifest)))
+    pending = 0
+    for name, array in manifest.arrays.items():
+        for slab in [] if array.references is None else _slabs(array.references.files):
+            pending += _point(session.store, name, array, manifest.sources, slab, 0, 0)
+            if pending >= COMMITTED_REFERENCES:
+                session.commit("a part of the files")
+                session, pending = repository.writable_session(BRANCH), 0
+    return str(session.commit(f"{len(manifest.sources)} files", metadata=_memory(manifest), allow_empty=True))
+
+
+def _splitting(manifest: CubeManifest) -> "icechunk.ManifestSplittingConfig":
+    """Return how references are spread over manifests: each is read and, when it changes, written as a whole."""
+    import icechunk
+
+    return icechunk.ManifestSplittingConfig.from_dict(
+        {
+            icechunk.ManifestSplitCondition.name_matches(f"^{re.escape(name)}$"): {
+                icechunk.ManifestSplitDimCondition.Axis(0): max(COMMITTED_REFERENCES // math.prod(array.grid[1:]), 1)
+            }
+            for name, array in manifest.arrays.items()
+            if array.references is not None and array.grid
+        }
+    )
 
 
 def append_to_repository(new: CubeManifest, known: CubeManifest, folder: Path) -> str:
@@ -65,6 +94,7 @@ def append_to_repository(new: CubeManifest, known: CubeManifest, folder: Path) -
     import icechunk
     import zarr
 
+    icechunk.set_logs_filter("error")
     repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(folder)))
     allowed = tuple(repository.config.virtual_chunk_containers or {})
     if outside := next((s for s in new.sources if not f"{_url(s.address)}".startswith(allowed)), None):
@@ -87,7 +117,8 @@ def append_to_repository(new: CubeManifest, known: CubeManifest, folder: Path) -
             tuple(size + array.shape[axis] if place == axis else size for place, size in enumerate(stored.shape))
         )
         if array.references is not None:
-            _point(session.store, name, array, new.sources, axis, old // array.chunks[axis])
+            for slab in _slabs(array.references.files):
+                _point(session.store, name, array, new.sources, slab, axis, old // array.chunks[axis])
         elif array.values is not None:
             window = tuple(slice(old, None) if place == axis else slice(None) for place in range(len(array.shape)))
             stored[window] = array.values
@@ -225,36 +256,36 @@ def _point(
     name: str,
     array: CubeArray,
     sources: tuple[SourceFile, ...],
+    slab: tuple[slice, ...],
     axis: int,
     first: int,
-) -> None:
-    """Point the chunks of an array to their files, a slab of each file at a time, with the file's time of change."""
+) -> int:
+    """Point the chunks of an array in one file to it, with its time of change; return how many they are."""
     references = array.references
     assert references is not None
-    for slab in _slabs(references.files):
-        numbers = references.files[slab]
-        grid = numbers.shape
-        file = int(numbers.max())
-        if file == UNWRITTEN:
-            continue
-        source = sources[file]
-        location = _url(source.address)
-        written = numbers.ravel() >= 0
-        begin = [part.start or 0 for part in slab]
-        begin += [0] * (len(grid) - len(begin))
-        if begin:
-            begin[axis] += first
-        store.set_virtual_refs_arr(
-            array_path=name,
-            chunk_grid_shape=grid,
-            locations=[location if is_there else "" for is_there in written.tolist()],
-            offsets=np.ascontiguousarray(references.offsets[slab]).ravel(),
-            lengths=np.ascontiguousarray(references.sizes[slab]).ravel(),
-            validate_containers=False,
-            arr_offset=tuple(begin) if any(begin) else None,
-            # A second later: the file system tells fractions that Icechunk does not keep.
-            checksum=datetime.fromtimestamp(source.modified_ns // 1_000_000_000 + 1, UTC),
-        )
+    numbers = references.files[slab]
+    file = int(numbers.max())
+    if file == UNWRITTEN:
+        return 0
+    source = sources[file]
+    location = _url(source.address)
+    written = numbers.ravel() >= 0
+    begin = [part.start or 0 for part in slab]
+    begin += [0] * (numbers.ndim - len(begin))
+    if begin:
+        begin[axis] += first
+    store.set_virtual_refs_arr(
+        array_path=name,
+        chunk_grid_shape=numbers.shape,
+        locations=[location if is_there else "" for is_there in written.tolist()],
+        offsets=np.ascontiguousarray(references.offsets[slab]).ravel(),
+        lengths=np.ascontiguousarray(references.sizes[slab]).ravel(),
+        validate_containers=False,
+        arr_offset=tuple(begin) if any(begin) else None,
+        # A second later: the file system tells fractions that Icechunk does not keep.
+        checksum=datetime.fromtimestamp(source.modified_ns // 1_000_000_000 + 1, UTC),
+    )
+    return int(numbers.size)
 
 
 def _slabs(files: "NDArray[np.int32]") -> "list[tuple[slice, ...]]":

@@ -29,7 +29,7 @@ SOURCES, VARIABLES = "sources", "variables"
 RECORD_SIZE = 100_000
 # Loaded arrays above this size are packed.
 _PACK_BYTES = 256
-_PACKING: Mapping[str, Any] = {"id": "zlib", "level": 6}
+_PACKING: Mapping[str, Any] = {"id": "zlib", "level": 1}
 # fsspec answers every chunk of an array without dimensions with nothing, unless its key stands among the metadata,
 # whose values it gives out as JSON. Base64 passes over the quotes of a JSON string, so this codec reads the value.
 _SCALAR_FILTER: Mapping[str, Any] = {"id": "base64"}
