@@ -22,13 +22,19 @@ from hypothesis import strategies as st
 from geoetl.core.errors import Conflict, EmptyDataset, Unavailable, UnreadableFile, VerificationFailed
 from geoetl.core.settings import DaskSettings, LimitSettings
 from geoetl.store.gate import Gate
-from geoetl.virtual import convert as module
-from geoetl.virtual.convert import Chunking, convert, plan
+from geoetl.virtual.convert import Chunking, convert, layout, place, plan, run, survey
 
 CODER = xr.coders.CFDatetimeCoder(use_cftime=True)
 LAT, LON = 9, 12
 # Real files beside the checkout, on machines that have them.
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "netcdf_other"
+REAL = [
+    "air.nc",
+    "air_temperature_small.nc",
+    "basin_mask.nc",
+    "sic_SImon_CCCma-CanESM5_ssp245_r13i1p2f1_2020.nc",  # a padded text without dimensions
+    "tas_Amon_CanESM2_rcp85_r1i1p1_200701-200712.nc",  # its bounds name coordinates
+]
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ def test_files_are_put_in_the_order_of_time(gate: Gate, tmp_path: Path) -> None:
     [
         (
             {"calendar": "noleap"},
-            "'b.nc' does not belong to the cube of 'a.nc': the calendar is noleap there and 360_day",
+            "'b.nc' does not belong to the cube of 'a.nc': the calendar of 'time' is noleap there and 360_day",
         ),
         ({"latitudes": np.linspace(80, -81, LAT)}, "the content of 'lat' is different there"),
         ({"attributes": {"units": "degC"}}, "the unit of 'tas' is degC there and K here"),
@@ -240,6 +246,12 @@ def test_files_of_several_cubes_are_refused_naming_the_file(
         convert(gate, paths, tmp_path / "cube.zarr")
     assert says in caught.value.detail
     assert not list(tmp_path.glob("*zarr*"))
+
+
+def test_other_calendars_are_refused_also_where_only_a_fixed_variable_is_asked_for(gate: Gate, tmp_path: Path) -> None:
+    paths = [write(tmp_path / "a.nc", 0, 5), write(tmp_path / "b.nc", 5, 4, calendar="noleap")]
+    with pytest.raises(VerificationFailed, match="the calendar of 'time' is noleap there and 360_day here"):
+        plan(gate, paths, variables=["height"])
 
 
 def test_a_missing_variable_and_no_file_are_refused(gate: Gate, tmp_path: Path) -> None:
@@ -315,7 +327,7 @@ def test_a_curvilinear_grid_with_texts_and_fixed_fields(gate: Gate, tmp_path: Pa
 def test_a_fixed_field_has_no_time(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "orog_fx.nc"
     xr.Dataset({"orog": (("lat", "lon"), np.random.default_rng(0).random((700, 800)))}).to_netcdf(path)
-    monkeypatch.setattr(module, "INLINE_BYTES", 100_000)
+    monkeypatch.setattr(survey, "INLINE_BYTES", 100_000)
     done = convert(gate, [path], tmp_path / "cube.zarr", chunking=Chunking.MAPS)
     assert_same(tmp_path / "cube.zarr", [path])
     assert done.plan.arrays[0].chunks == (234, 200)
@@ -361,13 +373,13 @@ import sys, time
 from pathlib import Path
 from geoetl.core.settings import LimitSettings
 from geoetl.store.gate import Gate
-from geoetl.virtual import convert as module
+from geoetl.virtual.convert import Chunking, convert, layout
 for name, value in {small}.items():
-    setattr(module, name, value)
+    setattr(layout, name, value)
 folder = Path(sys.argv[1])
 {before}
 gate, paths = Gate((folder,), LimitSettings()), sorted(folder.glob("*.nc"))
-module.convert(gate, paths, folder / "cube.zarr", chunking=module.Chunking.MAPS)
+convert(gate, paths, folder / "cube.zarr", chunking=Chunking.MAPS)
 """
 
 
@@ -388,7 +400,7 @@ def test_a_killed_conversion_goes_on_where_it_stood(
     assert victim.wait() == -signal.SIGKILL
     assert not (tmp_path / "cube.zarr").exists()
     for name, value in SMALL.items():
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(layout, name, value)
     (partial,) = tmp_path.glob(".*.partial")
     (journal,) = tmp_path.glob(".*.journal")
     finished = journal.read_text().split("\n")[1:-1]
@@ -413,7 +425,7 @@ def test_changed_sources_begin_anew(gate: Gate, tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_consolidate", fail)
+        patch.setattr(run, "consolidate", fail)
         with pytest.raises(Unavailable, match=r"'cube.zarr' could not be written: the disk is full"):
             convert(gate, paths, tmp_path / "cube.zarr")
     assert not (tmp_path / "cube.zarr").exists()
@@ -439,7 +451,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.nc", 0, 5)
-    monkeypatch.setattr(module, "free_bytes", lambda _: 100)
+    monkeypatch.setattr(place, "free_bytes", lambda _: 100)
     with pytest.raises(Unavailable, match=r"'cube.zarr' needs about .* kB; its disk has 100 B free"):
         convert(gate, [path], tmp_path / "cube.zarr")
     assert not list(tmp_path.glob(".*.partial"))
@@ -447,8 +459,8 @@ def test_too_little_space_is_said_before_anything_is_written(
 
 def test_two_processes_do_not_write_one_store(gate: Gate, tmp_path: Path) -> None:
     path = write(tmp_path / "a.nc", 0, 5)
-    place = module._Place(tmp_path / "cube.zarr", "0" * 64)
-    with module._exclusive(place), pytest.raises(Conflict, match="is being written by another process"):
+    other = place.Place(tmp_path / "cube.zarr", "0" * 64)
+    with other.held(), pytest.raises(Conflict, match="is being written by another process"):
         convert(gate, [path], tmp_path / "cube.zarr")
 
 
@@ -459,13 +471,13 @@ def test_a_wrong_value_in_the_store_is_found_naming_place_and_both_values(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [write(tmp_path / "a.nc", 0, 5), write(tmp_path / "b.nc", 5, 5)]
-    consolidate = module._consolidate
+    consolidate = run.consolidate
 
     def spoil(folder: Path, survey: Any) -> None:
         zarr.open_group(folder)["tas"][7, 3, 4] = 42
         consolidate(folder, survey)
 
-    monkeypatch.setattr(module, "_consolidate", spoil)
+    monkeypatch.setattr(run, "consolidate", spoil)
     with pytest.raises(
         VerificationFailed, match=r"'tas' of 'b.nc' at \(2, 3, 4\) is 2\d\d\.\d+ in the file and 42.0 in"
     ):
@@ -518,15 +530,15 @@ def test_unwritten_chunks_and_skipped_filters_read_as_the_library_reads_them(gat
 def test_regions_are_whole_shards_of_whole_chunks_of_bounded_size(
     shape: tuple[int, ...], axis: int | None, itemsize: int, chunking: Chunking
 ) -> None:
-    chunks = module._chunks(chunking, shape, axis, itemsize)
-    shards = module._grown(chunks, shape, axis, itemsize, module.SHARD_BYTES)
-    region = module._grown(shards, shape, axis, itemsize, module.TASK_BYTES)
+    chunks = layout.chunk_shape(chunking, shape, axis, itemsize)
+    shards = layout.grown(chunks, shape, axis, itemsize, layout.SHARD_BYTES)
+    region = layout.grown(shards, shape, axis, itemsize, layout.TASK_BYTES)
     for chunk, shard, box, size in zip(chunks, shards, region, shape, strict=True):
         assert 1 <= chunk <= size
         assert shard % chunk == 0 and box % shard == 0
-    assert np.prod(chunks) * itemsize <= 2 * module.CHUNK_BYTES
-    assert np.prod(shards) * itemsize <= module.SHARD_BYTES
-    assert np.prod(region) * itemsize <= module.TASK_BYTES
+    assert np.prod(chunks) * itemsize <= 2 * layout.CHUNK_BYTES
+    assert np.prod(shards) * itemsize <= layout.SHARD_BYTES
+    assert np.prod(region) * itemsize <= layout.TASK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -542,7 +554,7 @@ def test_regions_are_whole_shards_of_whole_chunks_of_bounded_size(
     ],
 )
 def test_chunks_are_as_asked(chunking: Chunking, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
-    assert module._chunks(chunking, shape, 0, 4) == chunks
+    assert layout.chunk_shape(chunking, shape, 0, 4) == chunks
 
 
 def test_the_plan_is_shown(gate: Gate, tmp_path: Path) -> None:
@@ -565,7 +577,7 @@ def test_a_cluster_writes_the_same_bytes(gate: Gate, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared")
-@pytest.mark.parametrize("name", ["air.nc", "air_temperature_small.nc", "basin_mask.nc"])
+@pytest.mark.parametrize("name", REAL)
 def test_real_files_are_converted(tmp_path: Path, name: str) -> None:
     folder = DATA.resolve()
     gate = Gate((folder, tmp_path.resolve()), LimitSettings())
