@@ -25,6 +25,7 @@ from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.catalog.item import new_collection, object_asset, with_extent
 from geoetl.store.database import Database
 from geoetl.store.gate import Gate
+from geoetl.store.remote import RemoteFile, RemoteRoot
 from geoetl.store.samples import SAMPLES, sample_path
 from geoetl.store.zones import Zone, Zones
 
@@ -265,7 +266,7 @@ class Platform:
         """
         from geoetl.virtual import upkeep
 
-        paths = [self.gate.resolve(source) for source in sources]
+        paths = self.gate.locate_all(sources)
         cube = self.stored_cube(collection, item)
         made = upkeep.append(self.virtual.publisher(collection), self._scratch, cube, paths)
         return self._replaced(cube, made)
@@ -350,7 +351,8 @@ class Platform:
     def _identity(self, pipeline: Pipeline, values: Mapping[str, Any], *, anew: bool) -> str:
         source = values.get("source")
         try:
-            content = fingerprint(self.gate.resolve(source)) if isinstance(source, str) else ""
+            found = self.gate.locate(source) if isinstance(source, str) else None
+            content = found.fingerprint() if isinstance(found, RemoteFile) else fingerprint(found) if found else ""
         except GeoetlError:
             content = ""  # the run's first stage says what is wrong with the source
         return digest([pipeline.name, pipeline.digest, dict(values), content, new_id() if anew else ""])
@@ -369,7 +371,8 @@ class Platform:
     def _environment(self) -> dict[str, str]:
         variables = as_environment(self.settings)
         # The kernel starts in the same folder, but what may be read is decided here.
-        roots = self.settings.model_copy(update={"allowed_roots": self.gate.roots})
+        allowed = (*self.gate.roots, *(root.url for root in self.gate.remote))
+        roots = self.settings.model_copy(update={"allowed_roots": allowed})
         return {**variables, "GEOETL_ALLOWED_ROOTS": as_environment(roots)["GEOETL_ALLOWED_ROOTS"]}
 
     def current_run(self) -> "Run":
@@ -422,7 +425,8 @@ def connect(home: str | Path | None = None, **overrides: Any) -> Platform:
         Zone("internal", settings.internal_url, artifacts, cache),
         Zone("external", settings.external_url, artifacts, cache),
     )
-    gate = Gate(_roots(settings, zones), settings.limits)
+    remote = tuple(RemoteRoot(url) for url in dict.fromkeys(settings.remote_roots))
+    gate = Gate(_roots(settings, zones), settings.limits, remote)
     return Platform(settings, database, zones, gate, RunRepository(database))
 
 
@@ -432,7 +436,7 @@ def current_run() -> "Run":
 
 
 def _roots(settings: Settings, zones: Zones) -> tuple[Path, ...]:
-    folders = [Path.cwd(), settings.home, *settings.allowed_roots]
+    folders = [Path.cwd(), settings.home, *settings.local_roots]
     folders += [zone.root for zone in (zones.internal, zones.external) if zone.root]
     for name in SAMPLES:
         try:

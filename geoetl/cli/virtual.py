@@ -214,10 +214,15 @@ def _facets(select: list[str] | None) -> dict[str, list[str]]:
 
 
 def _tell_findings(findings: "list[Finding]") -> None:
+    """Print the first finding of each kind, worst first, and how many more there are; --json lists all."""
     colours = {"error": "red", "warning": "yellow", "info": "dim"}
+    kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        text = f"{finding.message} {finding.remedy or ''}".strip().replace("[", r"\[")
-        err.print(f"[{colours[finding.severity.value]}]{finding.severity.value.capitalize()}:[/] {text}")
+        kinds.setdefault((finding.severity.value, finding.code), []).append(finding)
+    for (severity, _), alike in sorted(kinds.items(), key=lambda kind: list(colours).index(kind[0][0])):
+        text = f"{alike[0].message} {alike[0].remedy or ''}".strip().replace("[", r"\[")
+        more = f" [dim](and {len(alike) - 1} more of this kind)[/]" if len(alike) > 1 else ""
+        err.print(f"[{colours[severity]}]{severity.capitalize()}:[/] {text}{more}")
 
 
 def _tell_registered(registered: "Registered", *, as_json: bool) -> None:

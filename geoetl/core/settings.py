@@ -82,8 +82,10 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default_factory=default_home, description="Folder where state lives")
-    allowed_roots: tuple[Path, ...] = Field(
-        (), description="Folders that sources may lie in, besides the working and home folder; a JSON list"
+    allowed_roots: tuple[Path | str, ...] = Field(
+        (),
+        description="Folders that sources may lie in, besides the working and home folder, and URLs of places in "
+        "object stores (s3://BUCKET/PREFIX) that those of virtual cubes may; a JSON list",
     )
     database: DatabaseSettings = DatabaseSettings()
     zones: ZoneSettings = ZoneSettings()
@@ -98,8 +100,21 @@ class Settings(BaseSettings):
 
     @field_validator("allowed_roots")
     @classmethod
-    def _all_absolute(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
-        return tuple(root.expanduser().resolve() for root in roots)
+    def _all_absolute(cls, roots: tuple[Path | str, ...]) -> tuple[Path | str, ...]:
+        return tuple(
+            root.rstrip("/") if isinstance(root, str) and "://" in root else Path(root).expanduser().resolve()
+            for root in roots
+        )
+
+    @property
+    def local_roots(self) -> tuple[Path, ...]:
+        """The allowed roots that are folders."""
+        return tuple(root for root in self.allowed_roots if isinstance(root, Path))
+
+    @property
+    def remote_roots(self) -> tuple[str, ...]:
+        """The allowed roots that are URLs."""
+        return tuple(root for root in self.allowed_roots if isinstance(root, str))
 
     @property
     def database_url(self) -> str:

@@ -39,13 +39,15 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
     started = time.monotonic()
     may_spread = processes > 1 and multiprocessing.parent_process() is None
     for position, item in enumerate(items):
-        spent = time.monotonic() - started
-        if may_spread and position and spent > PROBE_S and spent / position * (len(items) - position) > WORTH_S:
+        if position == 1:
+            started = time.monotonic()  # the first one also loads what all of them need
+        spent, timed = time.monotonic() - started, position - 1
+        if may_spread and timed > 0 and spent > PROBE_S and spent / timed * (len(items) - position) > WORTH_S:
             break
         yield position, function(item)
     else:
         return
-    size = max(1, min(int(BATCH_S * position / spent) if spent else 1, (len(items) - position) // (4 * processes)))
+    size = max(1, min(int(BATCH_S * timed / spent) if spent else 1, (len(items) - position) // (4 * processes)))
     starts = range(position, len(items), size)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:

@@ -164,7 +164,7 @@ class Gate:
         return path
 
     def locate(self, source: str, *, field: str = "source") -> SourcePath:
-        """Return where a source of virtual cubes lies: as `resolve`, or the object or prefix of a URL below a remote root.
+        """Return where a source of virtual cubes lies: as `resolve`, or what is at a URL below a remote root.
 
         Raises:
             OutsideAllowedRoots: It lies below no root.
@@ -1026,7 +1026,9 @@ def check_netcdf(path: SourcePath | RemoteReader) -> Format:
     return found
 
 
-def _wrong_format(path: SourcePath, found: Format, wanted: str, allowed: list[str]) -> UnreadableFile | FormatNotAllowed:
+def _wrong_format(
+    path: SourcePath, found: Format, wanted: str, allowed: list[str]
+) -> UnreadableFile | FormatNotAllowed:
     if found is Format.EMPTY:
         return UnreadableFile(
             f"'{path.name}' is empty (0 bytes).", hint="Fetch or export the file again.", field="source"

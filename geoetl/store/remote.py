@@ -407,9 +407,7 @@ def _refused(address: str, status: str | None) -> GeoetlError:
 
 
 def _not_there(address: str) -> NotFound:
-    return NotFound(
-        f"There is no object '{address}', and none below it.", hint="Check bucket and key.", field="source"
-    )
+    return NotFound(f"There is no object '{address}', and none below it.", hint="Check bucket and key.", field="source")
 
 
 def _no_access(address: str, reason: str) -> ConfigurationError:

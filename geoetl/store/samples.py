@@ -57,6 +57,13 @@ SAMPLES = Registry(
             "CC0-1.0",
             "Natural Earth",
         ),
+        "iris": Sample(
+            "iris_sample_data",
+            "sample_data",
+            "Two emission scenarios of a Met Office model over North America, and other fields",
+            "OGL-UK-3.0",
+            "Crown copyright, Met Office",
+        ),
     },
 )
 

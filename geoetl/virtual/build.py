@@ -14,6 +14,7 @@ from geoetl.core.errors import GeoetlError, InvalidParameter, VerificationFailed
 from geoetl.core.findings import Finding, Severity, sentences
 from geoetl.core.identifiers import digest, file_digest
 from geoetl.store.gate import Gate
+from geoetl.store.remote import RemoteFile, SourcePath, is_remote
 from geoetl.store.sources import SourceFile, digest_of
 from geoetl.store.zones import StoredFolder, StoredObject, Zone
 from geoetl.virtual.cmip6 import cross_check
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
 LIBRARY_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
-def source_paths(gate: Gate, request: CubeRequest, names: Sequence[str]) -> list[Path]:
+def source_paths(gate: Gate, request: CubeRequest, names: Sequence[str]) -> list[SourcePath]:
     """Return where files lie that the inventory of a request named."""
-    source = gate.resolve(request.source)
+    source = gate.locate(request.source)
     root = source.parent if source.is_file() else source
-    return [gate.resolve(str(root / name)) for name in names]
+    return gate.locate_all([str(root / name) for name in names])
 
 
 @contextmanager
@@ -78,7 +79,8 @@ def verify_cube(gate: Gate, raw: "xr.Dataset", manifest: CubeManifest) -> Verifi
     members: dict[str | None, int] = {}
     for (member, variables), group in groupby(manifest.sources, key=lambda source: (source.member, source.variables)):
         part = raw if member is None else raw.isel({MEMBER: members.setdefault(member, len(members))})
-        done += verify(gate, part, [Path(source.address) for source in group], variables or manifest.variables)
+        paths = gate.locate_all([source.address for source in group])
+        done += verify(gate, part, paths, variables or manifest.variables)
     return done
 
 
@@ -123,7 +125,7 @@ class CubePublisher:
             if known is None:
                 verification = verify_cube(self.gate, raw, manifest)
             else:
-                paths = [Path(source.address) for source in manifest.sources[len(known.sources) :]]
+                paths = self.gate.locate_all([source.address for source in manifest.sources[len(known.sources) :]])
                 later = raw.isel({TIME: slice(known.steps, None)})
                 verification = verify(self.gate, later, paths, manifest.variables)
             description = describe(decoded(raw), list(manifest.variables))
@@ -164,6 +166,7 @@ class CubePublisher:
             chunks=chunks,
             description=description,
             verification=verification,
+            protocol=next((s.address.partition("://")[0] for s in sources if is_remote(s.address)), "file"),
         )
 
 
@@ -219,6 +222,8 @@ class CubeBuilder:
 
     def _headers(self, series: FileSeries) -> list[FileHeader]:
         paths = source_paths(self._gate, self.request, series.files)
+        if any(isinstance(path, RemoteFile) for path in paths):
+            self._check_remote()
         headers = read_headers(self._gate, paths, (series.variable,) if series.variable else None)
         if mixed := mixed_arrays(headers):
             # Arrays that are small enough to be loaded from some files and not from others are pointed at in all.
@@ -227,11 +232,31 @@ class CubeBuilder:
             headers = [replace(header, variables=wanted) for header in headers]
         return headers
 
+    def _check_remote(self) -> None:
+        """Check that cubes of objects can be what is asked for.
+
+        Raises:
+            InvalidParameter: They cannot.
+        """
+        if self.request.format in (CubeFormat.ICECHUNK, CubeFormat.ZARR):
+            raise InvalidParameter(
+                f"Files in an object store are referenced as JSON or Parquet, not written as {self.request.format}.",
+                hint="Leave the parameter format out, or copy the files to a folder that may be read.",
+                field="format",
+            )
+        if self.request.checksums == "whole":
+            raise InvalidParameter(
+                "Files in an object store are known by their etags; their bytes are not all read.",
+                hint="Leave the parameter checksums out, or copy the files to a folder that may be read.",
+                field="checksums",
+            )
+
     def _checked(self, headers: list[FileHeader]) -> tuple[Preflight, CubeFormat]:
         """Look at the files, and choose Icechunk where only that can tell what they hold."""
         wanted = self.request.format
         checked = preflight(headers, fill_is_missing=wanted is not CubeFormat.ICECHUNK)
-        if wanted is CubeFormat.AUTO and checked.verdict is not Verdict.VIRTUALISE:
+        can_be_icechunk = wanted is CubeFormat.AUTO and not any(is_remote(header.address) for header in headers)
+        if can_be_icechunk and checked.verdict is not Verdict.VIRTUALISE:
             other = preflight(headers, fill_is_missing=False)
             if other.verdict is Verdict.VIRTUALISE:
                 return other, CubeFormat.ICECHUNK
@@ -345,10 +370,18 @@ class CubeBuilder:
 
         Raises:
             VerificationFailed: The store differs from its sources.
+            InvalidParameter: The sources are in an object store.
         """
         import xarray as xr
 
-        paths = source_paths(self._gate, self.request, files.files)
+        located = source_paths(self._gate, self.request, files.files)
+        paths = [path for path in located if isinstance(path, Path)]
+        if len(paths) < len(located):
+            raise InvalidParameter(
+                "Files in an object store are not converted.",
+                hint="Copy them to a folder that may be read, or pass when_refused=leave-out.",
+                field="when_refused",
+            )
         target = self.scratch / "converted" / digest([self.request.collection, files.id, self.request.chunking])[:16]
         made = convert(self._gate, paths, target, chunking=self.request.chunking)
         names = [files.variable] if files.variable else [array.name for array in made.plan.arrays]

@@ -13,6 +13,7 @@ import numpy as np
 
 from geoetl.core.errors import VerificationFailed
 from geoetl.store.gate import Format
+from geoetl.store.remote import is_remote
 from geoetl.store.sources import SourceFile, digest_of
 from geoetl.virtual.header import MEANING, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
 from geoetl.virtual.manifest import UNWRITTEN, ChunkReferences, CubeArray, CubeManifest
@@ -129,7 +130,8 @@ def _sources(headers: Sequence[FileHeader], *, whole_digests: bool) -> tuple[Sou
             address=header.address,
             bytes=header.bytes,
             modified_ns=header.modified_ns,
-            digest=digest_of(Path(header.address), whole=whole_digests),
+            # An object is known by its etag.
+            digest="" if is_remote(header.address) else digest_of(Path(header.address), whole=whole_digests),
             etag=header.etag,
             steps=header.steps,
             tracking_id=str(header.attributes.get("tracking_id", "")),

@@ -1,7 +1,8 @@
 """The chunk index of HDF5 datasets: where each chunk lies in the file, read in bulk.
 
 The index of the common layout (version 3 with a version 1 B-tree, what netCDF-4 writes by default) is walked level by
-level: all nodes of a level are read in coalesced runs and viewed as numpy records, so no object is made for a chunk.
+level: all nodes of a level are read in coalesced runs, those of an object side by side, and viewed as numpy records, so
+no object is made for a chunk.
 Any other layout goes through h5py's ``chunk_iter``, which is linear too.  Both give the same table.
 
 Source: HDF5 File Format Specification 3.0, sections II.A (superblock), III.A.1 (version 1 B-trees), IV.A.1 (object
@@ -9,9 +10,9 @@ headers) and IV.A.2.i (data layout message).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-# Nodes closer together than this are read in one go; a gap of this size costs less than a second request.
+# On this machine, nodes closer together than this are read in one go; such a gap costs less than a second request.
 COALESCE_GAP_BYTES = 64 * 1024
 # A run is cut here, so that a file that claims nodes all over does not ask for its whole size at once.
 MAX_RUN_BYTES = 16 * 1024 * 1024
+# Runs that are asked for at once hold no more than this together.
+MAX_BATCH_BYTES = 64 * 1024 * 1024
 # Deeper than any tree can be that indexes 2**64 chunks with two entries a node: deeper means a cycle.
 MAX_LEVELS = 64
 _TREE_HEADER_BYTES = 24
@@ -33,6 +36,61 @@ _MAX_ENTRIES = 64
 _LAYOUT_MESSAGE, _CONTINUATION_MESSAGE = 0x0008, 0x0010
 _UNDEFINED = 0xFFFFFFFFFFFFFFFF
 _CHUNKED = 2
+
+
+class ByteReader(Protocol):
+    """Reads byte ranges of one open file.
+
+    Attributes:
+        size: Bytes of the file.
+        gap: Ranges closer together than this are better read as one.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def gap(self) -> int: ...
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`; ValueError where they reach beyond the end."""
+        ...
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several ranges, each (offset, size)."""
+        ...
+
+
+class FileReader:
+    """Reads byte ranges of a file of this machine.
+
+    Args:
+        descriptor: Of the open file.
+    """
+
+    gap = COALESCE_GAP_BYTES
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`.
+
+        Raises:
+            ValueError: They reach beyond the end of the file.
+        """
+        if offset < 0 or offset + size > self.size:
+            raise ValueError(f"{size} bytes at {offset} reach beyond the end of the file ({self.size} bytes)")
+        return os.pread(self._descriptor, size, offset)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several ranges, each (offset, size).
+
+        Raises:
+            ValueError: One reaches beyond the end of the file.
+        """
+        return [self.read_at(*wanted) for wanted in ranges]
 
 
 @dataclass(frozen=True)
@@ -64,25 +122,34 @@ class ChunkTable:
         masked = np.flatnonzero(self.masks)
         return tuple(int(i) for i in self.indices[masked[0]]) if masked.size else None
 
-    def read(self, descriptor: int) -> list[bytes]:
-        """Return the stored bytes of every chunk, in the order of the table; neighbours are read together."""
+    def read(self, reader: ByteReader) -> list[bytes]:
+        """Return the stored bytes of every chunk, in the order of the table; neighbours are read together.
+
+        Raises:
+            ValueError: A chunk reaches beyond the end of the file.
+        """
         begins, lengths = self.offsets.astype(np.int64), self.sizes.astype(np.int64)
         order = np.argsort(begins, kind="stable")
+        ends = np.maximum.accumulate((begins + lengths)[order])
         blocks: list[bytes] = [b""] * len(begins)
-        ends = np.maximum.accumulate((begins + lengths)[order]) if len(order) else begins
-        far = np.flatnonzero(begins[order][1:] > ends[:-1] + COALESCE_GAP_BYTES) + 1
-        for start, stop in zip([0, *far], [*far, len(order)], strict=True):
-            run = order[start:stop]
-            low = int(begins[run[0]])
-            data = os.pread(descriptor, int(ends[stop - 1]) - low, low)
-            for place in run:
+        for start, stop, low, data in _read_runs(reader, begins[order], ends):
+            for place in order[start:stop]:
                 first = int(begins[place]) - low
                 blocks[place] = data[first : first + int(lengths[place])]
         return blocks
 
 
-def chunk_table(dataset: "h5py.Dataset") -> ChunkTable:
+def reader_of(file: "h5py.File") -> FileReader | None:
+    """Return what reads the bytes of an open file of this machine; None where its addresses are not bytes of it."""
+    return FileReader(file.id.get_vfd_handle()) if file.driver == "sec2" and not file.userblock_size else None
+
+
+def chunk_table(dataset: "h5py.Dataset", reader: ByteReader | None = None) -> ChunkTable:
     """Return where the chunks of a chunked dataset lie; unwritten chunks are absent.
+
+    Args:
+        dataset: Of an open file.
+        reader: Reads its bytes; by default as `reader_of` does.
 
     Raises:
         UnreadableFile: The index is damaged.
@@ -91,23 +158,22 @@ def chunk_table(dataset: "h5py.Dataset") -> ChunkTable:
     if dataset.chunks is None:
         raise ValueError(f"{dataset.name} is not chunked")
     try:
-        found = _walk(dataset)
+        found = _walk(dataset, reader)
     except (ValueError, IndexError, OSError, RuntimeError):
         found = None  # a layout that is not understood here: the library reads it, or says what is wrong with it
     return found if found is not None else _iterate(dataset)
 
 
-def _walk(dataset: "h5py.Dataset") -> ChunkTable | None:
+def _walk(dataset: "h5py.Dataset", reader: ByteReader | None = None) -> ChunkTable | None:
     """Read the version 1 B-tree of a dataset; None where it has another index or the file another form."""
-    file = dataset.file
-    if file.driver != "sec2" or file.userblock_size:
-        return None
-    reader = _Reader(file.id.get_vfd_handle())
-    if not _has_eight_byte_addresses(reader):
+    reader = reader or reader_of(dataset.file)
+    if reader is None or not _has_eight_byte_addresses(reader):
         return None
     import h5py
 
-    layout = _layout_message(reader, h5py.h5o.get_info(dataset.id).addr)
+    # Not h5o.get_info, which walks the whole index to tell its size.
+    low, high = h5py.h5g.get_objinfo(dataset.id).objno
+    layout = _layout_message(reader, low | high << 32)
     if layout is None or layout[:2] != bytes((3, _CHUNKED)):
         return None
     rank = layout[2] - 1
@@ -160,74 +226,88 @@ def _table(dataset: "h5py.Dataset", indices: Any, offsets: Any, sizes: Any, mask
     )
 
 
-class _Reader:
-    """Reads byte ranges of one open file, many in one go."""
+def _read_many(reader: ByteReader, offsets: "NDArray[np.uint64]", size: int) -> "NDArray[np.uint8]":
+    """Return blocks of equal `size`, array (block, byte); neighbours are read together.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+    A block that reaches beyond the end of the file is filled up with zeros: nodes are allocated at full size, but the
+    last one of a file may be cut behind its used entries.
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset`.
-
-        Raises:
-            ValueError: They reach beyond the end of the file.
-        """
-        if offset < 0 or offset + size > self._size:
-            raise ValueError(f"{size} bytes at {offset} reach beyond the end of the file ({self._size} bytes)")
-        return os.pread(self._descriptor, size, offset)
-
-    def read_many(self, offsets: "NDArray[np.uint64]", size: int) -> "NDArray[np.uint8]":
-        """Return blocks of equal `size`, array (block, byte); neighbours are read together.
-
-        A block that reaches beyond the end of the file is filled up with zeros: nodes are allocated at full size, but
-        the last one of a file may be cut behind its used entries.
-        """
-        order = np.argsort(offsets, kind="stable")
-        ordered = offsets[order].astype(np.int64)
-        blocks = np.zeros((len(offsets), size), dtype=np.uint8)
-        for start, stop in _runs(ordered, size):
-            low = int(ordered[start])
-            wanted = int(ordered[stop - 1]) + size - low
-            data = np.frombuffer(self.read(low, min(wanted, self._size - low)), np.uint8)
-            if len(data) < wanted:
-                data = np.concatenate([data, np.zeros(wanted - len(data), np.uint8)])
-            places = (ordered[start:stop] - low)[:, np.newaxis] + np.arange(size)
-            blocks[order[start:stop]] = data[places]
-        return blocks
+    Raises:
+        ValueError: One begins beyond the end.
+    """
+    order = np.argsort(offsets, kind="stable")
+    ordered = offsets[order].astype(np.int64)
+    blocks = np.zeros((len(offsets), size), dtype=np.uint8)
+    for start, stop, low, part in _read_runs(reader, ordered, ordered + size):
+        data = np.frombuffer(part, np.uint8)
+        wanted = int(ordered[stop - 1]) + size - low
+        if len(data) < wanted:
+            data = np.concatenate([data, np.zeros(wanted - len(data), np.uint8)])
+        places = (ordered[start:stop] - low)[:, np.newaxis] + np.arange(size)
+        blocks[order[start:stop]] = data[places]
+    return blocks
 
 
-def _runs(offsets: "NDArray[np.int64]", size: int) -> Sequence[tuple[int, int]]:
-    """Return (start, stop) of neighbours among ascending offsets of blocks of `size` bytes."""
-    if len(offsets) == 0:
+def _read_runs(
+    reader: ByteReader, begins: "NDArray[np.int64]", ends: "NDArray[np.int64]"
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """Read the neighbours among ranges whose begins and ends ascend: positions (start, stop), first byte, content.
+
+    Raises:
+        ValueError: A range begins beyond the end of the file.
+    """
+    batch: list[tuple[int, int, int, int]] = []
+    held = 0
+    for start, stop in _runs(begins, ends, reader.gap):
+        low = int(begins[start])
+        size = min(int(ends[stop - 1]), reader.size) - low
+        if low < 0 or size < 0:
+            raise ValueError(f"a range at {low} lies beyond the end of the file ({reader.size} bytes)")
+        if batch and held + size > MAX_BATCH_BYTES:
+            yield from _read_batch(reader, batch)
+            batch, held = [], 0
+        batch.append((start, stop, low, size))
+        held += size
+    yield from _read_batch(reader, batch)
+
+
+def _read_batch(reader: ByteReader, batch: list[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int, bytes]]:
+    contents = reader.read_ranges([(low, size) for _, _, low, size in batch])
+    for (start, stop, low, _), data in zip(batch, contents, strict=True):
+        yield start, stop, low, data
+
+
+def _runs(begins: "NDArray[np.int64]", ends: "NDArray[np.int64]", gap: int) -> Sequence[tuple[int, int]]:
+    """Return (start, stop) of neighbours among ranges whose begins and ends ascend."""
+    if len(begins) == 0:
         return []
-    far = np.flatnonzero(np.diff(offsets) > size + COALESCE_GAP_BYTES) + 1
+    far = np.flatnonzero(begins[1:] > ends[:-1] + gap) + 1
     runs = []
-    for start, stop in zip([0, *far], [*far, len(offsets)], strict=True):
+    for start, stop in zip([0, *far], [*far, len(begins)], strict=True):
         begin = start
         while begin < stop:
-            end = int(np.searchsorted(offsets[begin:stop], offsets[begin] + MAX_RUN_BYTES, side="right")) + begin
+            end = int(np.searchsorted(begins[begin:stop], begins[begin] + MAX_RUN_BYTES, side="right")) + begin
             runs.append((int(begin), int(max(end, begin + 1))))
             begin = max(end, begin + 1)
     return runs
 
 
-def _has_eight_byte_addresses(reader: _Reader) -> bool:
-    head = reader.read(0, 16)
+def _has_eight_byte_addresses(reader: ByteReader) -> bool:
+    head = reader.read_at(0, 16)
     if head[:8] != b"\x89HDF\r\n\x1a\n":
         return False
     version = head[8]
     return (version in (0, 1) and head[13:15] == b"\x08\x08") or (version in (2, 3) and head[9:11] == b"\x08\x08")
 
 
-def _layout_message(reader: _Reader, address: int) -> bytes | None:
+def _layout_message(reader: ByteReader, address: int) -> bytes | None:
     """Return the data layout message of an object header of version 1 or 2."""
-    prefix = reader.read(address, 16)
+    prefix = reader.read_at(address, 16)
     if prefix[:4] == b"OHDR":
-        flags = reader.read(address + 5, 1)[0]
+        flags = reader.read_at(address + 5, 1)[0]
         start = address + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
         width = 1 << (flags & 3)
-        size = int.from_bytes(reader.read(start, width), "little")
+        size = int.from_bytes(reader.read_at(start, width), "little")
         return _find_message(reader, [(start + width, size)], version=2, has_order=bool(flags & 4))
     if prefix[0] == 1:
         size = int.from_bytes(prefix[8:12], "little")
@@ -235,7 +315,7 @@ def _layout_message(reader: _Reader, address: int) -> bytes | None:
     return None
 
 
-def _find_message(reader: _Reader, blocks: list[tuple[int, int]], *, version: int, has_order: bool) -> bytes | None:
+def _find_message(reader: ByteReader, blocks: list[tuple[int, int]], *, version: int, has_order: bool) -> bytes | None:
     head = 8 if version == 1 else 6 if has_order else 4
     seen: set[int] = set()
     while blocks:
@@ -243,7 +323,7 @@ def _find_message(reader: _Reader, blocks: list[tuple[int, int]], *, version: in
         if offset in seen:
             return None
         seen.add(offset)
-        block = reader.read(offset, size)
+        block = reader.read_at(offset, size)
         position = 0
         while position + head <= len(block):
             if version == 1:
@@ -263,7 +343,7 @@ def _find_message(reader: _Reader, blocks: list[tuple[int, int]], *, version: in
     return None
 
 
-def _leaves(reader: _Reader, root: int, rank: int) -> "NDArray[Any] | None":
+def _leaves(reader: ByteReader, root: int, rank: int) -> "NDArray[Any] | None":
     """Return the entries of all leaf nodes as records (size, mask, offset, address)."""
     entry = np.dtype(
         [("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank + 1,)), ("address", "<u8")]
@@ -274,7 +354,7 @@ def _leaves(reader: _Reader, root: int, rank: int) -> "NDArray[Any] | None":
     addresses = np.array([root], dtype=np.uint64)
     expected_level: int | None = None
     for _ in range(MAX_LEVELS):
-        nodes = reader.read_many(addresses, node_bytes)
+        nodes = _read_many(reader, addresses, node_bytes)
         if not (nodes[:, :4] == np.frombuffer(b"TREE", np.uint8)).all() or not (nodes[:, 4] == 1).all():
             return None
         level = int(nodes[0, 5])

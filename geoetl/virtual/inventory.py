@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from geoetl.core.errors import EmptyDataset, InvalidParameter, NotCMIP6, did_you
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.identifiers import MAX_ID_LENGTH, digest, slug
 from geoetl.runs.model import Result
+from geoetl.store.remote import RemoteFile, SourcePath
 from geoetl.virtual.cmip6 import Facets
 from geoetl.virtual.naming import FILE, GRAMMARS, Grammar, grammar
 from geoetl.virtual.scan import LeftOut, Scan, read_checksum, scan, scan_file
@@ -27,13 +28,15 @@ ROWS_SHOWN = 25
 _NAMES_IN_TITLE = 4
 # What cubes can be joined along, and the facets that then differ.
 JOINS = {"variable": ("variable_id",), "member": ("sub_experiment_id", "variant_label")}
+# The code of files that the selection leaves out.
+NOT_SELECTED = "not_selected"
 _NOT_SELECTABLE = ("start", "end")
 _WHY = {
     "superseded": "an older version",
     "duplicate": "a copy of a file that is in a cube",
     "overlap": "its time is in other files",
     "unparsable_name": "the name does not follow the naming",
-    "not_selected": "not selected",
+    NOT_SELECTED: "not selected",
     "temporary": "temporary file",
     "orphan_checksum": "checksum of no file in a cube",
     "not_netcdf": "not NetCDF",
@@ -168,7 +171,7 @@ class _Group:
 
 
 def take_inventory(
-    source: Path,
+    source: SourcePath,
     *,
     naming: str,
     select: Mapping[str, list[str]],
@@ -178,7 +181,7 @@ def take_inventory(
     """Group the NetCDF files under a folder (or one file) into cubes.
 
     Args:
-        source: Folder of any depth, or one file.
+        source: Folder or prefix of any depth, or one file.
         naming: ``cmip6`` or ``nex-gddp`` group files by their names, the latest version of a cube wins; a template
             such as ``{variable_id}_{source_id}_{start}-{end}.nc`` does the same for other names; ``file`` takes each
             file as a cube.
@@ -223,7 +226,7 @@ def take_inventory(
 
 
 def _grouped(
-    source: Path,
+    source: SourcePath,
     files: Sequence[tuple[str, int]],
     rules: Grammar,
     select: Mapping[str, list[str]],
@@ -235,7 +238,7 @@ def _grouped(
         NotCMIP6, InvalidParameter: No file follows the names.
         EmptyDataset: The selection keeps none.
     """
-    root = PurePosixPath(source.parent if source.is_file() else source)
+    root = PurePosixPath(str(source.parent if source.is_file() else source))
     groups: dict[tuple[object, ...], _Group] = {}
     first_refused: NotCMIP6 | None = None
     refused = 0
@@ -248,7 +251,7 @@ def _grouped(
             left_out.append(LeftOut(file=name, reason=error.detail, code="unparsable_name"))
             continue
         if unselected := _unselected(facets, select, values_seen):
-            left_out.append(LeftOut(file=name, reason=unselected, code="not_selected"))
+            left_out.append(LeftOut(file=name, reason=unselected, code=NOT_SELECTED))
             continue
         start, end, version = facets.start, facets.end, facets.version
         drop: dict[str, None] = {"start": None, "end": None, **({"version": None} if rules.versions_files else {})}
@@ -275,7 +278,7 @@ def _grouped(
     return list(groups.values())
 
 
-def _nothing_follows(source: Path, count: int, rules: Grammar, first: NotCMIP6) -> NotCMIP6 | InvalidParameter:
+def _nothing_follows(source: SourcePath, count: int, rules: Grammar, first: NotCMIP6) -> NotCMIP6 | InvalidParameter:
     if count == 1 and rules is GRAMMARS["cmip6"]:
         return first
     kind = "CMIP6 names" if rules is GRAMMARS["cmip6"] else f"naming {rules.title}"
@@ -567,15 +570,17 @@ def _uneven(groups: list[_Group]) -> Iterable[Finding]:
 
 
 def _with_checksums(
-    cubes: Sequence[CubeFiles], found: Scan, root: Path, left_out: list[LeftOut]
+    cubes: Sequence[CubeFiles], found: Scan, root: SourcePath, left_out: list[LeftOut]
 ) -> Iterable[CubeFiles]:
-    """Read the checksum companions of the files in cubes; others are left out."""
+    """Read the checksum companions of the files in cubes; others are left out, and of objects none is read."""
     used: set[str] = set()
     for cube in cubes:
         sums: dict[str, str] = {}
         for file in cube.files:
             for name in sorted(found.companions.get(file, ())):
                 used.add(name)
+                if isinstance(root, RemoteFile):
+                    continue  # each would be a request, for what only a reading of every byte needs
                 if checksum := read_checksum(root / name):
                     sums[file] = checksum  # the last by name is the strongest: md5, sha1, sha256, sha512
                 else:

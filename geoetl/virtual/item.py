@@ -90,6 +90,6 @@ def references_asset(cube: VirtualCube) -> dict[str, Any]:
         "xarray:open_kwargs": {
             "engine": "kerchunk",
             "chunks": {},
-            "backend_kwargs": {"storage_options": {"remote_protocol": "file"}},
+            "backend_kwargs": {"storage_options": {"remote_protocol": cube.protocol}},
         },
     }

@@ -24,6 +24,7 @@ class VirtualCube(Result):
         chunks: How many chunks it has.
         description: What its item says.
         verification: What was compared.
+        protocol: How clients reach its sources, as fsspec names it: ``file``, ``s3``…
     """
 
     files: CubeFiles
@@ -34,6 +35,7 @@ class VirtualCube(Result):
     chunks: int
     description: CubeDescription
     verification: Verification
+    protocol: str = "file"
 
 
 class CubeOutcome(Result):
@@ -60,28 +62,32 @@ class Outcomes(Result):
 
     def _repr_html_(self) -> str:
         cubes = [cube for outcome in self.outcomes for cube in outcome.cubes]
-        source, chunks = sum(c.files.bytes for c in cubes), sum(c.chunks for c in cubes)
-        made = sum(c.references.bytes for c in cubes)
-        said = (
-            f"{len(cubes)} of {len(self.outcomes)} verified: {chunks:,} chunks of {html.human_bytes(source)} in "
-            f"{html.human_bytes(made)} of references"
-        )
-        noticed = Counter(
-            (finding.severity.value, finding.code)
-            for outcome in self.outcomes
-            if outcome.preflight
-            for finding in outcome.preflight.findings
-        )
-        example = {
-            finding.code: finding.message
-            for outcome in self.outcomes
-            if outcome.preflight
-            for finding in outcome.preflight.findings
-        }
-        parts = [html.heading("Cubes", said)]
+        files, source = sum(len(c.files.files) for c in cubes), sum(c.files.bytes for c in cubes)
+        made = html.human_bytes(sum(c.references.bytes for c in cubes))
+        said = f"{len(cubes)} verified: {files} files ({html.human_bytes(source)}), references {made}"
+        rows: list[tuple[object, ...]] = [
+            (
+                cube.files.title,
+                len(cube.files.files),
+                cube.format.value,
+                f"{cube.chunks:,}",
+                html.human_bytes(cube.references.bytes),
+                cube.verification.sentence,
+            )
+            for cube in cubes[:MAX_ROWS_SHOWN]
+        ]
+        if len(cubes) > MAX_ROWS_SHOWN:
+            rows.append((f"… and {len(cubes) - MAX_ROWS_SHOWN} more", "", "", "", "", ""))
+        parts = [html.heading("Cubes", said), html.table(["cube", "files", "format", "chunks", "size", "check"], rows)]
+        findings = [found for outcome in self.outcomes if outcome.preflight for found in outcome.preflight.findings]
+        noticed = Counter((found.severity.value, found.code) for found in findings)
+        example = {found.code: found.message for found in findings}
         if noticed:
-            rows = [(severity, code, count, example[code]) for (severity, code), count in noticed.most_common()]
-            parts.append(html.table(["severity", "finding", "cubes", "for example"], rows))
+            told = [
+                (severity, code.replace("_", " "), count, example[code])
+                for (severity, code), count in noticed.most_common()
+            ]
+            parts.append(html.table(["severity", "finding", "times", "for example"], told))
         if self.left_out:
             shown = [(text,) for text in self.left_out[:MAX_ROWS_SHOWN]]
             if len(self.left_out) > MAX_ROWS_SHOWN:

@@ -1,9 +1,7 @@
 """Our chunk index as a VirtualiZarr parser, so that everything that takes one can use it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -39,7 +37,7 @@ class HDF5Parser:
         """
         from virtualizarr.manifests import ManifestGroup, ManifestStore
 
-        header = read_header(self.gate, Path(unquote(urlsplit(url).path)), self.variables)
+        header = read_header(self.gate, self.gate.locate(url), self.variables)
         arrays = {name: _manifest_array(header.arrays[name], url, header.name) for name in header.variables}
         group = ManifestGroup(arrays=arrays, groups={}, attributes=dict(header.attributes))
         return ManifestStore(group=group, registry=registry)

@@ -12,7 +12,8 @@ import numpy as np
 from geoetl.core.errors import UnreadableFile
 from geoetl.runs.spread import spread
 from geoetl.store.gate import Format, Gate, check_netcdf
-from geoetl.virtual.hdf5 import ChunkTable, chunk_table
+from geoetl.store.remote import RemoteFile, RemoteReader, SourcePath, local_copy, stamp_of
+from geoetl.virtual.hdf5 import ByteReader, ChunkTable, chunk_table, reader_of
 from geoetl.virtual.header import INLINE_BYTES, SCALES, TIME, ArrayHeader, ChunkGrid, FileHeader, Layout
 
 if TYPE_CHECKING:
@@ -58,26 +59,33 @@ _OTHER_FILTERS: Mapping[int, str] = {
 }
 
 
-def read_header(gate: Gate, path: Path, variables: Sequence[str] | None = None) -> FileHeader:
+def read_header(gate: Gate, path: SourcePath, variables: Sequence[str] | None = None) -> FileHeader:
     """Read what a file says, and where the chunks of its gridded variables lie.
 
     Args:
         gate: Opens the file.
-        path: As `Gate.resolve` returned it.
+        path: As `Gate.locate` returned it.
         variables: Names of the variables that are pointed at; None takes every gridded one.
 
     Raises:
         UnreadableFile: Empty, truncated or damaged; or one of `variables` is not in it.
         FormatNotAllowed: It is no NetCDF.
+        LimitExceeded: It is a large NetCDF-3 file in an object store.
+        NotFound, VerificationFailed, ConfigurationError, Unavailable: It is an object; see `RemoteFile.read`.
     """
-    before = path.stat()
-    container = check_netcdf(path)
+    before = stamp_of(path)
+    remote = RemoteReader(path) if isinstance(path, RemoteFile) and path.is_file() else None
+    container = check_netcdf(remote or path)
     if container is Format.HDF5:
-        with gate.open_hdf5(path) as file:
+        with gate.open_hdf5(remote or path) as file:
             try:
-                attributes, arrays, wanted = _read_hdf5(file, path.name, variables)
+                reader = reader_of(file) if remote is None else None if file.userblock_size else remote
+                attributes, arrays, wanted = _read_hdf5(file, reader, path.name, variables)
             except (KeyError, OSError, RuntimeError, OverflowError, TypeError, ValueError, zlib.error) as error:
                 raise _damaged(path.name, error) from None
+    elif isinstance(path, RemoteFile):
+        with local_copy(path) as copy:
+            attributes, arrays, wanted = _read_netcdf3(gate, copy, variables)
     else:
         attributes, arrays, wanted = _read_netcdf3(gate, path, variables)
     sizes: dict[str, int] = {}
@@ -88,9 +96,9 @@ def read_header(gate: Gate, path: Path, variables: Sequence[str] | None = None) 
     return FileHeader(
         address=str(path),
         name=path.name,
-        bytes=before.st_size,
-        modified_ns=before.st_mtime_ns,
-        etag=None,
+        bytes=before.bytes,
+        modified_ns=before.modified_ns,
+        etag=before.etag,
         container=container,
         attributes=attributes,
         dimensions=sizes,
@@ -106,18 +114,18 @@ class _ReadHeader:
     gate: Gate
     variables: tuple[str, ...] | None
 
-    def __call__(self, path: Path) -> FileHeader:
+    def __call__(self, path: SourcePath) -> FileHeader:
         return read_header(self.gate, path, self.variables)
 
 
 def read_headers(
-    gate: Gate, paths: Sequence[Path], variables: Sequence[str] | None = None, *, processes: int = PROCESSES
+    gate: Gate, paths: Sequence[SourcePath], variables: Sequence[str] | None = None, *, processes: int = PROCESSES
 ) -> list[FileHeader]:
     """Read the headers of many files, in processes of this machine when there are enough of them to pay.
 
     Args:
         gate: Opens the files.
-        paths: As `Gate.resolve` returned them.
+        paths: As `Gate.locate` returned them.
         variables: As for `read_header`.
         processes: At most so many.
 
@@ -183,7 +191,7 @@ def _chosen(
 
 
 def _read_hdf5(
-    file: "h5py.File", name: str, variables: Sequence[str] | None
+    file: "h5py.File", reader: ByteReader | None, name: str, variables: Sequence[str] | None
 ) -> tuple[dict[str, Any], dict[str, ArrayHeader], tuple[str, ...]]:
     import h5py
 
@@ -203,7 +211,9 @@ def _read_hdf5(
     shapes = {key: (dims[key], dataset.dtype) for key, dataset in datasets.items()}
     wanted = _chosen(name, shapes, attributes.values(), variables)
     arrays = {
-        key: replace(_hdf5_array(dataset, key, dims[key], attributes[key], is_wanted=key in wanted), narrow=narrow[key])
+        key: replace(
+            _hdf5_array(dataset, reader, key, dims[key], attributes[key], is_wanted=key in wanted), narrow=narrow[key]
+        )
         for key, dataset in datasets.items()
     }
     return plain_attributes(dict(file.attrs)), arrays, wanted
@@ -233,7 +243,13 @@ def _dimensions(
 
 
 def _hdf5_array(
-    dataset: "h5py.Dataset", name: str, dims: tuple[str, ...], attributes: dict[str, Any], *, is_wanted: bool
+    dataset: "h5py.Dataset",
+    reader: ByteReader | None,
+    name: str,
+    dims: tuple[str, ...],
+    attributes: dict[str, Any],
+    *,
+    is_wanted: bool,
 ) -> ArrayHeader:
     import h5py
 
@@ -250,14 +266,14 @@ def _hdf5_array(
     grid = skipped = None
     if unsupported is None and is_plain and not is_loaded and 0 not in dataset.shape:
         if layout is Layout.CHUNKED:
-            table = chunk_table(dataset)
+            table = chunk_table(dataset, reader)
             skipped = table.first_masked
             grid = _dense(table)
         elif layout is Layout.CONTIGUOUS:
             grid = _contiguous(dataset)
     values = None
     if is_loaded or layout is Layout.COMPACT or 0 in dataset.shape:
-        values = _load(dataset, codecs, unsupported)
+        values = _load(dataset, reader, codecs, unsupported)
     return ArrayHeader(
         name=name,
         dims=dims,
@@ -314,7 +330,12 @@ def _dense(table: ChunkTable) -> ChunkGrid:
     return ChunkGrid(offsets, sizes)
 
 
-def _load(dataset: "h5py.Dataset", codecs: tuple[Mapping[str, Any], ...], unsupported: str | None) -> "NDArray[Any]":
+def _load(
+    dataset: "h5py.Dataset",
+    reader: ByteReader | None,
+    codecs: tuple[Mapping[str, Any], ...],
+    unsupported: str | None,
+) -> "NDArray[Any]":
     """Return the whole content of an array.
 
     Bounds of one step a chunk are the common case of many tiny chunks: the library takes 2 µs for each, reading and
@@ -323,15 +344,17 @@ def _load(dataset: "h5py.Dataset", codecs: tuple[Mapping[str, Any], ...], unsupp
     if unsupported is None and dataset.chunks and dataset.dtype.kind in "iuf" and dataset.size > 0:
         pieces = int(np.prod([-(-s // c) for s, c in zip(dataset.shape, dataset.chunks, strict=True)]))
         names = {codec["id"] for codec in codecs}
-        if pieces > _FEW_CHUNKS and names <= {"shuffle", "zlib"} and dataset.file.driver == "sec2":
-            table = chunk_table(dataset)
+        if pieces > _FEW_CHUNKS and names <= {"shuffle", "zlib"} and reader is not None:
+            table = chunk_table(dataset, reader)
             if table.is_complete and not table.masks.any():
-                return _load_chunks(dataset, table, is_packed="zlib" in names, is_shuffled="shuffle" in names)
+                blocks = table.read(reader)
+                return _load_chunks(dataset, table, blocks, is_packed="zlib" in names, is_shuffled="shuffle" in names)
     return np.asarray(dataset[()])
 
 
-def _load_chunks(dataset: "h5py.Dataset", table: ChunkTable, *, is_packed: bool, is_shuffled: bool) -> "NDArray[Any]":
-    blocks = table.read(dataset.file.id.get_vfd_handle())
+def _load_chunks(
+    dataset: "h5py.Dataset", table: ChunkTable, blocks: Sequence[bytes], *, is_packed: bool, is_shuffled: bool
+) -> "NDArray[Any]":
     unpacked = b"".join(zlib.decompress(block) if is_packed else block for block in blocks)
     itemsize, count = dataset.dtype.itemsize, int(np.prod(dataset.chunks))
     raw: NDArray[np.uint8] = np.frombuffer(unpacked, np.uint8)

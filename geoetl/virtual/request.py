@@ -14,7 +14,7 @@ class CubeRequest(Request):
     """What `virtualise-cmip6` is asked for.
 
     Attributes:
-        source: ``samples:NAME``, or a folder or file under an allowed root.
+        source: ``samples:NAME``, a folder or file under an allowed root, or ``s3://…`` of a prefix or object under one.
         collection: Id of the STAC collection.
         naming: ``cmip6`` or ``nex-gddp`` group files by their names, ``file`` takes each file as a cube; a template
             such as ``{variable_id}_{source_id}_{start}-{end}.nc`` describes other names.

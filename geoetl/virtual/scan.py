@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geoetl.runs.model import Result
+from geoetl.store.remote import RemoteFile, SourcePath
 
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 # Digits of a checksum by the suffix of its companion file.
@@ -48,13 +49,15 @@ class Scan:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def scan(root: Path, progress: Callable[[int], None] | None = None) -> Scan:
+def scan(root: SourcePath, progress: Callable[[int], None] | None = None) -> Scan:
     """List a folder of any depth; links to folders are not followed, and no file is opened.
 
     Args:
-        root: The folder.
+        root: The folder, or the prefix of objects.
         progress: Called with the number of entries seen so far, every thousand and at the end.
     """
+    if isinstance(root, RemoteFile):
+        return _scan_objects(root, progress)
     found = Scan()
     seen = 0
     waiting = [""]
@@ -81,8 +84,29 @@ def scan(root: Path, progress: Callable[[int], None] | None = None) -> Scan:
     return found
 
 
-def scan_file(path: Path) -> Scan:
-    """List one file, of whatever suffix, and its checksum companions."""
+def _scan_objects(root: RemoteFile, progress: Callable[[int], None] | None) -> Scan:
+    found = Scan()
+    seen = 0
+    for name, stamp in root.objects():
+        if not name.isprintable():
+            _leave(found, name, "Its name holds characters that cannot be shown.", "unparsable_name")
+        elif any(part.startswith(".") for part in name.split("/")[:-1]):
+            _leave(found, name, "Hidden folders are not searched.", "hidden")
+        elif not _set_aside(found, name):
+            found.files.append((name, stamp.bytes))
+        seen += 1
+        if progress and seen % STEP == 0:
+            progress(seen)
+    if progress:
+        progress(seen)
+    found.files.sort()
+    return found
+
+
+def scan_file(path: SourcePath) -> Scan:
+    """List one file, of whatever suffix, and the checksum companions that lie beside it on this machine."""
+    if isinstance(path, RemoteFile):
+        return Scan(files=[(path.name, path.size)])
     found = Scan(files=[(path.name, path.stat().st_size)])
     beside = [f"{path.name}.{kind}" for kind in CHECKSUMS if (path.parent / f"{path.name}.{kind}").is_file()]
     return Scan(files=found.files, companions={path.name: beside} if beside else {})
@@ -105,8 +129,6 @@ def read_checksum(path: Path) -> str | None:
 
 def _sort_out(found: Scan, name: str, entry: "os.DirEntry[str]") -> None:
     """Put one entry that is not walked into where it belongs."""
-    lower = entry.name.lower()
-    stem, _, suffix = name.rpartition(".")
     if not name.isprintable():
         _leave(found, name, "Its name holds characters that cannot be shown.", "unparsable_name")
     elif entry.is_dir(follow_symlinks=False):
@@ -114,18 +136,28 @@ def _sort_out(found: Scan, name: str, entry: "os.DirEntry[str]") -> None:
     elif entry.is_symlink() and not entry.is_file():
         what = "Links to folders are not followed." if entry.is_dir() else "It is a link to nothing."
         _leave(found, name, what, "link")
-    elif _TEMPORARY.search(lower):
+    elif not _set_aside(found, name, is_link=entry.is_symlink()):
+        if entry.is_file():
+            found.files.append((name, entry.stat().st_size))
+        else:
+            _leave(found, name, "It is not a regular file.", "unreadable")
+
+
+def _set_aside(found: Scan, name: str, *, is_link: bool = False) -> bool:
+    """Put what is no NetCDF file by its name where it belongs; tell whether it was put anywhere."""
+    lower = name.rpartition("/")[2].lower()
+    stem, _, suffix = name.rpartition(".")
+    if _TEMPORARY.search(lower):
         _leave(found, name, "It is a temporary file of an unfinished copy or tool.", "temporary")
     elif lower.startswith("."):
         _leave(found, name, "It is a hidden file.", "hidden")
-    elif suffix.lower() in CHECKSUMS and not entry.is_symlink():
+    elif suffix.lower() in CHECKSUMS and not is_link:
         found.companions.setdefault(stem, []).append(name)
     elif not lower.endswith(NETCDF):
         _leave(found, name, "It is not a NetCDF file (.nc).", "not_netcdf")
-    elif not entry.is_file():
-        _leave(found, name, "It is not a regular file.", "unreadable")
     else:
-        found.files.append((name, entry.stat().st_size))
+        return False
+    return True
 
 
 def _leave(found: Scan, name: str, reason: str, code: str) -> None:

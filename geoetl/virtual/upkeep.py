@@ -12,6 +12,7 @@ from geoetl.core.errors import InvalidParameter, VerificationFailed
 from geoetl.core.findings import Finding, Severity, sentences
 from geoetl.runs.model import Result
 from geoetl.store.gate import Gate
+from geoetl.store.remote import SourcePath, is_remote
 from geoetl.store.sources import check_sources
 from geoetl.virtual import icechunk
 from geoetl.virtual.build import CubePublisher, opened, verify_cube
@@ -46,7 +47,8 @@ class CubeCheck(Result):
         return not self.findings
 
     def _repr_html_(self) -> str:
-        said = self.verification.sentence if self.verification else f"{len(self.findings)} findings"
+        count = len(self.findings)
+        said = self.verification.sentence if self.verification else f"{count} finding{'s' if count > 1 else ''}"
         rows = [(f.severity.value, f.message, f.remedy or "") for f in self.findings]
         table = html.table(["severity", "finding", "what to do"], rows) if rows else ""
         return html.heading(self.item, f"{self.sources} sources, {said}") + table
@@ -118,14 +120,14 @@ def check(gate: Gate, cube: StoredCube) -> CubeCheck:
     return CubeCheck(item=cube.id, sources=len(known.sources), findings=findings, verification=verification)
 
 
-def append(publisher: CubePublisher, scratch: Path, cube: StoredCube, paths: Sequence[Path]) -> VirtualCube:
+def append(publisher: CubePublisher, scratch: Path, cube: StoredCube, paths: Sequence[SourcePath]) -> VirtualCube:
     """Add later files to a cube; the files that it has are not opened again.
 
     Args:
         publisher: Where the new references go; the old ones stay as they are.
         scratch: Folder for files on their way.
         cube: The cube.
-        paths: The new files, as `Gate.resolve` returned them.
+        paths: The new files, as `Gate.locate` returned them.
 
     Raises:
         InvalidParameter: The cube has several members or variables of their own files, no time, or is converted.
@@ -189,12 +191,18 @@ def relocate(publisher: CubePublisher, scratch: Path, cube: StoredCube, old: str
             hint="Build the cube again from the files where they are now.",
             field="item",
         )
+    if is_remote(old) != is_remote(new):
+        raise InvalidParameter(
+            "Files of this machine and objects of a store are told apart by other marks: a cube cannot follow them "
+            "from one to the other.",
+            hint="Build the cube again from the files where they are now.",
+            field="new",
+        )
     try:
         moved = cube.known().relocated(old, new)
     except ValueError as error:
         raise InvalidParameter(f"{error}.", hint="Give the folder that all sources were under.", field="old") from None
-    for source in moved.sources:
-        publisher.gate.resolve(source.address)
+    publisher.gate.locate_all([source.address for source in moved.sources])
     if findings := check_sources(moved.sources, publisher.gate.stamps):
         raise VerificationFailed(
             sentences(findings[:3]), hint="Copy the files again, or build the cube from them.", field="new"

@@ -7,7 +7,6 @@ stored values, equal attributes that give them their meaning, and equal decoded 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from geoetl.core.errors import VerificationFailed
 from geoetl.runs.model import Result
 from geoetl.store.gate import Format, Gate, check_netcdf
+from geoetl.store.remote import RemoteFile, RemoteReader, SourcePath, local_copy
 from geoetl.virtual.header import MEANING, TIME
 from geoetl.virtual.read import narrow_scales, plain_attributes
 
@@ -67,7 +67,7 @@ class Verification(Result):
         )
 
 
-def verify(gate: Gate, cube: "xr.Dataset", paths: Sequence[Path], names: Sequence[str]) -> Verification:
+def verify(gate: Gate, cube: "xr.Dataset", paths: Sequence[SourcePath], names: Sequence[str]) -> Verification:
     """Compare a virtual cube with its source files.
 
     Compared are all times and coordinates, the attributes that give values their meaning, and of each variable and file
@@ -122,10 +122,14 @@ class _Stored:
 
 
 @contextmanager
-def _stored(gate: Gate, path: Path) -> Iterator[_Stored]:
-    if check_netcdf(path) is Format.HDF5:
-        with gate.open_hdf5(path) as file:
+def _stored(gate: Gate, path: SourcePath) -> Iterator[_Stored]:
+    opened_once = RemoteReader(path) if isinstance(path, RemoteFile) else path
+    if check_netcdf(opened_once) is Format.HDF5:
+        with gate.open_hdf5(opened_once) as file:
             yield _Stored(path.name, file)
+    elif isinstance(path, RemoteFile):
+        with local_copy(path) as copy, _stored(gate, copy) as stored:
+            yield stored
     else:
         with gate.open_netcdf(path, decode_cf=False, mask_and_scale=False) as opened:
             yield _Stored(path.name, {str(name): variable for name, variable in opened.variables.items()})

@@ -10,7 +10,7 @@ from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
 from geoetl.virtual.build import CubeBuilder, CubePublisher, source_paths
 from geoetl.virtual.header import FileHeader
-from geoetl.virtual.inventory import CubeFiles, Inventory, take_inventory
+from geoetl.virtual.inventory import NOT_SELECTED, CubeFiles, Inventory, take_inventory
 from geoetl.virtual.item import cube_item
 from geoetl.virtual.outcome import CubeOutcome, Outcomes, VirtualCube
 from geoetl.virtual.preflight import Preflight, preflight, unreadable
@@ -38,7 +38,7 @@ class CubeVirtualiser:
         Raises:
             EmptyDataset, NotCMIP6, InvalidParameter: See `take_inventory`.
         """
-        path = self.gate.resolve(request.source)
+        path = self.gate.locate(request.source)
         found = take_inventory(path, naming=request.naming, select=request.select, join=request.join)
         if not request.title:
             return found
@@ -79,7 +79,9 @@ class CubeVirtualiser:
 
     def outcomes(self, inventory: Inventory, outcomes: list[CubeOutcome]) -> Outcomes:
         """Return what became of all cubes, with the files and cubes that are not registered and their reasons."""
-        files = [f"{left.file}: {left.reason}" for left in inventory.left_out]
+        files = [f"{left.file}: {left.reason}" for left in inventory.left_out if left.code != NOT_SELECTED]
+        if unselected := len(inventory.left_out) - len(files):
+            files.append(f"{unselected} file{'s were' if unselected > 1 else ' was'} not selected.")
         refused = [f"{outcome.files.id}: {outcome.refused}" for outcome in outcomes if outcome.refused]
         return Outcomes(outcomes=tuple(outcomes), left_out=(*files, *refused))
 

@@ -60,6 +60,20 @@ def test_data_are_looked_at(executed: list[dict[str, Any]]) -> None:
     assert warnings(executed) == []
 
 
+@pytest.mark.parametrize("executed", ["03-virtualise-cmip6"], indirect=True)
+def test_climate_files_are_virtualised_compared_and_watched(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 5  # the extension, and four plots
+    shown = "\n".join(outputs(executed, "text/html"))
+    assert "Virtualise: the 65 files agree and become one cube of references." in shown
+    assert "199501-199512.nc&#x27; has another size since its chunks were indexed." in shown
+    *_, before, damaged, refused, restored = [cell for cell in executed if cell["cell_type"] == "code"]
+    assert "value check passed on 25 of 25 chunks" in "".join(outputs([before], "text/html"))
+    assert "value check" not in "".join(outputs([damaged], "text/html"))
+    assert "The cube cannot be read." in refused["outputs"][0]["text"]
+    assert outputs([restored], "text/html") == outputs([before], "text/html")
+    assert warnings(executed) == []
+
+
 @pytest.mark.parametrize("path", sorted(GUIDES.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_guide_is_stored_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text("utf-8"))["cells"]

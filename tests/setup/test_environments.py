@@ -44,6 +44,7 @@ NOT_FROM_CONDA = {
 }
 # Installed with pip and with what they still ask for: not known to be on conda-forge.
 FROM_PIP = {"titiler-xarray"}
+FROM_PIP_FOR_TESTS = {"nanio"}
 # Imported by its own name, and pinned exactly by the package that it is a part of.
 PARTS = {"pydantic-core": "pydantic"}
 # Binder's image has no developer's tools, but builds this project.
@@ -79,9 +80,8 @@ def conda_environment(path: Path) -> dict[str, SpecifierSet]:
 
 def expected_conda(extras: Iterable[str]) -> dict[str, SpecifierSet]:
     wanted = requirements(extras)
-    return {
-        CONDA_NAMES.get(name, name): wanted[name].specifier for name in wanted if name not in NOT_FROM_CONDA | FROM_PIP
-    }
+    others = NOT_FROM_CONDA | FROM_PIP | FROM_PIP_FOR_TESTS
+    return {CONDA_NAMES.get(name, name): wanted[name].specifier for name in wanted if name not in others}
 
 
 def lock() -> dict[str, tuple[str, list[str]]]:
@@ -126,6 +126,8 @@ def test_what_conda_does_not_give_is_installed_with_pip(file: str) -> None:
     assert re.search(rf"pip install .*--no-deps {' '.join(sorted(NOT_FROM_CONDA))}\b", text)
     assert re.search(r"pip install .*--no-deps .*--editable \.", text)
     assert re.search(rf"pip install (--no-cache-dir )?{' '.join(sorted(FROM_PIP))}$", text, re.MULTILINE)
+    if file == "environment.yml":
+        assert re.search(rf"pip install {' '.join(sorted(FROM_PIP_FOR_TESTS))}\b", text)
 
 
 @pytest.mark.parametrize("file", ["environment.yml", "binder/environment.yml"])

@@ -12,6 +12,8 @@ from geoetl.virtual.preflight.model import Cost, Effort
 # Measured on 2 cores, local disk, warm cache; 73,728 cells of 4 bytes a chunk (performance.md, sections 2 to 5).
 CORES = 2
 REFERENCE_S_PER_FILE, REFERENCE_S_PER_CHUNK = 7.5e-3, 0.5e-6
+# What each file takes besides: times and attributes in references; opening and comparing it in a conversion.
+REFERENCE_BYTES_PER_FILE, CONVERT_S_PER_FILE = 800, 40e-3
 REFERENCE_BYTES_PER_CHUNK = 150  # kerchunk JSON; Icechunk takes a third, Parquet a tenth
 CHUNK_S = 0.3e-3  # to find, fetch and place one chunk
 INFLATE_S_PER_BYTE = 5.5e-9  # zlib 4.9 s and unshuffle 1.0 s for 3650 chunks, by unpacked byte
@@ -36,9 +38,12 @@ def estimate(headers: Sequence[FileHeader]) -> Cost:
     return Cost(
         references=Effort(
             seconds=len(headers) * REFERENCE_S_PER_FILE + chunks * REFERENCE_S_PER_CHUNK,
-            bytes=chunks * REFERENCE_BYTES_PER_CHUNK,
+            bytes=chunks * REFERENCE_BYTES_PER_CHUNK + len(headers) * REFERENCE_BYTES_PER_FILE,
         ),
-        conversion=Effort(seconds=unpacked * CONVERT_S_PER_BYTE + chunks * CHUNK_S, bytes=int(converted)),
+        conversion=Effort(
+            seconds=unpacked * CONVERT_S_PER_BYTE + chunks * CHUNK_S + len(headers) * CONVERT_S_PER_FILE,
+            bytes=int(converted),
+        ),
         virtual_map=virtual[0],
         virtual_series=virtual[1],
         converted_map=plain[0],

@@ -24,7 +24,9 @@ def attribute_key(value: Any, name: str, dtype: "np.dtype[Any]") -> Hashable:
         return " ".join(str(value).split())
     if name in _FILLS and dtype.kind in REFERABLE:
         numbers = _held(numbers, dtype)
-    return tuple("nan" if number != number else number for number in numbers.tolist())
+    plain = tuple("nan" if number != number else number for number in numbers.tolist())
+    # NaN is missing whether a file says so or not, and some writers declare it everywhere.
+    return None if name in _FILLS and plain == ("nan",) else plain
 
 
 def attribute_text(value: Any, name: str, dtype: "np.dtype[Any]") -> str:
