@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from geoetl.core.errors import GeoetlError, InvalidParameter, VerificationFailed
+from geoetl.core.errors import GeoetlError, InvalidParameter, UnreadableFile, VerificationFailed
 from geoetl.core.findings import Finding, Severity, sentences
 from geoetl.core.identifiers import digest, file_digest
-from geoetl.store.gate import Gate
+from geoetl.store.gate import Gate, first_line
 from geoetl.store.remote import RemoteFile, SourcePath, is_remote
 from geoetl.store.sources import SourceFile, digest_of
 from geoetl.store.zones import StoredFolder, StoredObject, Zone
@@ -36,7 +37,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 # What h5py, xarray, zarr and VirtualiZarr raise on files that they do not understand.
-LIBRARY_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+LIBRARY_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
 
 
 def source_paths(gate: Gate, request: CubeRequest, names: Sequence[str]) -> list[SourcePath]:
@@ -53,8 +68,26 @@ def opened(gate: Gate, path: Path, format: CubeFormat) -> "Iterator[xr.Dataset]"
         cube = gate.open_icechunk(path, decode_cf=False)
     else:
         cube = gate.open_references(path, decode_cf=False)
-    with cube:
+    with cube, _told_as_ours(format):
         yield cube
+
+
+@contextmanager
+def _told_as_ours(format: CubeFormat) -> Iterator[None]:
+    """Turn what Icechunk raises when it cannot fetch a chunk into an error of ours."""
+    if format is not CubeFormat.ICECHUNK:
+        yield
+        return
+    import icechunk
+
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        raise UnreadableFile(
+            f"A chunk cannot be read: {first_line(error)}.",
+            hint="A source file is damaged, or changed while it was read.",
+            field="source",
+        ) from None
 
 
 def decoded(raw: "xr.Dataset") -> "xr.Dataset":
@@ -213,7 +246,8 @@ class CubeBuilder:
         except LIBRARY_ERRORS as error:
             # A damaged or odd file may fail anywhere in the libraries that read it; it must not stop the other cubes.
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-            return CubeOutcome(files=files, preflight=checked, refused=f"Its files cannot be referenced ({reason}).")
+            said = f"{_told(files)} cannot be referenced ({reason})."
+            return CubeOutcome(files=files, preflight=checked, refused=said)
         return CubeOutcome(files=files, preflight=checked, cubes=tuple(cubes))
 
     @property
@@ -400,6 +434,13 @@ class CubeBuilder:
         )
         shutil.rmtree(target)
         return stored
+
+
+def _told(files: CubeFiles) -> str:
+    """Return 'a.nc' and 3 more files."""
+    first = files.files[0].rpartition("/")[2]
+    more = len(files.files) - 1
+    return f"'{first}'" + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
 
 
 def _source(path: Path, *, whole: bool) -> SourceFile:

@@ -203,10 +203,10 @@ def _clocks(header: FileHeader) -> dict[str, str]:
     clocks = {}
     for name, array in header.arrays.items():
         if "since" in str(array.attributes.get("units", "")):
-            clocks[name] = name
+            clocks[name] = name  # bounds, too, may have units of their own
             for key in ("bounds", "climatology"):
                 if bounds := array.attributes.get(key):
-                    clocks[str(bounds)] = name
+                    clocks.setdefault(str(bounds), name)
     return clocks
 
 
@@ -217,6 +217,15 @@ def _joined_values(name: str, headers: Sequence[FileHeader], clock: str | None) 
     if clock is not None and clock in headers[0].arrays:
         contents = _in_one_unit(contents, [header.arrays[clock].attributes for header in headers])
     joined = np.concatenate(contents, axis=axis) if len(contents) > 1 else contents[0]
+    for key in ("_FillValue", "missing_value"):
+        missing = parts[0].attributes.get(key)
+        # Preflight saw no missing times: so this one is missing only because it is counted from another day.
+        if name == TIME and missing is not None and np.isin(joined, missing).any():
+            raise VerificationFailed(
+                f"A time counted in the units of '{headers[0].name}' is {missing}, which the files declare as {key}.",
+                hint="Give the files the same time units, for example with cdo setreftime, or convert them to Zarr.",
+                field="source",
+            )
     return _array(parts[0], joined.shape, joined.shape, (), None, joined)
 
 
@@ -234,9 +243,19 @@ def _in_one_unit(contents: "Sequence[NDArray[Any]]", clocks: Sequence[Mapping[st
             continue
         dates = cftime.num2date(values, own, calendar)
         numbers = np.asarray(cftime.date2num(dates, units, calendar), dtype=np.float64)
-        is_exact = contents[0].dtype.kind in "iu" and bool((numbers == np.rint(numbers)).all())
-        result.append(numbers.astype(contents[0].dtype) if is_exact else numbers)
+        whole = (
+            numbers.astype(contents[0].dtype)
+            if contents[0].dtype.kind in "iu" and _fits(numbers, contents[0].dtype)
+            else numbers
+        )
+        result.append(whole)
     return result
+
+
+def _fits(numbers: "NDArray[np.float64]", dtype: "np.dtype[Any]") -> bool:
+    """Tell whether numbers are whole and in the range of a type."""
+    limits = np.iinfo(dtype)
+    return bool((numbers == np.rint(numbers)).all() and (numbers >= limits.min).all() and (numbers < limits.max).all())
 
 
 # -- arrays that are pointed at --------------------------------------------------------------------------------------

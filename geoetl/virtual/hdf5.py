@@ -368,5 +368,12 @@ def _leaves(reader: ByteReader, root: int, rank: int) -> "NDArray[Any] | None":
         if level == 0:
             return entries
         addresses = np.ascontiguousarray(entries["address"])
+        if len(np.unique(addresses)) < len(addresses):
+            # A tree that shares its nodes has more leaves than bytes, and the library would visit each of them.
+            raise UnreadableFile(
+                "The chunk index is damaged: a node of it stands in it twice.",
+                hint="The file is probably truncated; fetch it again and compare its checksum.",
+                field="source",
+            )
         expected_level = level - 1
     return None

@@ -223,6 +223,7 @@ def _create(group: Any, name: str, array: CubeArray) -> None:
     values = None if array.values is None else storable(array)
     dtype = array.dtype if values is None else values.dtype
     attributes = _attributes(array.attributes)
+    attributes.pop("_FillValue", None)  # of texts, which xarray cannot decode
     if array.declared_fill is not None:
         attributes["_FillValue"] = encode_cf_fill_value(array.declared_fill, array.dtype)
     made = group.create_array(
@@ -233,11 +234,19 @@ def _create(group: Any, name: str, array: CubeArray) -> None:
         # Loaded arrays get Zarr's own compression, the others what their files were packed with.
         **({} if values is not None else {"compressors": [zarr_codec_config_to_v3(dict(c)) for c in array.codecs]}),
         fill_value=_fill(array, dtype),
+        # Zarr packs in the byte order of the machine unless it is told.
+        **({} if values is not None else {"serializer": _bytes(dtype)}),
         attributes=attributes,
         dimension_names=array.dims,
     )
     if values is not None and values.size:
         made[...] = values
+
+
+def _bytes(dtype: "np.dtype[Any]") -> Any:
+    from zarr.codecs import BytesCodec
+
+    return BytesCodec(endian="big" if dtype.str[0] == ">" else "little")
 
 
 def _fill(array: CubeArray, dtype: "np.dtype[Any]") -> Any:

@@ -1,5 +1,6 @@
 """Read the header of a NetCDF file: one opening, no data but coordinates, bounds and other small arrays."""
 
+import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,12 @@ _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable."
 _NAMING = ("bounds", "climatology", "coordinates", "ancillary_variables", "grid_mapping")
 # Up to this many chunks h5py reads an array as fast as we do.
 _FEW_CHUNKS = 8
+# Times are loaded whatever their number: 32 million of them.
+MAX_TIME_BYTES = 256 * 1024 * 1024
+# Of one array in one file; an index of so many takes 1.6 GB.
+MAX_CHUNKS = 100_000_000
+# By which packing may lengthen a chunk that cannot be packed (deflate 5 bytes in 16 kB, a checksum 4), and more.
+CHUNK_OVERHEAD_BYTES = 4096
 # A filter of HDF5 by its number, as numcodecs calls what it does. 2 takes its parameter from the data type.
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _OTHER_FILTERS: Mapping[int, str] = {
@@ -81,7 +88,16 @@ def read_header(gate: Gate, path: SourcePath, variables: Sequence[str] | None = 
             try:
                 reader = reader_of(file) if remote is None else None if file.userblock_size else remote
                 attributes, arrays, wanted = _read_hdf5(file, reader, path.name, variables)
-            except (KeyError, OSError, RuntimeError, OverflowError, TypeError, ValueError, zlib.error) as error:
+            except (
+                LookupError,
+                MemoryError,
+                OSError,
+                OverflowError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+                zlib.error,
+            ) as error:
                 raise _damaged(path.name, error) from None
     elif isinstance(path, RemoteFile):
         with local_copy(path) as copy:
@@ -195,7 +211,9 @@ def _read_hdf5(
 ) -> tuple[dict[str, Any], dict[str, ArrayHeader], tuple[str, ...]]:
     import h5py
 
-    datasets = {str(key): item for key, item in file.items() if isinstance(item, h5py.Dataset)}
+    # A soft link to nothing, and what no coordinate can be: records, references, lists, nothing at all.
+    found = ((str(key), file.get(key)) for key in file)
+    datasets = {key: item for key, item in found if isinstance(item, h5py.Dataset) and _is_array(item)}
     attributes = {}
     narrow = {}
     listed: dict[str, Any] = {}
@@ -217,6 +235,15 @@ def _read_hdf5(
         for key, dataset in datasets.items()
     }
     return plain_attributes(dict(file.attrs)), arrays, wanted
+
+
+def _is_array(dataset: "h5py.Dataset") -> bool:
+    """Tell whether a dataset holds numbers or texts."""
+    import h5py
+
+    if dataset.shape is None:
+        return False
+    return dataset.dtype.kind in "iufbcSU" or h5py.check_string_dtype(dataset.dtype) is not None
 
 
 def _dimensions(
@@ -258,11 +285,14 @@ def _hdf5_array(
         creation.get_layout(), Layout.CONTIGUOUS
     )
     codecs, unsupported = _codecs(creation, dataset.dtype) if layout is Layout.CHUNKED else ((), None)
+    if unsupported is None and not _is_unshuffled(codecs, dataset):
+        unsupported = "shuffle behind another filter"
     if creation.get_external_count() > 0:
         unsupported = "external files"
     chunks = dataset.chunks or dataset.shape
     is_plain = dataset.dtype.kind in "iufSb" and dataset.dtype.names is None and dataset.dtype.subdtype is None
-    is_loaded = not is_wanted and (_bytes(dataset) <= INLINE_BYTES or dims == (TIME,))
+    is_loaded = not is_wanted and _bytes(dataset) <= (MAX_TIME_BYTES if dims == (TIME,) else INLINE_BYTES)
+    _check_size(dataset, name, is_loaded=is_loaded)
     grid = skipped = None
     if unsupported is None and is_plain and not is_loaded and 0 not in dataset.shape:
         if layout is Layout.CHUNKED:
@@ -271,6 +301,8 @@ def _hdf5_array(
             grid = _dense(table)
         elif layout is Layout.CONTIGUOUS:
             grid = _contiguous(dataset)
+    if grid is not None:
+        _check_grid(grid, dataset, name)
     values = None
     if is_loaded or layout is Layout.COMPACT or 0 in dataset.shape:
         values = _load(dataset, reader, codecs, unsupported)
@@ -292,7 +324,37 @@ def _hdf5_array(
 
 
 def _bytes(dataset: "h5py.Dataset") -> int:
-    return int(dataset.size or 0) * int(dataset.dtype.itemsize)
+    return int(math.prod(dataset.shape) * dataset.dtype.itemsize)
+
+
+def _check_size(dataset: "h5py.Dataset", name: str, *, is_loaded: bool) -> None:
+    """Refuse an array whose index alone would not fit into memory, or that unpacks to far more than it says.
+
+    Raises:
+        ValueError: What is wrong.
+    """
+    if not dataset.chunks:
+        return
+    count = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if count > MAX_CHUNKS:
+        raise ValueError(f"'{name}' has {count:,} chunks; the limit is {MAX_CHUNKS:,}")
+    room = math.prod(dataset.chunks) * int(dataset.dtype.itemsize) + CHUNK_OVERHEAD_BYTES
+    if is_loaded and dataset.id.get_storage_size() > count * (room + room // 100):
+        raise ValueError(f"'{name}' is stored in more bytes than it has unpacked")
+
+
+def _check_grid(grid: ChunkGrid, dataset: "h5py.Dataset", name: str) -> None:
+    """Refuse chunks that lie beyond the end of the file, or are longer than packing can make them.
+
+    Raises:
+        ValueError: There is one.
+    """
+    end = dataset.file.id.get_filesize()
+    if (grid.offsets > end).any() or (grid.offsets + grid.sizes > end).any():
+        raise ValueError(f"a chunk of '{name}' lies beyond its end")
+    room = math.prod(dataset.chunks or dataset.shape) * int(dataset.dtype.itemsize) + CHUNK_OVERHEAD_BYTES
+    if grid.sizes.max() > room + room // 100:
+        raise ValueError(f"a chunk of '{name}' is stored in more bytes than it has unpacked")
 
 
 def _fill_value(dataset: "h5py.Dataset") -> Any:
@@ -313,6 +375,19 @@ def _codecs(creation: "h5py.h5p.PropDCID", dtype: "np.dtype[Any]") -> tuple[tupl
         else:
             return (), _OTHER_FILTERS.get(number, f"filter {number}")
     return tuple(codecs), None
+
+
+def _is_unshuffled(codecs: Sequence[Mapping[str, Any]], dataset: "h5py.Dataset") -> bool:
+    """Tell whether readers of references can undo the shuffling: they want whole elements, HDF5 takes any bytes.
+
+    netCDF-4 puts fletcher32, which adds four bytes, before shuffle.
+    """
+    size: int | None = math.prod(dataset.chunks) * int(dataset.dtype.itemsize) if dataset.chunks else 0
+    for codec in codecs:
+        if codec["id"] == "shuffle" and (size is None or size % int(codec["elementsize"])):
+            return False
+        size = None if codec["id"] == "zlib" or size is None else size + 4 * (codec["id"] == "fletcher32")
+    return True
 
 
 def _contiguous(dataset: "h5py.Dataset") -> ChunkGrid:
@@ -342,7 +417,7 @@ def _load(
     unpacking them here a quarter of that.
     """
     if unsupported is None and dataset.chunks and dataset.dtype.kind in "iuf" and dataset.size > 0:
-        pieces = int(np.prod([-(-s // c) for s, c in zip(dataset.shape, dataset.chunks, strict=True)]))
+        pieces = math.prod(-(-s // c) for s, c in zip(dataset.shape, dataset.chunks, strict=True))
         names = {codec["id"] for codec in codecs}
         if pieces > _FEW_CHUNKS and names <= {"shuffle", "zlib"} and reader is not None:
             table = chunk_table(dataset, reader)
@@ -355,8 +430,9 @@ def _load(
 def _load_chunks(
     dataset: "h5py.Dataset", table: ChunkTable, blocks: Sequence[bytes], *, is_packed: bool, is_shuffled: bool
 ) -> "NDArray[Any]":
-    unpacked = b"".join(zlib.decompress(block) if is_packed else block for block in blocks)
-    itemsize, count = dataset.dtype.itemsize, int(np.prod(dataset.chunks))
+    itemsize, count = dataset.dtype.itemsize, math.prod(dataset.chunks)
+    room = itemsize * count
+    unpacked = b"".join(zlib.decompressobj().decompress(block, room) if is_packed else block for block in blocks)
     raw: NDArray[np.uint8] = np.frombuffer(unpacked, np.uint8)
     if is_shuffled:
         raw = raw.reshape(len(blocks), itemsize, count).transpose(0, 2, 1)
@@ -380,14 +456,17 @@ def narrow_scales(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return value
+        # h5py keeps bytes that are no UTF-8 as surrogates, which no JSON can hold.
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, np.void | complex | np.complexfloating):
+        return str(value)
     if isinstance(value, np.ndarray):
         items = [_plain(item) for item in value.ravel().tolist()]
         return items[0] if len(items) == 1 else items
     if isinstance(value, np.generic):
-        return value.item()
+        return _plain(value.item())
     # An empty attribute, or a reference to another object that no reader shows.
     return value if isinstance(value, int | float) else ""
 

@@ -87,8 +87,8 @@ def verify(gate: Gate, cube: "xr.Dataset", paths: Sequence[SourcePath], names: S
     is_whole = sum(cube[name].size for name in names) <= WHOLE_VALUES
     for number, path in enumerate(paths):
         with _stored(gate, path) as source:
-            steps = source.steps
-            _compare_coordinates(cube, source, slice(offset, offset + steps))
+            steps = source.steps(cube, names)
+            _compare_coordinates(cube, source, slice(offset, offset + steps), names)
             for name in names:
                 seed = None if is_whole else number
                 done += _compare_variable(cube[name].variable, source, name, offset, seed=seed)
@@ -109,9 +109,10 @@ class _Stored:
         self.name = name
         self.arrays = arrays
 
-    @property
-    def steps(self) -> int:
-        return int(self.arrays[TIME].shape[0]) if TIME in self.arrays and self.arrays[TIME].shape else 1
+    def steps(self, cube: "xr.Dataset", names: Sequence[str]) -> int:
+        """Return the number of time steps; the file may have no variable of times, only the dimension."""
+        timed = [name for name in names if TIME in cube[name].dims and name in self.arrays]
+        return max((int(self.arrays[name].shape[cube[name].dims.index(TIME)]) for name in timed), default=1)
 
     def attributes(self, name: str) -> dict[str, Any]:
         held = self.arrays[name].attrs
@@ -138,11 +139,11 @@ def _stored(gate: Gate, path: SourcePath) -> Iterator[_Stored]:
 # -- coordinates -----------------------------------------------------------------------------------------------------
 
 
-def _compare_coordinates(cube: "xr.Dataset", source: _Stored, steps: slice) -> None:
+def _compare_coordinates(cube: "xr.Dataset", source: _Stored, steps: slice, names: Sequence[str]) -> None:
     for key, variable in cube.variables.items():
         name = str(key)
-        is_small = variable.ndim < 2 or "bnds" in name or "bounds" in name
-        if name not in source.arrays or not is_small:
+        is_compared = TIME not in variable.dims or variable.ndim < 2 or "bnds" in name or "bounds" in name
+        if name not in source.arrays or name in names or not is_compared:
             continue
         mine = variable[{TIME: steps}] if TIME in variable.dims else variable
         got, expected = np.asarray(mine.values), source.read(name)
@@ -159,9 +160,11 @@ def _compare_coordinates(cube: "xr.Dataset", source: _Stored, steps: slice) -> N
 
 def _clock(cube: "xr.Dataset", name: str) -> str | None:
     """Return the variable whose units say what `name` is counted in, if it counts times."""
+    if "since" in str(cube[name].attrs.get("units", "")):
+        return name
     for key, variable in cube.variables.items():
         if "since" in str(variable.attrs.get("units", "")):
-            if key == name or name in (variable.attrs.get("bounds"), variable.attrs.get("climatology")):
+            if name in (variable.attrs.get("bounds"), variable.attrs.get("climatology")):
                 return str(key)
     return None
 

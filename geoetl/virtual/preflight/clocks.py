@@ -146,6 +146,14 @@ def _read_clock(number: int, header: FileHeader, *, is_alone: bool) -> tuple[Clo
     if numbers.dtype.kind not in REFERABLE or not np.isfinite(numbers).all():
         remedy = "Repair the times, or leave the file out."
         return problem("time_missing", "'time' in {files} has missing values.", remedy)
+    missing = [array.attributes[key] for key in ("_FillValue", "missing_value") if key in array.attributes]
+    if any(np.isin(numbers, value).any() for value in missing if not isinstance(value, str)):
+        remedy = "Repair the times, or leave the file out."
+        return problem("time_missing", "'time' in {files} has missing values.", remedy)
+    if packed := [key for key in ("scale_factor", "add_offset") if key in array.attributes]:
+        said = f"The times of {{files}} are packed ({' and '.join(packed)}), which references cannot join."
+        remedy = "Convert the files to Zarr, or write the times unpacked, for example with ncpdq -U."
+        return problem("time_packed", said, remedy)
     units, calendar = str(array.attributes.get("units", "")), calendar_of(array.attributes)
     scale: tuple[float, float] | None = (1.0, 0.0)
     if " since " not in f" {units} ":

@@ -91,7 +91,9 @@ def _forms(arrays: Mapping[int, ArrayHeader], headers: Sequence[FileHeader], *, 
                 continue
             value = array.attributes.get(name)
             value = calendar_of(array.attributes) if name == "calendar" and value is not None else value
-            form[name] = attribute_key(value, name, array.dtype)
+            key = attribute_key(value, name, array.dtype)
+            # NaN is missing whether it is declared or not, and references do not keep it.
+            form[name] = None if name == "missing_value" and key == ("nan",) else key
         forms[number] = form
     return forms
 

@@ -1,5 +1,6 @@
 """How each file is stored, looked at by itself: what keeps its arrays from being pointed at."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from geoetl.core.findings import Severity
@@ -14,6 +15,10 @@ from geoetl.virtual.preflight.texts import (
     dtype_text,
 )
 
+# What Zarr keeps for itself, what leads out of a folder, and netCDF-4's name for a variable called like a dimension.
+_UNFIT_NAME = re.compile(r"\.\.?|\.z(array|attrs|group|metadata)|zarr\.json|.*[\\/].*|_nc4_non_coord_.*", re.DOTALL)
+_MAX_NAME_BYTES = 200
+
 
 def check_storage(headers: Sequence[FileHeader], *, fill_is_missing: bool) -> Iterator[Note]:
     """Return what is noticed in each file."""
@@ -21,8 +26,10 @@ def check_storage(headers: Sequence[FileHeader], *, fill_is_missing: bool) -> It
         if header.container is Format.NETCDF3:
             said = "The format of {files} is NetCDF-3, which the NetCDF-3 reader takes."
             yield Note(Severity.INFO, "netcdf3", said, (number,), got=Format.NETCDF3)
+        yield from _names(number, header)
         yield from _lengths(number, header)
         for array in header.arrays.values():
+            yield from _scales(number, array)
             if array.values is None:
                 yield from _filters(number, array)
                 if array.grid is not None and not array.grid.is_complete:
@@ -36,6 +43,15 @@ def sizes_of(header: FileHeader) -> dict[str, int]:
         for dim, size in zip(array.dims, array.shape, strict=True):
             sizes[dim] = max(size, sizes.get(dim, 0))
     return sizes
+
+
+def _names(number: int, header: FileHeader) -> Iterator[Note]:
+    """Note arrays whose names mean something else in a Zarr store, or are netCDF-4's own makeshift."""
+    for name in header.arrays:
+        if _UNFIT_NAME.fullmatch(name) or len(name.encode("utf-8", "surrogateescape")) > _MAX_NAME_BYTES:
+            said = f"The name of the array '{name[:60]}' in {{files}} cannot be used in references."
+            remedy = "Rename it, for example with ncrename, or leave it out with ncks -x -v."
+            yield Note(Severity.ERROR, "name", said, (number,), name, remedy=remedy)
 
 
 def _lengths(number: int, header: FileHeader) -> Iterator[Note]:
@@ -54,6 +70,18 @@ def _lengths(number: int, header: FileHeader) -> Iterator[Note]:
                 got, expected = f"{size} along {dim}", f"{sizes[dim]} along {dim}"
                 remedy = "Convert the files to Zarr, rewrite this one with nccopy -u, or leave it out."
                 yield Note(Severity.ERROR, "short_array", said, (number,), name, got, expected, remedy)
+
+
+def _scales(number: int, array: ArrayHeader) -> Iterator[Note]:
+    if array.narrow:
+        listed = " and ".join(array.narrow)
+        verb = "is no 64-bit number" if len(array.narrow) == 1 else "are no 64-bit numbers"
+        said = (
+            f"{listed} of '{array.name}' in {{files}} {verb}, and references can hold no others: readers would decode "
+            "values that differ in the last digits."
+        )
+        got, expected, remedy = "a narrower number", "a 64-bit number", "Convert the files to Zarr."
+        yield Note(Severity.ERROR, "narrow_scale", said, (number,), array.name, got, expected, remedy)
 
 
 def _filters(number: int, array: ArrayHeader) -> Iterator[Note]:
@@ -76,16 +104,6 @@ def _filters(number: int, array: ArrayHeader) -> Iterator[Note]:
             dtype_text(array),
             "whole or floating-point numbers",
             "Choose other variables, or convert the files to Zarr.",
-        )
-    if array.narrow:
-        listed = " and ".join(array.narrow)
-        yield error(
-            "narrow_scale",
-            f"{listed} of {whose} {'is no 64-bit number' if len(array.narrow) == 1 else 'are no 64-bit numbers'}, and "
-            "references can hold no others: readers would decode values that differ in the last digits.",
-            "a narrower number",
-            "a 64-bit number",
-            "Convert the files to Zarr.",
         )
     if array.skipped_filters is not None:
         yield error(
