@@ -285,7 +285,7 @@ def _malformed(key: str, name: str, value: object) -> UnreadableFile:
 
 def is_metadata(key: str) -> bool:
     """Tell whether a key of a Zarr v2 store is a metadata document."""
-    return key.rpartition("/")[2] in _META
+    return key.endswith(_META) and key.rpartition("/")[2] in _META
 
 
 def record_name(array: str, number: int) -> str:

@@ -416,7 +416,10 @@ class CubeBuilder:
                 hint="Copy them to a folder that may be read, or pass when_refused=leave-out.",
                 field="when_refused",
             )
-        target = self.scratch / "converted" / digest([self.request.collection, files.id, self.request.chunking])[:16]
+        # Of these very files: what an earlier call left of others is not gone on with.
+        stamps = [(str(path), found.st_size, found.st_mtime_ns) for path in paths for found in [path.stat()]]
+        name = digest([self.request.collection, files.id, self.request.chunking, stamps])[:16]
+        target = self.scratch / "converted" / name
         made = convert(self._gate, paths, target, chunking=self.request.chunking)
         names = [files.variable] if files.variable else [array.name for array in made.plan.arrays]
         with self._gate.open_zarr(target, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as cube:

@@ -133,9 +133,10 @@ class ChunkTable:
         ends = np.maximum.accumulate((begins + lengths)[order])
         blocks: list[bytes] = [b""] * len(begins)
         for start, stop, low, data in _read_runs(reader, begins[order], ends):
-            for place in order[start:stop]:
-                first = int(begins[place]) - low
-                blocks[place] = data[first : first + int(lengths[place])]
+            run = order[start:stop]
+            firsts, sizes = (begins[run] - low).tolist(), lengths[run].tolist()
+            for place, first, size in zip(run.tolist(), firsts, sizes, strict=True):
+                blocks[place] = data[first : first + size]
         return blocks
 
 
@@ -186,7 +187,8 @@ def _walk(dataset: "h5py.Dataset", reader: ByteReader | None = None) -> ChunkTab
     leaves = _leaves(reader, root, rank)
     if leaves is None:
         return None
-    return _table(dataset, leaves["offset"][:, :rank] // chunk_shape, leaves["address"], leaves["size"], leaves["mask"])
+    indices = leaves["offset"][:, :rank].astype(np.int64) // chunk_shape
+    return _table(dataset, indices, leaves["address"], leaves["size"], leaves["mask"])
 
 
 def _iterate(dataset: "h5py.Dataset") -> ChunkTable:
@@ -213,16 +215,19 @@ def _iterate(dataset: "h5py.Dataset") -> ChunkTable:
 
 def _table(dataset: "h5py.Dataset", indices: Any, offsets: Any, sizes: Any, masks: Any) -> ChunkTable:
     grid = tuple(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    indices = indices.astype(np.int64)
     # A dataset that was shrunk may keep chunks beyond its shape.
-    inside = (indices < np.array(grid, dtype=np.int64)).all(axis=1)
-    order = np.lexsort(indices[inside].T[::-1])
+    inside = ((indices >= 0) & (indices < np.array(grid, dtype=np.int64))).all(axis=1)
+    places = np.ravel_multi_index(tuple(indices[inside].T), grid) if inside.any() else np.empty(0, np.int64)
+    # A B-tree names its chunks in order, so that there is nothing to sort as a rule.
+    chosen: Any = slice(None) if inside.all() else inside
+    if not (places[1:] > places[:-1]).all():
+        chosen = np.flatnonzero(inside)[np.unique(places, return_index=True)[1]]
     return ChunkTable(
         grid=grid,
-        indices=indices[inside][order],
-        offsets=offsets[inside][order].astype(np.uint64),
-        sizes=sizes[inside][order].astype(np.uint64),
-        masks=masks[inside][order].astype(np.uint32),
+        indices=indices[chosen],
+        offsets=offsets[chosen].astype(np.uint64),
+        sizes=sizes[chosen].astype(np.uint64),
+        masks=masks[chosen].astype(np.uint32),
     )
 
 
@@ -237,15 +242,11 @@ def _read_many(reader: ByteReader, offsets: "NDArray[np.uint64]", size: int) -> 
     """
     order = np.argsort(offsets, kind="stable")
     ordered = offsets[order].astype(np.int64)
-    blocks = np.zeros((len(offsets), size), dtype=np.uint8)
+    blocks = [b""] * len(offsets)
     for start, stop, low, part in _read_runs(reader, ordered, ordered + size):
-        data = np.frombuffer(part, np.uint8)
-        wanted = int(ordered[stop - 1]) + size - low
-        if len(data) < wanted:
-            data = np.concatenate([data, np.zeros(wanted - len(data), np.uint8)])
-        places = (ordered[start:stop] - low)[:, np.newaxis] + np.arange(size)
-        blocks[order[start:stop]] = data[places]
-    return blocks
+        for place, begin in zip(order[start:stop].tolist(), (ordered[start:stop] - low).tolist(), strict=True):
+            blocks[place] = part[begin : begin + size].ljust(size, b"\0")
+    return np.frombuffer(b"".join(blocks), np.uint8).reshape(-1, size)
 
 
 def _read_runs(
