@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
@@ -81,7 +82,7 @@ class JsonReferences:
     refs: Mapping[str, Any]
     sources: Mapping[str, SourcePath]
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, bytes]:
         """Every metadata document, by key."""
         return {key: _inline(value) for key, value in self.refs.items() if is_metadata(key)}
