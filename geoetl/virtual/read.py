@@ -197,7 +197,7 @@ def _chosen(
     if missing:
         raise UnreadableFile(
             f"'{file_name}' has {missing}.",
-            hint=f"It holds: {', '.join(shapes) or 'nothing'}.",
+            hint=f"It holds: {', '.join(shapes) or 'no variable at its root'}.",
             field="source",
         )
     return wanted
