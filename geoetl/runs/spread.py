@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
     Args:
         function: Picklable, as are items and results. What it raises is raised here.
         items: What it is called with.
-        processes: At most so many.
+        processes: At most so many, this one among them.
 
     Raises:
         RunFailed: A process died, for example for lack of memory.
@@ -48,13 +49,25 @@ def spread[A, T](function: Callable[[A], T], items: Sequence[A], *, processes: i
     else:
         return
     size = max(1, min(int(BATCH_S * timed / spent) if spent else 1, (len(items) - position) // (4 * processes)))
-    starts = range(position, len(items), size)
+    batches = deque(range(position, len(items), size))
+    others = processes - 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
-        waiting = {pool.submit(_call_each, function, items[start : start + size]): start for start in starts}
+    with ProcessPoolExecutor(others, mp_context=context, initializer=_end_with_parent) as pool:
+        waiting: dict[Future[list[T]], int] = {}
         try:
-            for future in as_completed(waiting):
-                yield from enumerate(future.result(), waiting.pop(future))
+            while batches or waiting:
+                while batches and len(waiting) < 2 * others:
+                    start = batches.pop()
+                    waiting[pool.submit(_call_each, function, items[start : start + size])] = start
+                if batches:
+                    # This process works, too: it has already loaded what the others are still loading.
+                    start = batches.popleft()
+                    yield from enumerate(_call_each(function, items[start : start + size]), start)
+                    finished = [future for future in waiting if future.done()]
+                else:
+                    finished = list(wait(waiting, return_when=FIRST_COMPLETED).done)
+                for future in finished:
+                    yield from enumerate(future.result(), waiting.pop(future))
         except BrokenProcessPool:
             raise RunFailed(
                 "A process that worked on a part of this died, probably for lack of memory.",
