@@ -1,4 +1,4 @@
-"""Local users, their API tokens, and the secrets that cookies are signed with."""
+"""Local users, their API tokens, and the secret that cookies are signed with."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,14 +14,16 @@ def upgrade() -> None:
     op.create_table(
         "users",
         sa.Column("id", sa.String(32), primary_key=True),
-        sa.Column("name", sa.String(200), nullable=False, unique=True),
+        sa.Column("name", sa.String(200), nullable=False),
+        # The name as it is compared (geoetl.store.identity.name_key): no two that look the same.
+        sa.Column("name_key", sa.String(400), nullable=False, unique=True),
         sa.Column("role", sa.String(16), nullable=False),
         # Null for who signs in with an OpenID provider only; issuer and subject are null for the others.
         sa.Column("password", sa.String(300)),
         sa.Column("issuer", sa.String(400)),
         sa.Column("subject", sa.String(400)),
         sa.Column("disabled", sa.Boolean, nullable=False),
-        # Raised by a new password or role: cookies that name an earlier one are no longer taken.
+        # Raised by a new password or role, and by disabling: cookies that name an earlier one are no longer taken.
         sa.Column("session", sa.Integer, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.UniqueConstraint("issuer", "subject"),
@@ -36,6 +38,12 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
         sa.Column("revoked_at", sa.Float),
+    )
+    # Sessions that were signed out before their cookie expires; a row is dropped when it would have.
+    op.create_table(
+        "ended_sessions",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("expires_at", sa.Float, nullable=False, index=True),
     )
     op.create_table(
         "server_secrets",
