@@ -1,0 +1,49 @@
+"""The gate: the only place that opens rasters, cubes, vectors, archives and references.
+
+Before anything is opened, the place is resolved inside the allowed roots, the first bytes say what the file really
+is, one driver is named for it, and its header has to stay within the limits.  A file is never opened by what its name
+claims, and a name never reaches a driver that would interpret it as an address.
+
+==================  ================================================================================================
+``gate.py``         `Gate`, the front: every other part of geoetl opens through it
+``formats.py``      what a file is, by its first bytes, and its one driver
+``places.py``       where files may lie
+``raster.py``       GeoTIFF, JPEG 2000, PNG, JPEG
+``vector.py``       GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet
+``shapefile.py``    whether the parts of a Shapefile are whole
+``archive.py``      zip archives
+``netcdf.py``       NetCDF-3 and NetCDF-4, and its container HDF5
+``references.py``   kerchunk references, JSON and Parquet
+``cubes.py``        Zarr and Icechunk
+==================  ================================================================================================
+"""
+
+from geoetl.store.gate.formats import (
+    GIB,
+    HEAD_BYTES,
+    RASTER_DRIVERS,
+    VECTOR_FORMATS,
+    Format,
+    check_netcdf,
+    file_format,
+    first_line,
+)
+from geoetl.store.gate.gate import Gate
+from geoetl.store.gate.places import SAMPLE_SCHEME
+from geoetl.store.gate.references import read_record
+from geoetl.store.gate.vector import VectorRead
+
+__all__ = [
+    "GIB",
+    "HEAD_BYTES",
+    "RASTER_DRIVERS",
+    "SAMPLE_SCHEME",
+    "VECTOR_FORMATS",
+    "Format",
+    "Gate",
+    "VectorRead",
+    "check_netcdf",
+    "file_format",
+    "first_line",
+    "read_record",
+]

@@ -1,0 +1,187 @@
+"""The front of the gate: one object that opens what lies in the allowed roots and is of an allowed format."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoetl.core.settings import LimitSettings
+from geoetl.store.gate import cubes, netcdf, raster, references, vector
+from geoetl.store.gate.places import Places
+from geoetl.store.gate.vector import VectorRead
+from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import h5py
+    import xarray as xr
+    from rasterio.io import DatasetReader
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Opens what lies in the allowed roots and is of an allowed format.
+
+    Args:
+        roots: Folders that sources may lie in.
+        limits: What is refused before it is read.
+        remote: Places in object stores whose files virtual cubes may be made of.
+    """
+
+    roots: tuple[Path, ...]
+    limits: LimitSettings
+    remote: tuple[RemoteRoot, ...] = ()
+
+    @cached_property
+    def places(self) -> Places:
+        """Where files may lie."""
+        return Places(self.roots, self.remote)
+
+    def resolve(self, source: str, *, field: str = "source") -> Path:
+        """Return the local path of a source: ``samples:NAME``, ``file://…`` or a path inside the allowed roots.
+
+        Raises:
+            OutsideAllowedRoots: It is another kind of address or leads elsewhere (symbolic links are followed first).
+            NotFound: There is no such file or folder.
+        """
+        return self.places.resolve(source, field=field)
+
+    def locate(self, source: str, *, field: str = "source") -> SourcePath:
+        """Return where a source of virtual cubes lies: as `resolve`, or what is at a URL below a remote root.
+
+        Raises:
+            OutsideAllowedRoots: It lies below no root.
+            NotFound: There is nothing.
+            ConfigurationError, Unavailable: Its object store cannot be asked.
+        """
+        return self.places.locate(source, field=field)
+
+    def locate_all(self, sources: Sequence[str], *, field: str = "source") -> list[SourcePath]:
+        """Return where several sources lie; object stores are asked side by side.
+
+        Raises:
+            OutsideAllowedRoots, NotFound, ConfigurationError, Unavailable: See `locate`.
+        """
+        return self.places.locate_all(sources, field=field)
+
+    def stamps(self, addresses: Sequence[str]) -> list[Stamp | None]:
+        """Return what files at these addresses are like now; None for one that is gone.
+
+        Raises:
+            OutsideAllowedRoots: A URL lies below no root.
+            ConfigurationError, Unavailable: An object store cannot be asked.
+        """
+        return self.places.stamps(addresses)
+
+    def allows(self, path: Path) -> bool:
+        """Tell whether a resolved path lies in an allowed root."""
+        return self.places.allows(path)
+
+    def open_raster(self, path: Path, *, with_overviews: bool = True) -> "AbstractContextManager[DatasetReader]":
+        """Open a raster by the driver of its own format.
+
+        Args:
+            path: As `resolve` returned it.
+            with_overviews: Whether reduced reads may use the file's overviews. A file of unknown origin may hold ones
+                that do not match its pixels, or name another file for them.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not a raster.
+            OutsideAllowedRoots: The file draws on another one that lies elsewhere.
+            FormatNotAllowed: A format that is not opened (VRT, XML, archives…).
+            LimitExceeded: More pixels than ``limits.raster_pixels``, by the header.
+        """
+        return raster.open_raster(path, self.places, self.limits, with_overviews=with_overviews)
+
+    def read_vector(self, path: Path, *, layer: str | None = None, crs: str | None = None) -> VectorRead:
+        """Read all features of one layer; GeoJSON, GeoPackage, FlatGeobuf, Shapefile (also zipped), GeoParquet.
+
+        Args:
+            path: As `resolve` returned it.
+            layer: Which layer, where there are several.
+            crs: The CRS of a file that does not say it; a file that does must agree.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not vector data.
+            FormatNotAllowed: A format that is not opened.
+            MissingCRS: The file does not say its CRS.
+            EmptyDataset: There is no feature.
+            InvalidParameter: There are several layers, or none of that name.
+            LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
+        """
+        return vector.read_vector(path, self.limits, layer=layer, crs=crs)
+
+    def read_geoparquet(
+        self, path: Path, *, bbox: tuple[float, float, float, float] | None = None, columns: list[str] | None = None
+    ) -> "gpd.GeoDataFrame":
+        """Read a GeoParquet file, only the rows that touch `bbox` (in the file's CRS; west < east) and only `columns`.
+
+        Raises:
+            UnreadableFile: It is not GeoParquet.
+        """
+        return vector.read_geoparquet(path, bbox=bbox, columns=columns)
+
+    def open_netcdf(self, path: Path, **options: Any) -> "xr.Dataset":
+        """Open a NetCDF file lazily, by the engine of its container; `options` go to ``xarray.open_dataset``.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not NetCDF.
+            FormatNotAllowed: It is of another format.
+        """
+        return netcdf.open_netcdf(path, **options)
+
+    def open_hdf5(self, path: SourcePath | RemoteReader) -> "AbstractContextManager[h5py.File]":
+        """Open the container of a NetCDF-4 file, for its chunk index and attributes.
+
+        Args:
+            path: As `locate` returned it; or the reader of an object, which keeps what was read of it.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not HDF5.
+            FormatNotAllowed: It is of another format.
+            VerificationFailed, NotFound, ConfigurationError, Unavailable: See `RemoteFile.read`; also later, while the
+                file is read.
+        """
+        return netcdf.open_hdf5(path)
+
+    def open_references(self, path: Path, **options: Any) -> "xr.Dataset":
+        """Open kerchunk references as a lazy cube: a JSON file, or a folder of Parquet files.
+
+        Every target is checked against the allowed roots first, in object stores too. A source that is gone or too
+        short when it is read is an `UnreadableFile` that names the chunk. `options` go to ``xarray.open_zarr``.
+
+        Raises:
+            UnreadableFile: They are no kerchunk references, or a part of them is missing.
+            OutsideAllowedRoots: A reference leads out of the allowed roots or to another kind of address.
+            NotFound: A source file is gone.
+            FormatNotAllowed: They use templates, or a codec that runs code.
+        """
+        return references.open_references(path, self.places, **options)
+
+    def open_icechunk(self, path: Path, *, snapshot: str | None = None, **options: Any) -> "xr.Dataset":
+        """Open an Icechunk repository of this machine as a lazy cube; nothing is written to it.
+
+        Of the places that its virtual chunks lie in only those in the allowed roots are opened up. A source that was
+        changed, cut or removed since is an error when it is read. `options` go to ``xarray.open_zarr``.
+
+        Args:
+            path: Its folder.
+            snapshot: Id of the snapshot; the newest of the branch ``main`` where it is left out.
+
+        Raises:
+            UnreadableFile: It is no Icechunk repository, or damaged.
+            OutsideAllowedRoots: Virtual chunks lie outside of the allowed roots, or in an object store.
+            NotFound: There is no such snapshot, or a source file is gone.
+        """
+        return cubes.open_icechunk(path, self.places, snapshot=snapshot, **options)
+
+    def open_zarr(self, path: Path, **options: Any) -> "xr.Dataset":
+        """Open a Zarr store (version 3, a folder) as a lazy cube; `options` go to ``xarray.open_zarr``.
+
+        Raises:
+            UnreadableFile: It is no Zarr store, or damaged.
+            OutsideAllowedRoots: A link in it leads elsewhere.
+        """
+        return cubes.open_zarr(path, self.places, **options)
