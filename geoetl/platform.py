@@ -31,6 +31,7 @@ from geoetl.store.zones import Zone, Zones
 
 if TYPE_CHECKING:
     from geoetl.access import CubeAccess, FeatureAccess, RasterAccess
+    from geoetl.access.items import CatalogCache
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
@@ -100,6 +101,13 @@ class Platform:
         return SqliteCatalog(own, self.zones)
 
     @cached_property
+    def lookup(self) -> "CatalogCache":
+        """Items and collections by ids, kept until the catalogue changes; what all access shares."""
+        from geoetl.access.items import CatalogCache
+
+        return CatalogCache(self.catalog)
+
+    @cached_property
     def ingest(self) -> Ingest:
         """The stages of `ingest-raster` and `ingest-vector`."""
         from geoetl.ingest import RasterIngest, VectorIngest
@@ -119,21 +127,21 @@ class Platform:
         """Pictures and point values of rasters."""
         from geoetl.access import RasterAccess
 
-        return RasterAccess(self.catalog, self.gate, self.zones)
+        return RasterAccess(self.lookup, self.gate, self.zones)
 
     @cached_property
     def cube(self) -> "CubeAccess":
         """Pictures and point series of cubes."""
         from geoetl.access import CubeAccess
 
-        return CubeAccess(self.catalog, self.gate, self.zones)
+        return CubeAccess(self.lookup, self.gate, self.zones)
 
     @cached_property
     def features(self) -> "FeatureAccess":
         """Features of vector items."""
         from geoetl.access import FeatureAccess
 
-        return FeatureAccess(self.catalog, self.gate, self.zones)
+        return FeatureAccess(self.lookup, self.gate, self.zones)
 
     @property
     def _scratch(self) -> Path:
@@ -147,7 +155,7 @@ class Platform:
         """
         from geoetl.access import open_item
 
-        return open_item(self.catalog, self.gate, self.catalog.item(collection, item), asset, zones=self.zones)
+        return open_item(self.lookup, self.gate, self.lookup.item(collection, item), asset, zones=self.zones)
 
     # -- registering -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 from geoetl.access.colormap import colormap_name, item_colormap, legend
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside
 from geoetl.access.grid import Grid, RegularGrid, nearest_values
-from geoetl.access.items import CUBE_KINDS, AssetKind, FoundAsset, Items
+from geoetl.access.items import CUBE_KINDS, AssetKind, FoundAsset, Items, Lookup
 from geoetl.access.layout import (
     DimensionInfo,
     OpenCube,
@@ -33,7 +33,6 @@ from geoetl.core.spatial import Point
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geoetl.store.catalog.protocol import Catalog
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
 
@@ -89,7 +88,7 @@ class CubeAccess:
         zones: The object zones.
     """
 
-    def __init__(self, catalog: "Catalog", gate: "Gate", zones: "Zones | None" = None) -> None:
+    def __init__(self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None) -> None:
         self._gate = gate
         self._items = Items(catalog, gate, zones)
         self._pool: SharedPool[OpenCube] = SharedPool(MAX_OPEN_CUBES)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from geoetl.access.items import AssetKind, FoundAsset, Items
+from geoetl.access.items import AssetKind, FoundAsset, Items, Lookup
 from geoetl.core.errors import InvalidParameter, LimitExceeded, did_you_mean
 from geoetl.core.spatial import BBox, Point, wrap_longitude
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
-    from geoetl.store.catalog.protocol import Catalog
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
 
@@ -34,7 +33,7 @@ class FeatureAccess:
         zones: The object zones.
     """
 
-    def __init__(self, catalog: "Catalog", gate: "Gate", zones: "Zones | None" = None) -> None:
+    def __init__(self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None) -> None:
         self._gate = gate
         self._items = Items(catalog, gate, zones)
 

@@ -4,12 +4,13 @@ What an asset is, is told by its media type, roles and ``xarray:*`` fields, not 
 """
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geoetl.access.result import Source
 from geoetl.core.errors import InvalidParameter, NotFound, did_you_mean
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
 
-# Most item documents that one process keeps; one is a few kilobytes.
+# Another program may write to the same database and tell nobody: after this time a document is read again.
+ITEM_TTL_S = 300.0
+COLLECTION_TTL_S = 3600.0
+# Most documents that one process keeps; one is a few kilobytes.
 MAX_ITEMS_KEPT = 500
+MAX_COLLECTIONS_KEPT = 100
+# Where there is no room, so much of it is made at once.
+DROPPED_SHARE = 0.1
 
 
 class AssetKind(StrEnum):
@@ -140,8 +147,182 @@ class FoundAsset:
         )
 
 
+class Lookup(Protocol):
+    """Finds documents by ids: the catalogue itself, or what is kept of it."""
+
+    def item(self, collection_id: str, item_id: str) -> Mapping[str, Any]:
+        """Return one item; raises NotFound where there is none."""
+        ...
+
+    def collection(self, collection_id: str) -> Mapping[str, Any]:
+        """Return one collection; raises NotFound where there is none."""
+        ...
+
+    def version(self) -> int:
+        """Return the number that every change of the catalogue raises."""
+        ...
+
+
+@dataclass(frozen=True)
+class CacheStatistics:
+    """What a cache holds and did.
+
+    Attributes:
+        total_entries: Documents that it holds.
+        valid_entries: Of them those that are still young enough.
+        expired_entries: The others; they are read again when they are asked for.
+        hits: Questions answered without the catalogue.
+        misses: Questions that the catalogue answered, and those that waited for such an answer.
+    """
+
+    total_entries: int
+    valid_entries: int
+    expired_entries: int
+    hits: int
+    misses: int
+
+
+class CatalogCache:
+    """Keeps the documents of a catalogue until it changes, for all threads of a process.
+
+    Each look-up asks the catalogue for its version first, one number, so that a change by any process is seen by the
+    next look-up.  Whoever misses the same document at the same time waits for one reading of it.
+
+    Args:
+        catalog: What is asked.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, catalog: "Catalog", clock: Callable[[], float] = time.monotonic) -> None:
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._version = -1
+        self._loading: dict[tuple[int, tuple[str, ...]], Future[Mapping[str, Any]]] = {}
+        self._items = _Shelf(ITEM_TTL_S, MAX_ITEMS_KEPT, clock)
+        self._collections = _Shelf(COLLECTION_TTL_S, MAX_COLLECTIONS_KEPT, clock)
+        self._hits = self._misses = 0
+
+    def item(self, collection_id: str, item_id: str) -> Mapping[str, Any]:
+        """Return an item; not to be changed.
+
+        Raises:
+            NotFound: There is none of those ids.
+        """
+        return self._find(self._items, (collection_id, item_id), lambda: self._catalog.item(collection_id, item_id))
+
+    def collection(self, collection_id: str) -> Mapping[str, Any]:
+        """Return a collection; not to be changed.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._find(self._collections, (collection_id,), lambda: self._catalog.collection(collection_id))
+
+    def version(self) -> int:
+        """Return the number that every change of the catalogue raises."""
+        version = self._catalog.version()
+        with self._lock:
+            # Of two threads the slower may come with the older number: going back would only cost a reading.
+            if version != self._version:
+                self._items.clear()
+                self._collections.clear()
+                self._version = version
+        return version
+
+    def invalidate(self, collection_id: str, item_id: str | None = None) -> None:
+        """Forget an item; or a collection with all of its items."""
+        with self._lock:
+            if item_id is not None:
+                self._items.drop(lambda key: key == (collection_id, item_id))
+                return
+            self._items.drop(lambda key: key[0] == collection_id)
+            self._collections.drop(lambda key: key == (collection_id,))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+            self._collections.clear()
+
+    def stats(self) -> CacheStatistics:
+        """Return what is kept, and how often that helped."""
+        with self._lock:
+            total = len(self._items) + len(self._collections)
+            valid = self._items.valid() + self._collections.valid()
+            return CacheStatistics(total, valid, total - valid, self._hits, self._misses)
+
+    def _find(self, shelf: "_Shelf", key: tuple[str, ...], load: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        # The version is read before the document: a change in between is then seen by the next call.
+        version = self.version()
+        with self._lock:
+            if (known := shelf.get(key)) is not None:
+                self._hits += 1
+                return known
+            self._misses += 1
+            waiting = self._loading.get((version, key))
+            if waiting is None:
+                mine: Future[Mapping[str, Any]] = Future()
+                self._loading[version, key] = mine
+        if waiting is not None:
+            return waiting.result()
+        try:
+            document = load()
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            with self._lock:
+                if version == self._version:
+                    shelf.put(key, document)
+            mine.set_result(document)
+            return document
+        finally:
+            with self._lock:
+                del self._loading[version, key]
+
+
+class _Shelf:
+    """Documents of one kind, the oldest first; not safe for threads by itself."""
+
+    def __init__(self, ttl_s: float, capacity: int, clock: Callable[[], float]) -> None:
+        self._ttl_s = ttl_s
+        self._capacity = capacity
+        self._clock = clock
+        self._kept: dict[tuple[str, ...], tuple[float, Mapping[str, Any]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def valid(self) -> int:
+        """Return how many are young enough."""
+        now = self._clock()
+        return sum(expires > now for expires, _ in self._kept.values())
+
+    def get(self, key: tuple[str, ...]) -> Mapping[str, Any] | None:
+        """Return a document that is young enough."""
+        expires, document = self._kept.get(key, (0.0, {}))
+        return document if expires > self._clock() else None
+
+    def put(self, key: tuple[str, ...], document: Mapping[str, Any]) -> None:
+        """Keep a document; where there is no room those that expire soonest make it."""
+        self._kept.pop(key, None)
+        if len(self._kept) >= self._capacity:
+            for old in list(self._kept)[: max(int(self._capacity * DROPPED_SHARE), 1)]:
+                del self._kept[old]
+        self._kept[key] = (self._clock() + self._ttl_s, document)
+
+    def drop(self, chosen: Callable[[tuple[str, ...]], bool]) -> None:
+        """Forget the documents of these keys."""
+        for key in [key for key in self._kept if chosen(key)]:
+            del self._kept[key]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+
 class Items:
-    """Finds assets by ids, and keeps what it found until the catalogue changes.
+    """Finds assets by ids, and keeps where their files lie until the catalogue changes.
 
     Args:
         catalog: Where items are looked up.
@@ -149,13 +330,12 @@ class Items:
         zones: The object zones; what lies in a remote one is copied to this machine once.
     """
 
-    def __init__(self, catalog: "Catalog", gate: "Gate", zones: "Zones | None" = None) -> None:
+    def __init__(self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None) -> None:
         self._catalog = catalog
         self._gate = gate
         self._zones = zones
         self._lock = threading.Lock()
         self._version = -1
-        self._documents: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
         self._paths: dict[str, Path] = {}
 
     def find(self, collection: str, item: str, asset: str | None, kinds: Iterable[AssetKind]) -> FoundAsset:
@@ -167,7 +347,7 @@ class Items:
         """
         # The version is read before the document: a change in between is then seen by the next call.
         version = self._catalog.version()
-        document = self._document(collection, item, version)
+        document = self._catalog.item(collection, item)
         wanted = tuple(kinds)
         name = choose_asset(document, wanted) if asset is None else asset
         assets = document.get("assets") or {}
@@ -189,24 +369,11 @@ class Items:
         path = self._path(str(assets[name]["href"]), version, is_folder=kind in _FOLDERS)
         return FoundAsset(document, name, kind, path, AssetKey(collection, item, name, version))
 
-    def _document(self, collection: str, item: str, version: int) -> Mapping[str, Any]:
-        with self._lock:
-            if version != self._version:
-                self._documents.clear()
-                self._paths.clear()
-                self._version = version
-            document = self._documents.get((collection, item))
-        if document is None:
-            document = self._catalog.item(collection, item)
-            with self._lock:
-                if version == self._version:
-                    self._documents[collection, item] = document
-                    while len(self._documents) > MAX_ITEMS_KEPT:
-                        self._documents.popitem(last=False)
-        return document
-
     def _path(self, href: str, version: int, *, is_folder: bool) -> Path:
         with self._lock:
+            if version != self._version:
+                self._paths.clear()
+                self._version = version
             path = self._paths.get(href)
         if path is None:
             path = self._resolve(href, is_folder=is_folder)

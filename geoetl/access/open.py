@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoetl.access.items import AssetKind, FoundAsset, Items
+from geoetl.access.items import AssetKind, FoundAsset, Items, Lookup
 from geoetl.access.warp import RasterHandle
 from geoetl.core.registry import Registry
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from geoetl.store.catalog.protocol import Catalog
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
 
@@ -29,7 +28,7 @@ Opener = Callable[["Gate", FoundAsset], Any]
 
 
 def open_item(
-    catalog: "Catalog",
+    catalog: Lookup,
     gate: "Gate",
     item: Mapping[str, Any],
     asset: str | None = None,

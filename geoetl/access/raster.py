@@ -17,7 +17,7 @@ from geoetl.access.bands import (
 )
 from geoetl.access.colormap import Legend, Palette, colormap_name, item_colormap, legend
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside, projected_frame
-from geoetl.access.items import AssetKind, FoundAsset, Items
+from geoetl.access.items import AssetKind, FoundAsset, Items, Lookup
 from geoetl.access.picture import Picture, encode_colours, encode_composite, encode_mapped, media_type_of
 from geoetl.access.pool import HandlePool
 from geoetl.access.rescale import Rescale, chosen_ranges, item_ranges
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-    from geoetl.store.catalog.protocol import Catalog
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
 
@@ -90,7 +89,7 @@ class RasterAccess:
         zones: The object zones.
     """
 
-    def __init__(self, catalog: "Catalog", gate: "Gate", zones: "Zones | None" = None) -> None:
+    def __init__(self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None) -> None:
         self._gate = gate
         self._items = Items(catalog, gate, zones)
         self._pool: HandlePool[RasterHandle] = HandlePool(MAX_IDLE_RASTERS)

@@ -33,7 +33,7 @@ def router(platform: "Platform") -> APIRouter:
         collection: str, item: str, asset: str, if_none_match: Annotated[str | None, Header()] = None
     ) -> Response:
         """Return a file of an item; a ``Range`` header returns a part of it."""
-        document = platform.catalog.item(check_id(collection, "collection"), check_id(item, "item"))
+        document = platform.lookup.item(check_id(collection, "collection"), check_id(item, "item"))
         assets: Mapping[str, Mapping[str, Any]] = document.get("assets", {})
         if asset not in assets:
             raise NotFound(
@@ -47,7 +47,7 @@ def router(platform: "Platform") -> APIRouter:
     @routes.head("/executions/{collection}/{item}", include_in_schema=False)
     def execution(collection: str, item: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Return the executed notebook that made an item."""
-        document = platform.catalog.item(check_id(collection, "collection"), check_id(item, "item"))
+        document = platform.lookup.item(check_id(collection, "collection"), check_id(item, "item"))
         links = [link for link in document.get("links", ()) if link.get("rel") == "processing-execution"]
         if not links:
             raise NotFound(f"Item '{item}' does not name the notebook that made it.", field="item")

@@ -66,7 +66,7 @@ def router(platform: "Platform") -> APIRouter:
     routes = APIRouter(prefix="/api/raster", tags=["raster"])
 
     def is_cube(collection: str, item: str, asset: str | None) -> bool:
-        document = platform.catalog.item(check_id(collection, "collection"), check_id(item, "item"))
+        document = platform.lookup.item(check_id(collection, "collection"), check_id(item, "item"))
         assets = document.get("assets", {})
         # An asset that is not there, or is something else, is answered by the access with what there is.
         return kind_of(assets.get(asset or choose_asset(document, _KINDS), {})) in CUBE_KINDS
@@ -98,7 +98,7 @@ def router(platform: "Platform") -> APIRouter:
             "format": format,
         }
         # The picture follows from the question and the state of the catalogue, so their digest is its tag.
-        asked = [collection, item, platform.catalog.version(), time_index, variable, sel, options]
+        asked = [collection, item, platform.lookup.version(), time_index, variable, sel, options]
         tag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
         if if_none_match and tag in if_none_match:
             return Response(status_code=304, headers={"ETag": f'"{tag}"'})

@@ -73,7 +73,7 @@ def router(platform: "Platform") -> APIRouter:
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Return a tile of WebMercatorQuad, 256 pixels a side: each pixel its nearest cell, no data transparent."""
-        asked = [str(question), platform.catalog.version(), z, x, y, rescale, colormap_name]
+        asked = [str(question), platform.lookup.version(), z, x, y, rescale, colormap_name]
         tag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{tag}"', "Cache-Control": _CACHING}
         if if_none_match and tag in if_none_match:

@@ -3,12 +3,13 @@
 import json
 import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from geoetl.core.errors import InputError, InvalidBBox, InvalidFilter, InvalidParameter, InvalidTime, NotFound
+from geoetl.core.errors import Conflict, InputError, InvalidBBox, InvalidFilter, InvalidParameter, InvalidTime, NotFound
 from geoetl.core.spatial import BBox
 from geoetl.core.temporal import Interval
 from geoetl.store.catalog import Catalog, Collection, Item, ItemPage, Search, SortField, walk
@@ -119,6 +120,63 @@ def test_hrefs_elsewhere_stay_as_they_are(catalog: Catalog) -> None:
     assets = {"data": {"href": "https://example.org/a.tif"}, "other": {"href": "./b.tif"}}
     catalog.upsert_items([an_item(assets=assets)])
     assert catalog.item("demo", "one")["assets"] == assets
+
+
+# -- adding and changing ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_must_be_new_and_all_or_nothing_is(catalog: Catalog) -> None:
+    catalog.add_items([an_item("a"), an_item("b")])
+    for items in ([an_item("c"), an_item("a")], [an_item("c"), an_item("c")]):
+        with pytest.raises(Conflict, match="already"):
+            catalog.add_items(items)
+    assert found_ids(catalog) == {"a", "b"}
+    catalog.add_collection(a_collection("other"))
+    catalog.add_items([an_item("a", collection="other")])
+    with pytest.raises(Conflict, match="'other' already"):
+        catalog.add_collection(a_collection("other", title="Another"))
+    assert catalog.collection("other")["title"] == "Collection other"
+
+
+def test_a_change_is_made_of_what_is_there(catalog: Catalog) -> None:
+    catalog.upsert_items([an_item(properties={"n": 1})])
+
+    def moved(present: Item) -> dict[str, Any]:
+        n = present["properties"]["n"] + 1
+        return an_item(box=(20, 10, 21, 11), properties={"n": n})
+
+    assert catalog.change_item("demo", "one", moved)["properties"]["n"] == 2
+    assert found_ids(catalog, bbox=BBox(20, 10, 21, 11)) == {"one"}
+    assert found_ids(catalog, bbox=BBox(5, 50, 6, 51)) == set()
+    changed = catalog.change_collection("demo", lambda present: {**present, "title": present["title"] + "!"})
+    assert changed["title"] == catalog.collection("demo")["title"] == "Collection demo!"
+    assert found_ids(catalog) == {"one"}
+
+
+def test_a_change_keeps_ids_and_needs_something_to_change(catalog: Catalog) -> None:
+    catalog.upsert_collection(a_collection("other"))
+    catalog.upsert_items([an_item(properties={"n": 1})])
+    for change in ({"id": "two"}, {"collection": "other"}):
+        with pytest.raises(InvalidParameter, match="what is changed has"):
+            catalog.change_item("demo", "one", lambda present, change=change: {**present, **change})  # type: ignore[misc]
+    with pytest.raises(InvalidParameter, match="what is changed has"):
+        catalog.change_collection("demo", lambda present: {**present, "id": "another"})
+    with pytest.raises(NotFound):
+        catalog.change_item("demo", "two", lambda present: present)
+    with pytest.raises(NotFound):
+        catalog.change_collection("nothing", lambda present: present)
+    assert catalog.search(Search()).matched == 1
+
+
+def test_changes_at_the_same_time_follow_each_other(catalog: Catalog) -> None:
+    catalog.upsert_items([an_item(properties={"n": 0})])
+
+    def raised(present: Item) -> dict[str, Any]:
+        return {**present, "properties": {**present["properties"], "n": present["properties"]["n"] + 1}}
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: catalog.change_item("demo", "one", raised), range(40)))
+    assert catalog.item("demo", "one")["properties"]["n"] == 40
 
 
 # -- removing --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""CQL2 trees as SQLite predicates: SQL made of constants, with every value and property name bound.
+"""CQL2 trees as predicates: SQL made of constants, with every value and property name bound.
+
+What an operator means is said here, once; how a database writes it, in the dialects (`sqlite_predicates`,
+`postgres_predicates`), so that both back ends mean the same by a filter.
 
 What a comparison says about values of different kinds: a number never equals a text, so ``=`` is false and ``<>`` true;
 ``<`` and its like are unknown.  A property that is missing or null makes a comparison unknown, and what is unknown,
@@ -8,30 +11,27 @@ negated or not, does not match (three-valued logic as in SQL and CQL2).
 pgSTAC).  A DATE stands for the whole day.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from geoetl.core.errors import InvalidBBox, InvalidFilter
 from geoetl.core.spatial import BBox
 from geoetl.store.catalog import functions
 from geoetl.store.catalog.cql2 import ARITHMETIC, ARRAY, COMPARISONS, SPATIAL, TEMPORAL, Tree
-from geoetl.store.catalog.footprint import BadGeometry, Region, region_of_bbox, region_of_geometry
+from geoetl.store.catalog.footprint import BadGeometry, Box, Region, region_of_bbox, region_of_geometry
 
 Kind = Literal["number", "text", "boolean", "instant", "day", "property"]
 
 _DAY_US = 24 * 3600 * 1_000_000
 # The ends of time: years 0 and 10000 lie within.
-_BEGINNING_US, _END_US = -(1 << 62), 1 << 62
-_MAX_INTEGER = 1 << 63
+BEGINNING_US, END_US = -(1 << 62), 1 << 62
 # Some operators name an argument twice, so that nesting them could double the statement at each level.
 MAX_SQL_LENGTH = 300_000
 # A longer pattern with many wildcards costs time that grows with the square of its length.
 MAX_PATTERN_LENGTH = 500
 
-_TYPES = {"number": "('integer', 'real')", "text": "('text')", "boolean": "('true', 'false')", "instant": "('text')"}
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _MIRRORED_SPATIAL = {"s_contains": "s_within", "s_within": "s_contains"}
 
@@ -54,43 +54,17 @@ _TEMPORAL_SQL = {
     "t_starts": "{a0} = {b0} and {a1} < {b1}",
 }
 _TIMES = ({"timestamp"}, {"date"})
-# Members of two JSON arrays are the same when their kinds and values are.
-_SAME_MEMBER = (
-    "x.value = y.value and replace(replace(x.type, 'integer', 'real'), 'false', 'true')"
-    " = replace(replace(y.type, 'integer', 'real'), 'false', 'true')"
-)
-
-
-class Parameters:
-    """The values bound in one statement; equal ones are bound once."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self._names: dict[tuple[type, Any], str] = {}
-
-    def bind(self, value: Any) -> str:
-        """Return the placeholder of a value."""
-        if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
-            value = float(value)  # SQLite's integers have 64 bits
-        key = (type(value), value)
-        if key not in self._names:
-            self._names[key] = f"p{len(self._names)}"
-            self.values[self._names[key]] = value
-        return f":{self._names[key]}"
-
 
 @dataclass(frozen=True)
 class Predicate:
     """A filter in SQL.
 
     Attributes:
-        sql: Condition over the aliases ``i`` (stac_items) and ``d`` (stac_item_documents).
-        needs_document: Whether it reads ``d``.
+        sql: Condition over the aliases that the dialect names.
         regions: Regions outside of which nothing can match.
     """
 
     sql: str
-    needs_document: bool
     regions: tuple[Region, ...]
 
 
@@ -105,42 +79,328 @@ class Operand:
     literal: Any = None
 
 
-def compile_filter(tree: Tree, parameters: Parameters) -> Predicate:
-    """Return a checked tree (`cql2.parse`) as a condition; its values are added to `parameters`.
+Operands = tuple[Operand, Operand]
+
+
+class Dialect(Protocol):
+    """How one database writes what the compiler says.
+
+    Conditions are SQL whose value is true, false or NULL.  A scalar is SQL of the type of its `Kind`: for ``instant``
+    whatever `moment` gives, for ``property`` a member of the document as the database keeps it, NULL where it is
+    missing or null.
+
+    Attributes:
+        shape: SQL of an item's footprint.
+        extent: SQL of the beginning and end of an item's time.
+    """
+
+    shape: str
+    extent: tuple[str, str]
+
+    def bind(self, value: str | float | bytes) -> str:
+        """Return the placeholder of a text, a number or a shape (WKB)."""
+        ...
+
+    def truth(self, value: bool) -> str:
+        """Return a truth value."""
+        ...
+
+    def moment(self, us: int) -> str:
+        """Return a time, given in microseconds since 1970 UTC."""
+        ...
+
+    def column(self, name: str) -> str:
+        """Return ``id`` or ``collection`` as a text."""
+        ...
+
+    def member(self, name: str) -> Operand:
+        """Return a property of the document; a dot in a name that is not there as it stands leads deeper."""
+        ...
+
+    def typed(self, value: Operand, kind: Kind) -> str:
+        """Return a property as of one kind; NULL where it is of another."""
+        ...
+
+    def ordered(self, name: str, a: Operand, b: Operand) -> str:
+        """Return whether one property is less (or the like) than another; NULL where they have no order."""
+        ...
+
+    def same(self, a: Operand, b: Operand) -> str:
+        """Return whether two properties, both there, are of one kind and equal."""
+        ...
+
+    def arithmetic(self, name: str, a: str, b: str) -> str:
+        """Return a number of two; NULL where there is none."""
+        ...
+
+    def folded(self, name: str, text: str) -> str:
+        """Return a text without case (``casei``) or accents (``accenti``)."""
+        ...
+
+    def like(self, text: str, pattern: str) -> str:
+        """Return whether a text matches a CQL2 pattern."""
+        ...
+
+    def spatial(self, name: str, a: str, b: str) -> str:
+        """Return a predicate of two shapes; NULL where it cannot be told."""
+        ...
+
+    def touching(self, box: Box) -> str:
+        """Return whether an item's bounds touch a box."""
+        ...
+
+    def array(self, value: Operand) -> str:
+        """Return a property as an array; NULL where it is none."""
+        ...
+
+    def array_of(self, members: list[str | float | bool]) -> str:
+        """Return an array of the filter."""
+        ...
+
+    def arrays(self, name: str, a: str, b: str) -> str:
+        """Return a comparison of two arrays as sets; NULL where one is none."""
+        ...
+
+
+def compile_filter(tree: Tree, dialect: Dialect) -> Predicate:
+    """Return a checked tree (`cql2.parse`) as a condition; its values are bound in the dialect.
 
     Raises:
         InvalidFilter: Arguments do not fit their operator.
     """
-    compiler = _Compiler(parameters)
+    compiler = _Compiler(dialect)
     sql = compiler.predicate(tree)
-    return Predicate(sql, compiler.needs_document, tuple(compiler.bounding_regions(tree)))
+    return Predicate(sql, tuple(compiler.bounding_regions(tree)))
 
 
-def property_sql(name: str, parameters: Parameters) -> tuple[str, bool]:
-    """Return the SQL of what an order sorts by, and whether it reads the document.
+def property_operand(name: str, dialect: Dialect) -> Operand:
+    """Return what an order sorts by.
 
     Raises:
         InvalidFilter: There is no order of geometries.
     """
-    compiler = _Compiler(parameters)
-    return compiler.property(name).sql, compiler.needs_document
+    return _Compiler(dialect).property(name)
 
 
 @dataclass
 class _Compiler:
-    parameters: Parameters
-    needs_document: bool = False
+    dialect: Dialect
     _regions: dict[int, Region] = field(default_factory=dict)
 
     def predicate(self, node: Any) -> str:
-        """Return a condition: SQL whose value is 1, 0 or NULL."""
+        """Return a condition."""
         sql = self._predicate(node)
         _limit(len(sql))
         return sql
 
     def _predicate(self, node: Any) -> str:
         if isinstance(node, bool):
-            return "1" if node else "0"
+            return self.dialect.truth(node)
+        if isinstance(node, Mapping) and "property" in node:
+            return self.typed(self.property(node["property"]), "boolean")
+        if not isinstance(node, Mapping) or "op" not in node:
+            raise _wrong(f"{_shown(node)} is no condition.", "Compare it with something, for example a = 1.")
+        name, arguments = node["op"], node["args"]
+        if name in ("and", "or"):
+            _count(name, arguments, 1, None)
+            return _balanced(f" {name} ", [self.predicate(argument) for argument in arguments])
+        if name == "not":
+            _count(name, arguments, 1)
+            return f"(not {self.predicate(arguments[0])})"
+        if name in COMPARISONS:
+            _count(name, arguments, 2)
+            return self.compare(name, self.operand(arguments[0]), self.operand(arguments[1]))
+        if name in SPATIAL:
+            _count(name, arguments, 2)
+            return self.spatial(name, arguments)
+        if name in TEMPORAL:
+            _count(name, arguments, 2)
+            (a0, a1), (b0, b1) = (self.extent(argument) for argument in arguments)
+            return f"({_TEMPORAL_SQL[name].format(a0=a0, a1=a1, b0=b0, b1=b1)})"
+        if name in ARRAY:
+            _count(name, arguments, 2)
+            return self.dialect.arrays(name, *(self.array(name, argument) for argument in arguments))
+        special: dict[str, Callable[[list[Any]], str]] = {
+            "between": self.between,
+            "in": self.among,
+            "like": self.like,
+            "isNull": self.is_null,
+        }
+        if name not in special:
+            raise _wrong(f"'{name}' gives a value, not a condition.", "Compare it with something, for example a = 1.")
+        return special[name](arguments)
+
+    # Scalars
+
+    def operand(self, node: Any) -> Operand:
+        """Return a scalar."""
+        if isinstance(node, bool):
+            return Operand("boolean", self.dialect.truth(node), literal=node)
+        if isinstance(node, int | float):
+            return Operand("number", self.dialect.bind(node), literal=node)
+        if isinstance(node, str):
+            return Operand("text", self.dialect.bind(node), literal=node)
+        if not isinstance(node, Mapping):
+            raise _wrong(f"{_shown(node)} is no value to compare.", "Use a text, a number, true, false or a property.")
+        if "property" in node:
+            return self.property(node["property"])
+        if "timestamp" in node:
+            return Operand("instant", self.dialect.moment(_instant(node["timestamp"])))
+        if "date" in node:
+            return self.day(node["date"])
+        name, arguments = node.get("op"), node.get("args", [])
+        if name in ARITHMETIC:
+            return self.arithmetic(name, arguments)
+        if name in ("casei", "accenti"):
+            return self.folded(name, arguments)
+        if name is not None:
+            return Operand("boolean", self.predicate(node))
+        raise _wrong(f"{_shown(node)} is no value to compare.", "Use a text, a number, true, false or a property.")
+
+    def property(self, name: str) -> Operand:
+        """Return a property: a column, or a member of the document."""
+        if name in ("id", "collection"):
+            return Operand("text", self.dialect.column(name))
+        if name == "datetime":
+            return Operand("instant", self.dialect.extent[0])
+        if name in ("geometry", "bbox"):
+            raise _wrong(f"'{name}' has no order and no simple value.", "Use s_intersects(geometry, …) or bbox.")
+        return self.dialect.member(name)
+
+    def day(self, text: Any) -> Operand:
+        """Return a date: its first and last microsecond."""
+        first = _day_us(text)
+        ends = self.dialect.moment(first), self.dialect.moment(first + _DAY_US - 1)
+        return Operand("day", ends[0], day=ends)
+
+    def typed(self, operand: Operand, kind: Kind) -> str:
+        """Return the SQL of an operand as of one kind; NULL where it is of another."""
+        if operand.kind == kind:
+            return operand.sql
+        if operand.kind != "property":
+            return "NULL"
+        return self.dialect.typed(operand, kind)
+
+    def compare(self, name: str, a: Operand, b: Operand) -> str:
+        """Return a comparison."""
+        if "day" in (a.kind, b.kind) or "instant" in (a.kind, b.kind):
+            a, b = (self.as_time(operand) for operand in (a, b))
+        if a.kind == "day" and b.kind != "day":
+            a, b, name = b, a, _MIRRORED[name]
+        if b.kind == "day":
+            return self.compare_day(name, a, b)
+        if name == "<>":
+            return f"(not {self.equal(a, b)})"
+        if name == "=":
+            return self.equal(a, b)
+        if "boolean" in (a.kind, b.kind):
+            return "(null)"  # truth values have no order
+        if a.kind == b.kind == "property":
+            return self.dialect.ordered(name, a, b)
+        kind = b.kind if a.kind == "property" else a.kind
+        return f"({self.typed(a, kind)} {name} {self.typed(b, kind)})"
+
+    def equal(self, a: Operand, b: Operand) -> str:
+        """Return an equation: false where both are there but of different kinds."""
+        both, false = f"{a.sql} is not null and {b.sql} is not null", self.dialect.truth(False)
+        if a.kind == b.kind == "property":
+            return f"(case when {both} then {self.dialect.same(a, b)} end)"
+        if a.kind == b.kind:
+            return f"({a.sql} = {b.sql})"
+        if "property" not in (a.kind, b.kind):
+            return f"(case when {both} then {false} end)"
+        kind = b.kind if a.kind == "property" else a.kind
+        return f"coalesce({self.typed(a, kind)} = {self.typed(b, kind)}, case when {both} then {false} end)"
+
+    def as_time(self, operand: Operand) -> Operand:
+        """Return a text that is compared with a time as the time that it means."""
+        if operand.kind == "text" and isinstance(operand.literal, str):
+            text = operand.literal
+            return self.day(text) if len(text) == 10 else Operand("instant", self.dialect.moment(_instant(text)))
+        if operand.kind in ("number", "boolean"):
+            raise _wrong(
+                "A time is compared with a number or a truth value.", "Write TIMESTAMP('2020-01-01T00:00:00Z')."
+            )
+        return operand
+
+    def compare_day(self, name: str, a: Operand, b: Operand) -> str:
+        """Return a comparison with a day, the whole of it."""
+        first, last = b.day
+        value = a.sql if a.kind == "day" else self.typed(a, "instant")
+        if name in ("=", "<>"):
+            inside = f"({value} between {first} and {last})"
+            return inside if name == "=" else f"(not {inside})"
+        return f"({value} {name} {first if name in ('<', '>=') else last})"
+
+    def arithmetic(self, name: str, arguments: list[Any]) -> Operand:
+        """Return a number; NULL where an argument is none."""
+        _count(name, arguments, 2)
+        a, b = (self.typed(self.operand(argument), "number") for argument in arguments)
+        return Operand("number", self.dialect.arithmetic(name, a, b))
+
+    def folded(self, name: str, text: str) -> str:
+        """Return a text without case (``casei``) or accents (``accenti``)."""
+        ...
+
+    def like(self, text: str, pattern: str) -> str:
+        """Return whether a text matches a CQL2 pattern."""
+        ...
+
+    def spatial(self, name: str, a: str, b: str) -> str:
+        """Return a predicate of two shapes; NULL where it cannot be told."""
+        ...
+
+    def touching(self, box: Box) -> str:
+        """Return whether an item's bounds touch a box."""
+        ...
+
+    def array(self, value: Operand) -> str:
+        """Return a property as an array; NULL where it is none."""
+        ...
+
+    def array_of(self, members: list[str | float | bool]) -> str:
+        """Return an array of the filter."""
+        ...
+
+    def arrays(self, name: str, a: str, b: str) -> str:
+        """Return a comparison of two arrays as sets; NULL where one is none."""
+        ...
+
+
+def compile_filter(tree: Tree, dialect: Dialect) -> Predicate:
+    """Return a checked tree (`cql2.parse`) as a condition; its values are bound in the dialect.
+
+    Raises:
+        InvalidFilter: Arguments do not fit their operator.
+    """
+    compiler = _Compiler(dialect)
+    sql = compiler.predicate(tree)
+    return Predicate(sql, tuple(compiler.bounding_regions(tree)))
+
+
+def property_operand(name: str, dialect: Dialect) -> Operand:
+    """Return what an order sorts by.
+
+    Raises:
+        InvalidFilter: There is no order of geometries.
+    """
+    return _Compiler(dialect).property(name)
+
+
+@dataclass
+class _Compiler:
+    dialect: Dialect
+    _regions: dict[int, Region] = field(default_factory=dict)
+
+    def predicate(self, node: Any) -> str:
+        """Return a condition."""
+        sql = self._predicate(node)
+        _limit(len(sql))
+        return sql
+
+    def _predicate(self, node: Any) -> str:
+        if isinstance(node, bool):
+            return self.dialect.truth(node)
         if isinstance(node, Mapping) and "property" in node:
             return self.typed(self.property(node["property"]), "boolean")
         if not isinstance(node, Mapping) or "op" not in node:
@@ -180,17 +440,17 @@ class _Compiler:
     def operand(self, node: Any) -> Operand:
         """Return a scalar."""
         if isinstance(node, bool):
-            return Operand("boolean", "1" if node else "0", literal=node)
+            return Operand("boolean", self.dialect.truth(node), literal=node)
         if isinstance(node, int | float):
-            return Operand("number", self.parameters.bind(node), literal=node)
+            return Operand("number", self.dialect.bind(node), literal=node)
         if isinstance(node, str):
-            return Operand("text", self.parameters.bind(node), literal=node)
+            return Operand("text", self.dialect.bind(node), literal=node)
         if not isinstance(node, Mapping):
             raise _wrong(f"{_shown(node)} is no value to compare.", "Use a text, a number, true, false or a property.")
         if "property" in node:
             return self.property(node["property"])
         if "timestamp" in node:
-            return Operand("instant", self.parameters.bind(_instant(node["timestamp"])))
+            return Operand("instant", self.dialect.moment(_instant(node["timestamp"])))
         if "date" in node:
             return self.day(node["date"])
         name, arguments = node.get("op"), node.get("args", [])
@@ -205,26 +465,17 @@ class _Compiler:
     def property(self, name: str) -> Operand:
         """Return a property: a column, or a member of the document."""
         if name in ("id", "collection"):
-            return Operand("text", f"i.{name}")
+            return Operand("text", self.dialect.column(name))
         if name == "datetime":
-            return Operand("instant", "i.start_us")
+            return Operand("instant", self.dialect.extent[0])
         if name in ("geometry", "bbox"):
             raise _wrong(f"'{name}' has no order and no simple value.", "Use s_intersects(geometry, …) or bbox.")
-        self.needs_document = True
-        paths = [self.parameters.bind(f'$.properties."{name}"')]
-        steps = name.split(".")
-        if len(steps) > 1 and all(steps):
-            nested = "".join(f'."{step}"' for step in steps)
-            paths.append(self.parameters.bind(f"$.properties{nested}"))
-        values, types = ([f"{call}(d.content, {path})" for path in paths] for call in ("json_extract", "json_type"))
-        if len(paths) == 1:
-            return Operand("property", values[0], types[0])
-        return Operand("property", f"coalesce({', '.join(values)})", f"coalesce({', '.join(types)})")
+        return self.dialect.member(name)
 
     def day(self, text: Any) -> Operand:
         """Return a date: its first and last microsecond."""
         first = _day_us(text)
-        ends = self.parameters.bind(first), self.parameters.bind(first + _DAY_US - 1)
+        ends = self.dialect.moment(first), self.dialect.moment(first + _DAY_US - 1)
         return Operand("day", ends[0], day=ends)
 
     def typed(self, operand: Operand, kind: Kind) -> str:
@@ -233,10 +484,7 @@ class _Compiler:
             return operand.sql
         if operand.kind != "property":
             return "NULL"
-        value = operand.sql
-        if kind == "instant":
-            value = f"geoetl_instant({value})"
-        return f"(case when {operand.json_type} in {_TYPES[kind]} then {value} end)"
+        return self.dialect.typed(operand, kind)
 
     def compare(self, name: str, a: Operand, b: Operand) -> str:
         """Return a comparison."""
@@ -253,28 +501,27 @@ class _Compiler:
         if "boolean" in (a.kind, b.kind):
             return "(null)"  # truth values have no order
         if a.kind == b.kind == "property":
-            both = f"{_class(a)} = {_class(b)} and {_class(a)} not in ('true', 'array', 'object')"
-            return f"(case when {both} then {a.sql} {name} {b.sql} end)"
+            return self.dialect.ordered(name, a, b)
         kind = b.kind if a.kind == "property" else a.kind
         return f"({self.typed(a, kind)} {name} {self.typed(b, kind)})"
 
     def equal(self, a: Operand, b: Operand) -> str:
-        """Return an equation: 0 where both are there but of different kinds."""
-        both = f"{a.sql} is not null and {b.sql} is not null"
+        """Return an equation: false where both are there but of different kinds."""
+        both, false = f"{a.sql} is not null and {b.sql} is not null", self.dialect.truth(False)
         if a.kind == b.kind == "property":
-            return f"(case when {both} then {_class(a)} = {_class(b)} and {a.sql} = {b.sql} end)"
+            return f"(case when {both} then {self.dialect.same(a, b)} end)"
         if a.kind == b.kind:
             return f"({a.sql} = {b.sql})"
         if "property" not in (a.kind, b.kind):
-            return f"(case when {both} then 0 end)"
+            return f"(case when {both} then {false} end)"
         kind = b.kind if a.kind == "property" else a.kind
-        return f"coalesce({self.typed(a, kind)} = {self.typed(b, kind)}, case when {both} then 0 end)"
+        return f"coalesce({self.typed(a, kind)} = {self.typed(b, kind)}, case when {both} then {false} end)"
 
     def as_time(self, operand: Operand) -> Operand:
         """Return a text that is compared with a time as the time that it means."""
         if operand.kind == "text" and isinstance(operand.literal, str):
             text = operand.literal
-            return self.day(text) if len(text) == 10 else Operand("instant", self.parameters.bind(_instant(text)))
+            return self.day(text) if len(text) == 10 else Operand("instant", self.dialect.moment(_instant(text)))
         if operand.kind in ("number", "boolean"):
             raise _wrong(
                 "A time is compared with a number or a truth value.", "Write TIMESTAMP('2020-01-01T00:00:00Z')."
@@ -310,8 +557,8 @@ class _Compiler:
             )
         if isinstance(inner.literal, str):
             text = functions.casei(inner.literal) if name == "casei" else functions.accenti(inner.literal)
-            return Operand("text", self.parameters.bind(text), literal=text)
-        return Operand("text", f"geoetl_{name}({self.typed(inner, 'text')})")
+            return Operand("text", self.dialect.bind(text), literal=text)
+        return Operand("text", self.dialect.folded(name, self.typed(inner, "text")))
 
     # Conditions on scalars
 
@@ -333,11 +580,11 @@ class _Compiler:
         if value.kind == "text" and all(member.kind == "text" for member in members):
             return f"({value.sql} in ({', '.join(member.sql for member in members)}))"
         if value.kind == "property" and all(member.literal is not None for member in members):
-            found = []
+            found, false = [], self.dialect.truth(False)
             kinds: tuple[Kind, ...] = ("number", "text", "boolean")
             for kind in kinds:
                 if same := [member.sql for member in members if member.kind == kind]:
-                    found.append(f"coalesce({self.typed(value, kind)} in ({', '.join(same)}), 0)")
+                    found.append(f"coalesce({self.typed(value, kind)} in ({', '.join(same)}), {false})")
             return f"(case when {value.sql} is not null then {_balanced(' or ', found)} end)"
         _limit(len(value.sql) * len(members))
         return _balanced(" or ", [self.compare("=", value, member) for member in members])
@@ -353,14 +600,14 @@ class _Compiler:
             )
         if value.kind not in ("text", "property"):
             raise _wrong("'like' compares texts.", "Compare times and numbers with < or between.")
-        glob = self.parameters.bind(_glob(pattern.literal))
-        return f"coalesce({self.typed(value, 'text')} glob {glob}, case when {value.sql} is not null then 0 end)"
+        matched, false = self.dialect.like(self.typed(value, "text"), pattern.literal), self.dialect.truth(False)
+        return f"coalesce({matched}, case when {value.sql} is not null then {false} end)"
 
     def is_null(self, arguments: list[Any]) -> str:
         """Return whether a property is missing or null."""
         _count("isNull", arguments, 1)
         if arguments[0] == {"property": "geometry"}:
-            return "(i.footprint is null)"
+            return f"({self.dialect.shape} is null)"
         return f"({self.operand(arguments[0]).sql} is null)"
 
     # Space
@@ -373,15 +620,15 @@ class _Compiler:
         if name == "s_disjoint":
             return f"(not {self.spatial('s_intersects', [first, second])})"
         a, b = (self.shape(side) for side in (first, second))
-        exact = f"geoetl_spatial('{name}', {a}, {b})"
+        exact = self.dialect.spatial(name, a, b)
         if _is_geometry(first) and not _is_geometry(second):
-            boxes = _balanced(" or ", [touching(box, self.parameters) for box in self.region(second).boxes])
+            boxes = _balanced(" or ", [self.dialect.touching(box) for box in self.region(second).boxes])
             return f"({boxes} and {exact})"
         return exact
 
     def shape(self, node: Any) -> str:
         """Return the SQL of a shape."""
-        return "i.footprint" if _is_geometry(node) else self.parameters.bind(self.region(node).wkb)
+        return self.dialect.shape if _is_geometry(node) else self.dialect.bind(self.region(node).wkb)
 
     def region(self, node: Any) -> Region:
         """Return the region of a geometry or box of the filter."""
@@ -408,11 +655,11 @@ class _Compiler:
             ends = node["interval"]
             if not isinstance(ends, list) or len(ends) != 2:
                 raise _wrong("An interval has two ends.", "For example: INTERVAL('2020-01-01', '..')")
-            start = self.parameters.bind(_BEGINNING_US) if ends[0] == ".." else self.extent(ends[0])[0]
-            end = self.parameters.bind(_END_US) if ends[1] == ".." else self.extent(ends[1])[1]
+            start = self.dialect.moment(BEGINNING_US) if ends[0] == ".." else self.extent(ends[0])[0]
+            end = self.dialect.moment(END_US) if ends[1] == ".." else self.extent(ends[1])[1]
             return start, end
         if node == {"property": "datetime"}:
-            return "i.start_us", "i.end_us"
+            return self.dialect.extent
         operand = self.as_time(self.operand(node))
         if operand.kind == "day":
             return operand.day
@@ -423,41 +670,20 @@ class _Compiler:
 
     # Arrays
 
-    def array(self, name: str, node: Any) -> tuple[str, str]:
-        """Return the SQL of a JSON array and of its JSON type."""
+    def array(self, name: str, node: Any) -> str:
+        """Return a JSON array."""
         if isinstance(node, list):
             # A time in a document is a text, and is compared as that.
             node = [next(iter(m.values())) if isinstance(m, Mapping) and set(m) in _TIMES else m for m in node]
             if not all(isinstance(member, str | bool | int | float) for member in node):
                 raise _wrong(f"'{name}' compares lists of texts, numbers and truth values.", "For example: ('a', 'b')")
-            return self.parameters.bind(json.dumps(node, ensure_ascii=False)), "'array'"
+            return self.dialect.array_of(node)
         operand = self.operand(node)
         if operand.kind != "property":
             raise _wrong(
                 f"'{name}' compares lists; {_shown(node)} is none.", "For example: a_contains(keywords, ('a', 'b'))"
             )
-        return f"(case when {operand.json_type} = 'array' then {operand.sql} end)", operand.json_type
-
-    def arrays(self, name: str, a: tuple[str, str], b: tuple[str, str]) -> str:
-        """Return a comparison of two JSON arrays as sets."""
-        # Every member of one is in the other.
-        inner = f"select 1 from json_each({{a}}) x where {_SAME_MEMBER}"
-        covers = f"(not exists (select 1 from json_each({{b}}) y where not exists ({inner})))"
-        a_covers_b, b_covers_a = covers.format(a=a[0], b=b[0]), covers.format(a=b[0], b=a[0])
-        overlaps = f"(exists (select 1 from json_each({a[0]}) x, json_each({b[0]}) y where {_SAME_MEMBER}))"
-        said = {
-            "a_contains": a_covers_b,
-            "a_containedBy": b_covers_a,
-            "a_equals": f"{a_covers_b} and {b_covers_a}",
-            "a_overlaps": overlaps,
-        }
-        return f"(case when {a[1]} = 'array' and {b[1]} = 'array' then {said[name]} end)"
-
-
-def touching(box: tuple[float, float, float, float], parameters: Parameters) -> str:
-    """Return the condition that an item's bounds touch a box."""
-    west, south, east, north = (parameters.bind(edge) for edge in box)
-    return f"(i.west <= {east} and i.east >= {west} and i.south <= {north} and i.north >= {south})"
+        return self.dialect.array(operand)
 
 
 def _region(node: Any) -> Region:
@@ -481,11 +707,6 @@ def _is_geometry(node: Any) -> bool:
     return isinstance(node, Mapping) and node.get("property") == "geometry"
 
 
-def _class(operand: Operand) -> str:
-    """Return the SQL of the kind of a property: integer and real are one, true and false are one."""
-    return f"replace(replace({operand.json_type}, 'integer', 'real'), 'false', 'true')"
-
-
 def _instant(text: Any) -> int:
     at = functions.instant(text)
     if at is None:
@@ -500,19 +721,14 @@ def _day_us(text: Any) -> int:
         raise _wrong(f"{_shown(text)} is no date.", "For example: DATE('2020-02-28')") from None
 
 
-def _glob(pattern: str) -> str:
-    """Return a CQL2 pattern as one of SQLite's GLOB, which heeds case."""
-    glob = ""
+def pattern_steps(pattern: str) -> Iterator[tuple[str, bool]]:
+    """Return the letters of a CQL2 pattern, each with whether it is a wildcard (``%`` or ``_``)."""
     letters = iter(pattern)
     for letter in letters:
-        if letter == "%":
-            glob = glob if glob.endswith("*") else f"{glob}*"
-        elif letter == "_":
-            glob += "?"
+        if letter == "\\":
+            yield next(letters, letter), False
         else:
-            plain = next(letters, letter) if letter == "\\" else letter
-            glob += f"[{plain}]" if plain in "*?[" else plain
-    return glob
+            yield letter, letter in "%_"
 
 
 def _balanced(joint: str, conditions: list[str]) -> str:

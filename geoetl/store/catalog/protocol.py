@@ -1,6 +1,6 @@
 """What a catalogue offers, whichever database is behind it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -150,6 +150,26 @@ class Catalog(Protocol):
         """
         ...
 
+    def add_collection(self, collection: Mapping[str, Any]) -> None:
+        """Add a collection that is new.
+
+        Raises:
+            Conflict: There is one of that id.
+            InvalidParameter: It is no STAC collection, or no strict JSON.
+        """
+        ...
+
+    def change_collection(self, collection_id: str, change: Callable[[Collection], Mapping[str, Any]]) -> Collection:
+        """Replace the document of a collection by what `change` makes of it, in one unit of work; its items stay.
+
+        Whoever changes it at the same time comes before or after, not in between.
+
+        Raises:
+            NotFound: There is none of that id.
+            InvalidParameter: The new document has another id, or is no STAC collection.
+        """
+        ...
+
     def collections(self) -> list[Collection]:
         """Return every collection, ordered by id."""
         ...
@@ -179,6 +199,26 @@ class Catalog(Protocol):
             InvalidParameter, InvalidBBox, InvalidTime: An item is not one that can be stored; the message says why.
             NotFound: A collection does not exist.
             VerificationFailed: An item that was written could not be found again; nothing is kept.
+        """
+        ...
+
+    def add_items(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Add items that are new; all of them or none.
+
+        Raises:
+            Conflict: There is one of that collection and id, or one is given twice.
+            InvalidParameter, InvalidBBox, InvalidTime, NotFound, VerificationFailed: See `upsert_items`.
+        """
+        ...
+
+    def change_item(self, collection_id: str, item_id: str, change: Callable[[Item], Mapping[str, Any]]) -> Item:
+        """Replace an item by what `change` makes of it, in one unit of work.
+
+        Whoever changes it at the same time comes before or after, not in between.
+
+        Raises:
+            NotFound: There is no such item or collection.
+            InvalidParameter, InvalidBBox, InvalidTime: What was made has other ids, or cannot be stored.
         """
         ...
 

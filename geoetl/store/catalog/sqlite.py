@@ -12,7 +12,8 @@ The R*Tree keeps 32-bit numbers rounded outwards; exact bounds, shapes and times
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,14 @@ from geoetl.store.catalog.model import Collection, Item, Showable
 from geoetl.store.catalog.paging import Position, read_token, write_token
 from geoetl.store.catalog.predicates import Parameters, compile_filter, property_sql, touching
 from geoetl.store.catalog.protocol import ItemPage, Search, SortField
-from geoetl.store.catalog.validation import CheckedItem, check_collection, check_items
+from geoetl.store.catalog.validation import (
+    CheckedItem,
+    check_collection,
+    check_items,
+    check_same,
+    collection_exists,
+    item_exists,
+)
 from geoetl.store.database import Database
 
 # Rows of one statement when writing: few round trips, little memory.
@@ -64,11 +72,25 @@ class SqliteCatalog(Showable):
         """Add a collection, or replace its document and keep its items."""
         document, content = check_collection(collection, self.zones)
         with self._change() as connection:
-            connection.exec_driver_sql(
-                "insert into stac_collections (id, content) values (?, ?) "
-                "on conflict (id) do update set content = excluded.content",
-                (document["id"], content),
-            )
+            _write_collection(connection, document["id"], content)
+
+    def add_collection(self, collection: Mapping[str, Any]) -> None:
+        """Add a collection that is new."""
+        document, content = check_collection(collection, self.zones)
+        with self._change() as connection:
+            statement = "select 1 from stac_collections where id = ?"
+            if connection.exec_driver_sql(statement, (document["id"],)).scalar():
+                raise collection_exists(document["id"])
+            _write_collection(connection, document["id"], content)
+
+    def change_collection(self, collection_id: str, change: Callable[[Collection], Mapping[str, Any]]) -> Collection:
+        """Replace the document of a collection by what `change` makes of it; its items stay."""
+        with self._change() as connection:
+            present = self._collection(connection, collection_id)
+            document, content = check_collection(change(present), self.zones)
+            check_same(present, document)
+            _write_collection(connection, document["id"], content)
+        return Collection(to_openable(document, self.zones))
 
     def collections(self) -> list[Collection]:
         """Return every collection, ordered by id."""
@@ -78,12 +100,15 @@ class SqliteCatalog(Showable):
 
     def collection(self, collection_id: str) -> Collection:
         """Return one collection."""
+        with self.database.read() as connection:
+            return self._collection(connection, collection_id)
+
+    def _collection(self, connection: Connection, collection_id: str) -> Collection:
         collection_id = _utf8(collection_id)
         statement = "select content from stac_collections where id = ?"
-        with self.database.read() as connection:
-            content = connection.exec_driver_sql(statement, (collection_id,)).scalar()
-            if content is None:
-                raise _no_collection(connection, collection_id)
+        content = connection.exec_driver_sql(statement, (collection_id,)).scalar()
+        if content is None:
+            raise _no_collection(connection, collection_id)
         return Collection(to_openable(json.loads(content), self.zones))
 
     def delete_collection(self, collection_id: str) -> None:
@@ -104,24 +129,44 @@ class SqliteCatalog(Showable):
     def upsert_items(self, items: Iterable[Mapping[str, Any]]) -> None:
         """Add items, or replace those whose collection and id exist already; all of them or none."""
         with self._change() as connection:
-            known: set[str] = set()
-            for batch in batched(items, BATCH):
-                # Of one id given twice the later one counts, as if they had come in two calls.
-                checked = {(item.collection, item.id): item for item in check_items(batch, self.zones)}
-                for collection_id in {collection_id for collection_id, _ in checked} - known:
-                    check_id(collection_id, "collection id")
-                    _require_collection(connection, collection_id)
-                    known.add(collection_id)
-                numbered = _write(connection, list(checked.values()))
-                _read_back(connection, numbered)
+            self._put(connection, items, only_new=False)
+
+    def add_items(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Add items that are new; all of them or none."""
+        with self._change() as connection:
+            self._put(connection, items, only_new=True)
+
+    def change_item(self, collection_id: str, item_id: str, change: Callable[[Item], Mapping[str, Any]]) -> Item:
+        """Replace an item by what `change` makes of it, in one unit of work."""
+        with self._change() as connection:
+            present = self._read_item(connection, collection_id, item_id)
+            changed = change(present)
+            check_same(present, changed)
+            self._put(connection, [changed], only_new=False)
+            return self._read_item(connection, collection_id, item_id)
+
+    def _put(self, connection: Connection, items: Iterable[Mapping[str, Any]], *, only_new: bool) -> None:
+        known: set[str] = set()
+        for batch in batched(items, BATCH):
+            # Of one id given twice the later one counts, as if they had come in two calls.
+            checked = {(item.collection, item.id): item for item in check_items(batch, self.zones)}
+            for collection_id in {collection_id for collection_id, _ in checked} - known:
+                check_id(collection_id, "collection id")
+                _require_collection(connection, collection_id)
+                known.add(collection_id)
+            if only_new:
+                _refuse_present(connection, batch, checked)
+            numbered = _write(connection, list(checked.values()))
+            _read_back(connection, numbered)
 
     def item(self, collection_id: str, item_id: str) -> Item:
         """Return one item."""
         with self.database.read() as connection:
-            seq = _seq(connection, collection_id, item_id)
-            content = connection.exec_driver_sql(
-                "select content from stac_item_documents where seq = ?", (seq,)
-            ).scalar()
+            return self._read_item(connection, collection_id, item_id)
+
+    def _read_item(self, connection: Connection, collection_id: str, item_id: str) -> Item:
+        seq = _seq(connection, collection_id, item_id)
+        content = connection.exec_driver_sql("select content from stac_item_documents where seq = ?", (seq,)).scalar()
         return self._item(content)
 
     def delete_item(self, collection_id: str, item_id: str) -> None:
@@ -318,6 +363,33 @@ def _few_candidates(connection: Connection, question: _Question) -> bool:
     return bool(connection.exec_driver_sql(statement, question.parameters.values).scalar_one() < limit)
 
 
+def _write_collection(connection: Connection, collection_id: str, content: str) -> None:
+    statement = (
+        "insert into stac_collections (id, content) values (?, ?) "
+        "on conflict (id) do update set content = excluded.content"
+    )
+    connection.exec_driver_sql(statement, (collection_id, content))
+
+
+def _refuse_present(
+    connection: Connection, given: Sequence[Any], checked: Mapping[tuple[str, str], CheckedItem]
+) -> None:
+    present = _present(connection, [item_id for _, item_id in checked])
+    for collection_id, item_id in checked:
+        if (collection_id, item_id) in present:
+            raise item_exists(collection_id, item_id)
+    if len(given) > len(checked):
+        twice = Counter((item["collection"], item["id"]) for item in given).most_common(1)[0][0]
+        raise item_exists(*twice)
+
+
+def _present(connection: Connection, ids: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Return the numbers of the items of these ids, by collection and id."""
+    statement = "select collection, id, seq from stac_items where id in (select value from json_each(?))"
+    rows = connection.exec_driver_sql(statement, (json.dumps(ids),))
+    return {(collection, item_id): seq for collection, item_id, seq in rows}
+
+
 def _contents(connection: Connection, seqs: list[int]) -> dict[int, str]:
     statement = "select seq, content from stac_item_documents where seq in (select value from json_each(?))"
     return {row.seq: row.content for row in connection.exec_driver_sql(statement, (json.dumps(seqs),))}
@@ -325,9 +397,7 @@ def _contents(connection: Connection, seqs: list[int]) -> dict[int, str]:
 
 def _write(connection: Connection, items: list[CheckedItem]) -> dict[int, CheckedItem]:
     """Write items that are distinct; return them by their numbers."""
-    ids = json.dumps([item.id for item in items])
-    statement = "select collection, id, seq from stac_items where id in (select value from json_each(?))"
-    present = {(collection, item_id): seq for collection, item_id, seq in connection.exec_driver_sql(statement, (ids,))}
+    present = _present(connection, [item.id for item in items])
     following = connection.exec_driver_sql("select coalesce(max(seq), 0) + 1 from stac_items").scalar_one()
     numbered: dict[int, CheckedItem] = {}
     replaced: list[tuple[int]] = []

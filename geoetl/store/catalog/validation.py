@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from geoetl.core.errors import InvalidBBox, InvalidParameter, InvalidTime, LimitExceeded
+from geoetl.core.errors import Conflict, InvalidBBox, InvalidParameter, InvalidTime, LimitExceeded
 from geoetl.core.identifiers import check_id
 from geoetl.core.spatial import BBox
 from geoetl.store.catalog.footprint import BadGeometry, Footprint, footprint_of, footprints_of
@@ -91,6 +91,39 @@ def check_collection(collection: Mapping[str, Any], addresses: Addresses) -> tup
         _check_bbox(name, box, f"/extent/spatial/bbox/{position}")
     document = to_portable(_with_parts(collection, name), addresses)
     return document, encode(document, name)
+
+
+def check_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Check that a changed item or collection is still the same one.
+
+    Raises:
+        InvalidParameter: It has another id, or is of another collection.
+    """
+    for key in ("id", "collection"):
+        if before.get(key) != after.get(key):
+            raise InvalidParameter(
+                f"'{key}' is {str(after.get(key))[:80]!r}; what is changed has {str(before.get(key))!r}.",
+                hint="Keep it; to rename something, add it anew and delete the old one.",
+                field=f"/{key}",
+            )
+
+
+def item_exists(collection_id: str, item_id: str) -> Conflict:
+    """Return the error for an item that is to be new and is there, or was given twice."""
+    return Conflict(
+        f"The collection '{collection_id}' has an item '{item_id}' already.",
+        hint="Choose another id, or replace it instead of adding it.",
+        field="/id",
+    )
+
+
+def collection_exists(collection_id: str) -> Conflict:
+    """Return the error for a collection that is to be new and is there."""
+    return Conflict(
+        f"There is a collection '{collection_id}' already.",
+        hint="Choose another id, or replace it instead of adding it.",
+        field="/id",
+    )
 
 
 def time_span_us(name: str, properties: Mapping[str, Any]) -> tuple[int, int]:
