@@ -5,13 +5,16 @@ Nested names are joined by two underscores: ``GEOETL_DATABASE__URL``.
 
 import json
 import os
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from geoetl.core.errors import ConfigurationError
+from geoetl.core.principal import Role
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -69,6 +72,92 @@ class LimitSettings(_Part):
     run_minutes: float = Field(240.0, gt=0, description="Time that one pipeline run may take, minutes")
 
 
+class SecuritySettings(_Part):
+    """Who may ask, under which names, and how people sign in."""
+
+    session_hours: float = Field(12.0, gt=0, le=24 * 365, description="Time until a person signs in again, hours")
+    anonymous: Role | None = Field(None, description="Role of whoever is not signed in; unset: nobody gets in")
+    public_url: str | None = Field(None, description="Address that browsers use: https://geo.example.org")
+    hosts: tuple[str, ...] = Field(
+        (), description="Names that the server answers to, besides localhost and that of the public URL; a JSON list"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-… headers are believed; a JSON list"
+    )
+    oidc_issuer: str | None = Field(None, description="OpenID provider to sign in with: https://id.example.org/realm")
+    oidc_client_id: str | None = Field(None, description="What the OpenID provider calls this server")
+    oidc_client_secret: SecretStr | None = Field(None, description="Secret shared with the OpenID provider")
+    oidc_scope: str = Field("openid profile email", description="What the OpenID provider is asked for")
+    oidc_name_claim: str = Field("preferred_username", description="Claim that has the person's name")
+    oidc_role_claim: str = Field("groups", description="Claim that has the person's groups or roles")
+    oidc_roles: dict[str, Role] = Field(
+        {}, description='Role of each group, of several the highest: {"gis-staff": "editor"}'
+    )
+    oidc_default_role: Role | None = Field(None, description="Role of whoever is in none of them; unset: kept out")
+
+    @field_validator("anonymous")
+    @classmethod
+    def _is_least(cls, role: Role | None) -> Role | None:
+        if role not in (None, Role.VIEWER):
+            raise ValueError("strangers may be viewers and nothing more")
+        return role
+
+    @field_validator("public_url", "oidc_issuer")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("it is no address such as https://geo.example.org")
+        return url.rstrip("/") if parts.path == "/" else url
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not host or any(letter in host for letter in "/@?#*, "):
+                raise ValueError(f"'{host}' is no host name such as geo.example.org")
+        return tuple(host.lower().rstrip(".") for host in hosts)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)  # raises ValueError with the text
+        return networks
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "SecuritySettings":
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("oidc_issuer needs oidc_client_id")
+        return self
+
+
+class ServerSettings(_Part):
+    """What the HTTP server lets one request, one client and all of them together cost, and what it says of them."""
+
+    body_mib: float = Field(1.0, gt=0, le=1024, description="Largest body of a request, MiB")
+    item_body_mib: float = Field(16.0, gt=0, le=1024, description="Largest body that writes items, MiB")
+    body_seconds: float = Field(20.0, gt=0, description="Time that each MiB of a body may take to arrive, seconds")
+    header_seconds: float = Field(10.0, gt=0, description="Time that the headers of a request may take, seconds")
+    header_kib: int = Field(64, ge=4, le=1024, description="Largest address and headers of a request, KiB")
+    address_kib: int = Field(16, ge=1, le=64, description="Longest path and query of a request, KiB")
+    query_parameters: int = Field(200, ge=1, description="Most parameters in a query")
+    request_seconds: float = Field(60.0, gt=0, description="Time until an answer has to begin, seconds")
+    keep_alive_seconds: int = Field(15, ge=1, description="Time that an idle connection is kept, seconds")
+    connections: int = Field(1000, ge=8, description="Most connections at a time")
+    pictures_at_once: int = Field(4, ge=1, description="Pictures, tiles and readings that are made at a time")
+    searches_at_once: int = Field(8, ge=1, description="Searches of the catalogue that run at a time")
+    waiting: int = Field(64, ge=0, description="Requests that may wait for either of these")
+    waiting_seconds: float = Field(15.0, gt=0, description="Time that a request waits for them, seconds")
+    requests_per_minute: int | None = Field(None, ge=1, description="Most requests of one client in a minute")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged, and above")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="JSON lines, text for people, or auto: text on a terminal"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of one process; frozen, passed down as values."""
 
@@ -92,6 +181,8 @@ class Settings(BaseSettings):
     dask: DaskSettings = DaskSettings()
     map: MapSettings = MapSettings()
     limits: LimitSettings = LimitSettings()
+    server: ServerSettings = ServerSettings()
+    security: SecuritySettings = SecuritySettings()
 
     @field_validator("home")
     @classmethod
@@ -168,6 +259,8 @@ def as_environment(settings: Settings) -> dict[str, str]:
             variables[variable] = value.get_secret_value()
         elif isinstance(value, tuple):
             variables[variable] = json.dumps([str(part) for part in value])
+        elif isinstance(value, dict):
+            variables[variable] = json.dumps(value)
         else:
             variables[variable] = str(value)
     return variables
