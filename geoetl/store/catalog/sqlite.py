@@ -16,22 +16,34 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from geoetl.core.errors import InputError, InvalidParameter, NotFound, VerificationFailed, did_you_mean
+from geoetl.core.errors import NotFound, VerificationFailed
 from geoetl.core.identifiers import check_id
 from geoetl.store.catalog import cql2
-from geoetl.store.catalog.footprint import BadGeometry, Box, Region, region_of_bbox, region_of_geometry
+from geoetl.store.catalog.footprint import Box, Region
 from geoetl.store.catalog.functions import register
 from geoetl.store.catalog.hrefs import Addresses, to_openable
 from geoetl.store.catalog.model import Collection, Item, Showable
 from geoetl.store.catalog.paging import Position, read_token, write_token
-from geoetl.store.catalog.predicates import Parameters, compile_filter, property_sql, touching
-from geoetl.store.catalog.protocol import ItemPage, Search, SortField
+from geoetl.store.catalog.predicates import compile_filter
+from geoetl.store.catalog.protocol import ItemPage, Search
+from geoetl.store.catalog.question import (
+    NEWEST_FIRST,
+    Key,
+    after,
+    interval_us,
+    no_collection,
+    no_item,
+    order,
+    plain_text,
+    regions_of,
+    sort_operand,
+)
+from geoetl.store.catalog.sqlite_predicates import SqliteDialect
 from geoetl.store.catalog.validation import (
     CheckedItem,
     check_collection,
@@ -50,10 +62,7 @@ LEAST_CANDIDATES = 1_000
 NAMES_LOOKED_AT = 100
 
 _WORLD: Box = (-180.0, -90.0, 180.0, 90.0)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _YEAR_US = 365.2425 * 24 * 3600 * 1e6
-_NEWEST_FIRST = (SortField(field="datetime", direction="desc"),)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class SqliteCatalog(Showable):
             return self._collection(connection, collection_id)
 
     def _collection(self, connection: Connection, collection_id: str) -> Collection:
-        collection_id = _utf8(collection_id)
+        collection_id = plain_text(collection_id)
         statement = "select content from stac_collections where id = ?"
         content = connection.exec_driver_sql(statement, (collection_id,)).scalar()
         if content is None:
@@ -113,7 +122,7 @@ class SqliteCatalog(Showable):
 
     def delete_collection(self, collection_id: str) -> None:
         """Remove a collection with all its items."""
-        collection_id = _utf8(collection_id)
+        collection_id = plain_text(collection_id)
         with self._change() as connection:
             _require_collection(connection, collection_id)
             mine = "select seq from stac_items where collection = ?"
@@ -210,37 +219,46 @@ class _Question:
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        self.parameters = Parameters()
+        self.dialect = SqliteDialect()
+        self.parameters = self.dialect.parameters
         self.conditions: list[str] = []
-        self.needs_document = False
         bind = self.parameters.bind
         if search.collections:
             self.conditions.append(f"i.collection in ({', '.join(map(bind, search.collections))})")
         if search.ids:
             ids = bind(json.dumps(search.ids))
             self.conditions.append(f"i.id in (select value from json_each({ids}))")
-        self.interval = _interval_us(search)
+        self.interval = interval_us(search)
         if self.interval:
             start, end = self.interval
             self.conditions.append(f"i.start_us <= {bind(end)} and i.end_us >= {bind(start)}")
-        regions = _regions(search)
+        regions = regions_of(search)
         self.conditions += [self._touches(region) for region in regions]
         if search.filter is not None:
-            predicate = compile_filter(cql2.parse(search.filter), self.parameters)
+            predicate = compile_filter(cql2.parse(search.filter), self.dialect)
             self.conditions.append(predicate.sql)
-            self.needs_document |= predicate.needs_document
             regions += predicate.regions
         # An item may touch two regions that are apart, each with another of its boxes: only one can lead.
         leading = min(regions, key=lambda region: sum(map(_area, region.boxes)), default=None)
         self.boxes = leading.boxes if leading else (_WORLD,)
         self.bounded = bool(regions) or self.interval is not None
-        self.keys = [self._key(key) for key in search.sortby or _NEWEST_FIRST]
-        descending = self.keys[-1][1]
-        self.keys += [("i.id", descending, False), ("i.collection", descending, False)]
+        sortby = search.sortby or NEWEST_FIRST
+        operands = [sort_operand(key, self.dialect) for key in sortby]
+        self.keys = [
+            Key(operand.sql, key.direction == "desc", operand.kind == "property")
+            for key, operand in zip(sortby, operands, strict=True)
+        ]
+        descending = self.keys[-1].descending
+        self.keys += [Key("i.id", descending, False), Key("i.collection", descending, False)]
+
+    @property
+    def needs_document(self) -> bool:
+        """Whether the documents are read for more than the page."""
+        return self.dialect.needs_document
 
     def by_time(self) -> bool:
         """Tell whether the time index gives the order."""
-        return self.keys[0][0] == "i.start_us"
+        return self.keys[0].sql == "i.start_us"
 
     def where(self, *more: str) -> str:
         """Return the whole condition."""
@@ -248,26 +266,11 @@ class _Question:
 
     def after(self, values: Sequence[Any]) -> str:
         """Return the condition that an item comes after these values of the keys."""
-        bound = [None if value is None else self.parameters.bind(value) for value in values]
-        directions = {descending for _, descending, _ in self.keys}
-        if len(directions) == 1 and not any(nullable for _, _, nullable in self.keys):
-            columns = ", ".join(sql for sql, _, _ in self.keys)
-            return f"({columns}) {'<' if directions == {True} else '>'} ({', '.join(map(str, bound))})"
-        ways = []
-        equal: list[str] = []
-        for (sql, descending, nullable), value in zip(self.keys, bound, strict=True):
-            if value is not None:
-                beyond = f"{sql} {'<' if descending else '>'} {value}"
-                ways.append(" and ".join([*equal, f"({beyond} or {sql} is null)" if nullable else f"({beyond})"]))
-            equal.append(f"{sql} is {value or 'null'}")
-        return f"({' or '.join(ways)})"
+        return after(self.keys, [None if value is None else self.parameters.bind(value) for value in values])
 
     def order(self) -> str:
         """Return the order; what lacks a key comes last, whichever the direction."""
-        return ", ".join(
-            f"{sql} {'desc' if descending else 'asc'}{' nulls last' if nullable else ''}"
-            for sql, descending, nullable in self.keys
-        )
+        return order(self.keys)
 
     def candidates(self, limit: int | None = None) -> str:
         """Return the statement that reads ids from the R*Tree."""
@@ -287,7 +290,7 @@ class _Question:
         return " union ".join(selects) if len(selects) > 1 else selects[0].replace("select", "select distinct", 1)
 
     def _touches(self, region: Region) -> str:
-        touches = [touching(box, self.parameters) for box in region.boxes]
+        touches = [self.dialect.touching(box) for box in region.boxes]
         near = f"({' or '.join(touches)})"
         bind = self.parameters.bind
         exact = f"geoetl_spatial('s_intersects', i.footprint, {bind(region.wkb)})"
@@ -303,16 +306,6 @@ class _Question:
             )
         return f"({near} and (({') or ('.join(sure)}) or {exact}))"
 
-    def _key(self, key: SortField) -> tuple[str, bool, bool]:
-        try:
-            sql, needs_document = property_sql(cql2.check_property_name(key.field), self.parameters)
-        except InputError as error:
-            raise InvalidParameter(
-                f"Cannot sort by '{key.field}': {error.detail}", hint=error.hint, field="sortby"
-            ) from None
-        self.needs_document |= needs_document
-        return sql, key.direction == "desc", needs_document
-
 
 def _find(
     connection: Connection, question: _Question, after: Position | None
@@ -320,7 +313,7 @@ def _find(
     """Return the rows of a page and one more (seq, then the value of each key), and how many match in all."""
     search = question.search
     document = " cross join stac_item_documents d on d.seq = i.seq" if question.needs_document else ""
-    columns = ", ".join(["i.seq", *(sql for sql, _, _ in question.keys)])
+    columns = ", ".join(["i.seq", *(key.sql for key in question.keys)])
     counting = search.count and after is None
     rtree_first = not search.ids and question.bounded and _few_candidates(connection, question)
     if rtree_first:
@@ -469,7 +462,7 @@ def _covers(outer: Sequence[float], inner: Sequence[float]) -> bool:
 
 
 def _seq(connection: Connection, collection_id: str, item_id: str) -> int:
-    collection_id, item_id = _utf8(collection_id), _utf8(item_id)
+    collection_id, item_id = plain_text(collection_id), plain_text(item_id)
     statement = "select seq from stac_items where id = ? and collection = ?"
     seq = connection.exec_driver_sql(statement, (item_id, collection_id)).scalar()
     if seq is None:
@@ -478,18 +471,8 @@ def _seq(connection: Connection, collection_id: str, item_id: str) -> int:
         for side in ("id >= ? order by id", "id < ? order by id desc"):
             statement = f"select id from stac_items where collection = ? and {side} limit {NAMES_LOOKED_AT}"
             names += connection.exec_driver_sql(statement, (collection_id, item_id)).scalars().all()
-        guess = did_you_mean(item_id, names)
-        raise NotFound(
-            f"The collection '{collection_id}' has no item '{item_id}'.",
-            hint=guess if guess.startswith("Did") else "List its items with a search.",
-            field="item",
-        )
+        raise no_item(collection_id, item_id, names)
     return int(seq)
-
-
-def _utf8(text: str) -> str:
-    """Return a text that can be asked for; one with halves of surrogate pairs becomes another, which is not there."""
-    return text.encode(errors="replace").decode()
 
 
 def _require_collection(connection: Connection, collection_id: str) -> None:
@@ -499,38 +482,8 @@ def _require_collection(connection: Connection, collection_id: str) -> None:
 
 
 def _no_collection(connection: Connection, collection_id: str) -> NotFound:
-    names = connection.exec_driver_sql("select id from stac_collections").scalars().all()
-    return NotFound(
-        f"There is no collection '{collection_id}'.",
-        hint=did_you_mean(collection_id, names) or "The catalogue is empty: add a collection first.",
-        field="collection",
-    )
-
-
-def _regions(search: Search) -> list[Region]:
-    regions = [region_of_bbox(search.bbox)] if search.bbox else []
-    if search.intersects is not None:
-        try:
-            regions.append(region_of_geometry(search.intersects))
-        except BadGeometry as error:
-            raise InvalidParameter(
-                f"The geometry cannot be searched with: {error}.",
-                hint="Give a GeoJSON geometry in longitude, latitude (degrees, WGS 84).",
-                field="intersects",
-            ) from None
-    return regions
+    return no_collection(collection_id, connection.exec_driver_sql("select id from stac_collections").scalars().all())
 
 
 def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _interval_us(search: Search) -> tuple[int, int] | None:
-    interval = search.interval
-    if interval is None or (interval.start is None and interval.end is None):
-        return None
-    ends = []
-    for moment, open_end in ((interval.start, -(1 << 62)), (interval.end, 1 << 62)):
-        aware = moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
-        ends.append(open_end if aware is None else (aware - _EPOCH) // _MICROSECOND)
-    return ends[0], ends[1]
