@@ -5,19 +5,28 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import geoetl
-from geoetl.api import files, health, problems, raster, tiles
+from geoetl.api import files, health, openapi, problems, raster, tiles
+from geoetl.api.roles import ServerRole
+from geoetl.api.stac import PREFIX as STAC
+from geoetl.api.stac import serve_stac
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
 
+DESCRIPTION = """
+Search and read what is in the catalogue: a STAC API at `/stac`, values and pictures of rasters and cubes, map tiles,
+and the files themselves. Errors are `application/problem+json`, with a sentence, a stable code and the next step.
+"""
 
-def create_app(platform: "Platform") -> FastAPI:
+
+def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastAPI:
     """Return the API of a platform.
 
     The interactive documentation pages of FastAPI are left out: they fetch their program from a public host.
 
     Args:
         platform: What answers.
+        role: What the server is for; a reader has no route that writes.
     """
     app = FastAPI(
         title="geoetl",
@@ -26,9 +35,12 @@ def create_app(platform: "Platform") -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(app)
     app.include_router(health.router)
     app.include_router(files.router(platform))
     app.include_router(raster.router(platform))
     app.include_router(tiles.router(platform))
+    serve_stac(app, platform, writing=role.writes)
+    # After stac-fastapi, which sets handlers of its own.
+    openapi.describe(app, DESCRIPTION)
+    problems.install(app, bad_request_below=(f"{STAC}/",))
     return app

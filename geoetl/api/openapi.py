@@ -1,0 +1,159 @@
+"""The description of the API (OpenAPI): every status that an operation may answer, and an example to try.
+
+The examples are questions about what ``geoetl demo`` puts into the catalogue; a test asks each of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from geoetl.api.problems import MEDIA_TYPE
+
+# Any question may be refused with these; what they mean is in the answer.
+_ANY = (400, 401, 403, 404, 405, 406, 408, 413, 414, 415, 422, 429, 431, 500, 503, 504)
+# A question with a body may also meet a state that does not allow it.
+_WRITING = (409,)
+_METHODS = ("get", "put", "post", "delete", "patch")
+_RASTER = {"collection": "demo-rasters", "item": "landsat_rgb", "asset": "data", "location": "-78.5,25.5"}
+_CUBE = {
+    "collection": "demo-cubes",
+    "item": "air_temperature_small",
+    "asset": "references",
+    "location": "-90,40",
+    "z": 0,
+    "x": 0,
+    "y": 0,
+    "time_index": 1,
+    "variable": "air",
+}
+# By the beginning of the path, the longest that fits; each gives the values of parameters by name.
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "/": {},
+    "/assets/": _RASTER,
+    "/executions/": _RASTER,
+    "/api/raster/": _RASTER,
+    "/tiles/cubes/": _CUBE,
+    "/stac/": {"collection_id": "demo-rasters", "item_id": "landsat_rgb"},
+}
+# Where there is nothing to ask with, what is answered; by the path.
+ANSWERS: Mapping[str, Any] = {
+    "/api/livez": {"status": "ok", "version": "0.1.0"},
+    "/livez": {"status": "ok", "version": "0.1.0"},
+    "/readyz": {"status": "ok", "checks": [{"name": "database", "ok": True}]},
+    "/metrics": "geoetl_http_requests_total 42.0",
+    "/stac/": {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": "geoetl",
+        "description": "Rasters, vectors and climate cubes, with where they came from.",
+        "conformsTo": ["https://api.stacspec.org/v1.0.0/core"],
+        "links": [{"rel": "data", "type": "application/json", "href": "https://geo.example.org/stac/collections"}],
+    },
+    "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
+    "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
+    "/stac/sortables": {"type": "object", "properties": {"datetime": {"type": "string", "format": "date-time"}}},
+}
+# Besides 200: an unchanged file is not sent again, and a part of one may be asked for.
+_FURTHER: Mapping[str, tuple[int, ...]] = {
+    "/assets/": (206, 304, 416),
+    "/executions/": (206, 304, 416),
+    "/api/raster/preview": (304,),
+    "/tiles/cubes/{collection}/{item}/{z}": (304,),
+}
+
+_PROBLEM: Mapping[str, Any] = {
+    "type": "object",
+    "description": "What is wrong, and what to do (RFC 9457)",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "error": {"type": "string", "description": "The same as detail"},
+        "code": {"type": "string", "description": "Stable, for programs"},
+        "field": {"type": ["string", "null"], "description": "The parameter, or a pointer into the body"},
+        "hint": {"type": ["string", "null"], "description": "The next step"},
+        "request_id": {"type": "string"},
+    },
+    "example": {
+        "type": "urn:geoetl:problem:not_found",
+        "title": "Not found",
+        "status": 404,
+        "detail": "There is no collection 'demo-raster'.",
+        "error": "There is no collection 'demo-raster'.",
+        "code": "not_found",
+        "field": "collection",
+        "hint": "Did you mean 'demo-rasters'?",
+        "request_id": "0kqm4vhwt6yzj1b2c3d4",
+    },
+}
+
+
+def describe(app: FastAPI, description: str) -> None:
+    """Let the application describe itself with all statuses and with examples.
+
+    Args:
+        app: With all of its routes.
+        description: What the API is for.
+    """
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=description,
+                routes=app.routes,
+                openapi_version="3.1.0",
+            )
+            _complete(document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield method, path and description of each operation."""
+    for path, described in document["paths"].items():
+        for method in _METHODS:
+            if method in described:
+                yield method, path, described[method]
+
+
+def _complete(document: dict[str, Any]) -> None:
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = _PROBLEM
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "geoetl tokens create"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "geoetl_session", "description": "Signed in at /login"},
+    }
+    document["security"] = [{"token": []}, {"session": []}]
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for method, path, operation in operations(document):
+        responses = operation.setdefault("responses", {})
+        for status in (*_ANY, *(_WRITING if method != "get" else ())):
+            responses[str(status)] = {"description": HTTPStatus(status).phrase, **problem}
+        for start, statuses in _FURTHER.items():
+            if path.startswith(start):
+                responses |= {str(status): {"description": HTTPStatus(status).phrase} for status in statuses}
+        if path in ANSWERS and method == "get":
+            for content in responses["200"].setdefault("content", {"application/json": {}}).values():
+                content["example"] = ANSWERS[path]
+        for parameter in operation.get("parameters", ()):
+            value = _example(path, parameter["name"])
+            if value is not None:
+                parameter["example"] = value
+            elif examples := parameter["schema"].get("examples"):
+                parameter["example"] = examples[0]
+    components["schemas"].pop("HTTPValidationError", None)
+    components["schemas"].pop("ValidationError", None)
+
+
+def _example(path: str, name: str) -> Any:
+    fitting = max((start for start in EXAMPLES if path.startswith(start)), key=len)
+    return EXAMPLES[fitting].get(name)
