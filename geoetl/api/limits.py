@@ -1,0 +1,524 @@
+"""What one request, and all of them together, may cost: four ASGI layers, from the outside in.
+
+`RequestLimits` looks at the address and the clock, `ClientRate` at how often one client asks, `Bodies` at what is sent,
+`HeavySlots` at how much is worked out at a time, so that a point or an item is answered while others wait for pictures.
+The layers answer with problems themselves; what is within the limits passes untouched, streams and websockets too.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from email.message import Message as Headers
+from typing import Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geoetl.api.problems import (
+    AddressTooLong,
+    Busy,
+    InvalidJson,
+    TimedOut,
+    TooManyRequests,
+    TooSlow,
+    UnsupportedMediaType,
+    respond,
+    wrong_media_type,
+)
+from geoetl.core.errors import GeoetlError, InvalidParameter, LimitExceeded
+from geoetl.core.settings import ServerSettings
+
+KIB, MIB = 1024, 1024 * 1024
+# Deeper than any GeoJSON or filter, and far from where recursion ends.
+MAX_JSON_DEPTH = 100
+# Integers beyond 64 bits are rounded by some programs and refused by others.
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
+# Longer bodies are checked in a thread, so that others are answered meanwhile.
+CHECKED_HERE = 64 * KIB
+# So much of a body that is too large is read and forgotten: most clients hear the answer only when all is sent.
+DRAINED = 8 * MIB
+# Clients that are remembered; the one that has been silent longest is forgotten first.
+MAX_CLIENTS = 10_000
+
+# Where pictures and readings are made, and where the catalogue is searched; the rest is light.
+PICTURES = re.compile(r"/(?:api/(?:raster|cubes?)/(?:preview|bbox|clip|series|statistics)/.*|tiles/.*\.\w+)")
+SEARCHES = re.compile(r"/stac/(?:search|collections|collections/[^/]+/items)/?")
+# What writes items, by path.
+ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")
+
+
+class RequestLimits:
+    """Refuse addresses that are too long, and answer 503 where no answer began in time.
+
+    What runs in a thread cannot be stopped: it goes on unheard, and keeps its slot until it is done.
+
+    Args:
+        app: What is guarded.
+        settings: The limits.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self.app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        problem = self._problem(scope)
+        if problem is not None:
+            await refuse(problem, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+        else:
+            await self._in_time(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> GeoetlError | None:
+        query: bytes = scope.get("query_string", b"")
+        length = len(scope.get("raw_path") or scope["path"].encode()) + len(query)
+        limit = self._settings.address_kib * KIB
+        if length > limit:
+            return AddressTooLong(
+                f"The address has {length:,} bytes; the limit is {limit:,}.", hint="Send a long question as POST."
+            )
+        parameters = query.count(b"&") + 1
+        if parameters > self._settings.query_parameters:
+            return AddressTooLong(
+                f"The query has {parameters:,} parameters; the limit is {self._settings.query_parameters:,}.",
+                hint="Send a long question as POST.",
+            )
+        if b"%00" in query or b"\0" in query:
+            return InvalidParameter("The query holds a NUL character.", hint="Leave it out.", field="query")
+        return None
+
+    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        late: asyncio.Task[None] | None = None
+
+        def answer_for_it() -> None:
+            nonlocal late
+            problem = TimedOut(
+                f"No answer was ready within {self._settings.request_seconds:g} s.",
+                hint="Ask for less, or try again when the server has less to do.",
+            )
+            late = loop.create_task(respond(problem, scope)(scope, receive, send))
+
+        timer = loop.call_later(self._settings.request_seconds, answer_for_it)
+
+        async def while_in_time(message: Message) -> None:
+            if late is None:
+                timer.cancel()
+                await send(message)
+
+        try:
+            await self.app(scope, receive, while_in_time)
+        finally:
+            timer.cancel()
+            if late is not None:
+                await late
+
+
+class ClientRate:
+    """Refuse a client that asks too often: a bucket of `per_minute` requests that fills evenly.
+
+    Args:
+        app: What is guarded.
+        per_minute: Requests of one client in a minute.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app = app
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            wait = self._take(client_of(scope))
+            if wait > 0:
+                problem = TooManyRequests(
+                    f"More than {self._per_minute} requests in a minute.", hint=f"Wait {wait:.0f} s."
+                )
+                await refuse(problem, scope, receive, send, {"Retry-After": str(max(1, round(wait)))})
+                return
+        await self.app(scope, receive, send)
+
+    def _take(self, client: str) -> float:
+        """Take one request from a client's bucket; return the seconds to wait where it is empty."""
+        now, rate = self._clock(), self._per_minute / 60
+        left, since = self._buckets.pop(client, (float(self._per_minute), now))
+        left = min(float(self._per_minute), left + (now - since) * rate)
+        self._buckets[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / rate
+
+
+def client_of(scope: Scope) -> str:
+    """Return who asks: the signed-in name, else the address of the connection."""
+    principal = scope.get("state", {}).get("principal")
+    name = getattr(principal, "name", None) or getattr(principal, "id", None)
+    client = scope.get("client")
+    return str(name or (client[0] if client else "unknown"))
+
+
+# -- bodies ----------------------------------------------------------------------------------------------------------
+
+
+class Bodies:
+    """Read the body of a request before the operation sees it: so large, in time, of a type that is taken, strict JSON.
+
+    Args:
+        app: What is guarded.
+        settings: The limits.
+        larger: Paths that take more, each with its bytes; the first that matches counts.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: ServerSettings, larger: Sequence[tuple[re.Pattern[str], int]] = ()
+    ) -> None:
+        self.app = app
+        self._settings = settings
+        self._larger = tuple(larger)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await self._read(scope, receive)
+        except GeoetlError as problem:
+            # What is left of the body must not be taken for the next request.
+            await refuse(problem, scope, receive, send, {"Connection": "close"})
+            return
+        if body is None:
+            return
+        replayed = False
+
+        async def once_more() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, once_more, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the body, or None where the client left.
+
+        Raises:
+            LimitExceeded, TooSlow, UnsupportedMediaType, InvalidJson: It is not taken.
+        """
+        limit = self._limit(scope["path"])
+        declared = _header(scope, b"content-length")
+        if declared.isdigit() and int(declared) > limit:
+            await self._drain(receive)
+            raise _too_large(f"The body has {int(declared):,} bytes", limit)
+        encoding = _header(scope, b"content-encoding").lower()
+        if encoding not in ("", "identity"):
+            await self._drain(receive)
+            raise UnsupportedMediaType(
+                f"The body is compressed ('{encoding[:20]}').", hint="Send it as it is.", field="Content-Encoding"
+            )
+        is_json = _check_media_type(scope)
+        parts: list[bytes] = []
+        size, more, started = 0, True, time.monotonic()
+        while more:
+            allowed = self._settings.body_seconds * (1 + size // MIB)
+            message = await self._next(receive, started + allowed - time.monotonic(), size)
+            if message["type"] == "http.disconnect":
+                return None
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > limit:
+                if more:
+                    await self._drain(receive)
+                raise _too_large("The body is larger", limit)
+        body = b"".join(parts)
+        if is_json and body:
+            await (run_in_threadpool(check_json, body) if size > CHECKED_HERE else _at_once(body))
+        return body
+
+    def _limit(self, path: str) -> int:
+        larger = (size for pattern, size in self._larger if pattern.fullmatch(path))
+        return next(larger, int(self._settings.body_mib * MIB))
+
+    async def _next(self, receive: Receive, seconds: float, so_far: int) -> Message:
+        try:
+            return await asyncio.wait_for(receive(), max(seconds, 0))
+        except TimeoutError:
+            raise TooSlow(
+                f"Only {so_far:,} bytes of the body arrived in {self._settings.body_seconds:g} s.",
+                hint="Send it faster, or in smaller parts.",
+            ) from None
+
+    async def _drain(self, receive: Receive) -> None:
+        """Read on and forget, within bounds of size and time."""
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                size, more = 0, True
+                while more and size <= DRAINED:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            return
+
+
+def check_json(body: bytes) -> None:
+    """Check that a body is JSON that every program reads alike: RFC 8259 in the stricter form of I-JSON (RFC 7493).
+
+    Raises:
+        InvalidJson: It is malformed, nests too deeply, repeats a name, or holds what is no JSON or no text: NaN, half a
+            surrogate pair, NUL, an integer beyond 64 bits.
+    """
+    depth = _depth(body)
+    if depth > MAX_JSON_DEPTH:
+        raise _no_json(f"nests deeper than {MAX_JSON_DEPTH} levels", "Give fewer levels.")
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _no_json(
+            f"is not JSON: {error.msg[:100]} (line {error.lineno}, column {error.colno})",
+            "Send one JSON document in UTF-8; NaN and Infinity are written as null.",
+        ) from None
+    if b"\\u0000" in body and _holds_nul(json.loads(body)):
+        raise _no_json("holds a NUL character", "Leave it out.")
+    json.loads(body, object_pairs_hook=_distinct, parse_int=_within_64_bits)
+
+
+def _depth(body: bytes) -> int:
+    """Return how deeply the brackets of a document nest; one more than the limit where it is more."""
+    brackets = _STRINGS.sub(b"", body).translate(_AS_BRACKETS, _NO_BRACKETS)
+    depth = 0
+    # Each turn takes away the innermost pairs; a long run of opening ones is told at once, so that turns are few.
+    while brackets and depth <= MAX_JSON_DEPTH:
+        if _TOO_DEEP in brackets:
+            return MAX_JSON_DEPTH + 1
+        inner = brackets.replace(b"[]", b"")
+        if len(inner) == len(brackets):  # what is left does not match: no JSON, as the parser will say
+            return depth
+        brackets, depth = inner, depth + 1
+    return depth
+
+
+# Possessive (+ after a group of one kind), so that a quote that never ends costs one look at each byte.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_TOO_DEEP = b"[" * (MAX_JSON_DEPTH + 1)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _no_json(f"has '{twice[:60]}' twice in one object", "Keep one of them.")
+    return document
+
+
+def _within_64_bits(text: str) -> int:
+    value = int(text) if len(text) <= 20 else MAX_INTEGER + 1
+    if not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise _no_json(f"holds an integer of {len(text.lstrip('-'))} digits", "Give integers of at most 64 bits.")
+    return value
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in name or _holds_nul(inner) for name, inner in value.items())
+    return isinstance(value, list) and any(_holds_nul(inner) for inner in value)
+
+
+async def _at_once(body: bytes) -> None:
+    check_json(body)
+
+
+def _no_json(what: str, hint: str) -> InvalidJson:
+    return InvalidJson(f"The body {what}.", hint=hint, field="body")
+
+
+def _too_large(what: str, limit: int) -> LimitExceeded:
+    return LimitExceeded(f"{what}; the limit is {limit:,}.", hint="Send less, or in several parts.", field="body")
+
+
+def _has_body(scope: Scope) -> bool:
+    return _header(scope, b"content-length") not in ("", "0") or bool(_header(scope, b"transfer-encoding"))
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1").strip() for header, value in scope["headers"] if header == name), "")
+
+
+def _check_media_type(scope: Scope) -> bool:
+    """Tell whether a body is said to be JSON.
+
+    Raises:
+        UnsupportedMediaType: It is of a type that no operation takes, or not in UTF-8.
+    """
+    headers = Headers()
+    given = _header(scope, b"content-type")
+    headers["content-type"] = given
+    kind = headers.get_content_type() if given else ""
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        charset = str(headers.get_param("charset", "utf-8")).lower()
+        if charset not in ("utf-8", "utf8", "us-ascii"):
+            raise UnsupportedMediaType(f"The body is in '{charset[:20]}'.", hint="Send UTF-8.", field="Content-Type")
+        return True
+    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return False
+    raise wrong_media_type(scope)
+
+
+# -- what is worked out at a time ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Slots:
+    """So many places to work in, and a short queue before them.
+
+    Attributes:
+        name: What is worked out in them.
+        at_once: Places.
+        waiting: Requests that may wait.
+        seconds: How long one waits.
+        used, refused: Places in use now, and requests sent away since the start.
+    """
+
+    name: str
+    at_once: int
+    waiting: int
+    seconds: float
+    used: int = 0
+    refused: int = 0
+    _queue: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait now."""
+        return len(self._queue)
+
+    @asynccontextmanager
+    async def place(self, gone: Callable[[], "asyncio.Task[None]"]) -> AsyncIterator[bool]:
+        """Hold a place for the length of the block; False where the client left before there was one.
+
+        Args:
+            gone: Starts a task that ends when the client leaves; asked only where one has to wait.
+
+        Raises:
+            Busy: The queue is full, or none became free in time.
+        """
+        if self.used < self.at_once:
+            self.used += 1
+        elif not await self._wait(gone):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._free()
+
+    async def _wait(self, gone: Callable[[], "asyncio.Task[None]"]) -> bool:
+        if self.queued >= self.waiting:
+            raise self._busy(f"{self.used} are being worked out and {self.queued} wait")
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        left = gone()
+        try:
+            await asyncio.wait({place, left}, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if place.done() and not left.done():
+                return True
+            if place.done():
+                self._free()
+            if not left.done():
+                raise self._busy(f"none became free within {self.seconds:g} s")
+            return False
+        except asyncio.CancelledError:
+            if place.done():
+                self._free()
+            raise
+        finally:
+            left.cancel()
+            place.cancel()
+            with suppress(ValueError):  # who was called to a place is out of the queue
+                self._queue.remove(place)
+
+    def _free(self) -> None:
+        """Hand a place to the one that waits longest, or give it back."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.used -= 1
+
+    def _busy(self, why: str) -> Busy:
+        self.refused += 1
+        return Busy(f"Too many {self.name} are asked for at a time: {why}.", hint="Try again in a few seconds.")
+
+
+class HeavySlots:
+    """Let only so many heavy operations run at a time; light ones pass.
+
+    Args:
+        app: What is guarded.
+        groups: Slots, each with the paths that need one.
+    """
+
+    def __init__(self, app: ASGIApp, groups: Mapping[re.Pattern[str], Slots]) -> None:
+        self.app = app
+        self._groups = groups
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        slots = None
+        if scope["type"] == "http":
+            slots = next((held for pattern, held in self._groups.items() if pattern.fullmatch(scope["path"])), None)
+        if slots is None:
+            await self.app(scope, receive, send)
+            return
+        heard: deque[Message] = deque()
+
+        async def listen() -> None:
+            while not heard or heard[-1]["type"] != "http.disconnect":
+                heard.append(await receive())
+
+        async def told() -> Message:
+            return heard.popleft() if heard else await receive()
+
+        try:
+            async with slots.place(lambda: asyncio.get_running_loop().create_task(listen())) as held:
+                if held:
+                    await self.app(scope, told, send)
+        except Busy as problem:
+            await refuse(problem, scope, receive, send)
+
+
+def heavy_groups(settings: ServerSettings) -> dict[re.Pattern[str], Slots]:
+    """Return the slots of this server, each with the paths that need one."""
+    queue = (settings.waiting, settings.waiting_seconds)
+    return {
+        PICTURES: Slots("pictures", settings.pictures_at_once, *queue),
+        SEARCHES: Slots("searches", settings.searches_at_once, *queue),
+    }
+
+
+async def refuse(
+    problem: GeoetlError, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with a problem from outside of the routes; a websocket is closed before it opens."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": problem.code})
+        return
+    await respond(problem, scope, headers=headers)(scope, receive, send)
