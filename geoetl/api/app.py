@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import geoetl
-from geoetl.api import files, health, openapi, problems, raster, tiles
+from geoetl.api import edge, files, openapi, problems, raster, tiles
+from geoetl.api.answers import StrictJSON
 from geoetl.api.roles import ServerRole
 from geoetl.api.stac import PREFIX as STAC
 from geoetl.api.stac import serve_stac
@@ -22,7 +23,7 @@ and the files themselves. Errors are `application/problem+json`, with a sentence
 def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastAPI:
     """Return the API of a platform.
 
-    The interactive documentation pages of FastAPI are left out: they fetch their program from a public host.
+    Whoever puts further layers on it calls `edge.outermost` at the end.
 
     Args:
         platform: What answers.
@@ -34,8 +35,9 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        default_response_class=StrictJSON,
     )
-    app.include_router(health.router)
+    edge.install(app, platform, writes=role.writes)
     app.include_router(files.router(platform))
     app.include_router(raster.router(platform))
     app.include_router(tiles.router(platform))

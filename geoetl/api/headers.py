@@ -1,4 +1,4 @@
-"""What every answer tells a browser about itself: what it is not to guess, where it may be shown, what may run in it."""
+"""What every answer tells a browser of itself: what it is not to guess, where it may be shown, what may run in it."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

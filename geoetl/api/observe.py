@@ -253,6 +253,6 @@ def route_of(scope: Scope) -> str:
     template = getattr(context, "path_format", None) or getattr(scope.get("route"), "path", None)
     if not isinstance(template, str):
         return ""
-    # Where an application is mounted, its path is in the root path by now, and not in the template of its route.
-    root = str(scope.get("app_root_path", scope.get("root_path", "")))
-    return template if template.startswith(root) else f"{root}{template}"
+    # Where an application is mounted, its own path lies in the root path by now, and not in the template of its route.
+    mounted = str(scope.get("root_path", "")).removeprefix(str(scope.get("app_root_path", "")))
+    return template if template.startswith(mounted) else f"{mounted}{template}"

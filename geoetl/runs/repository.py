@@ -95,6 +95,12 @@ class RunRepository:
             found = _stages_of(connection, [row.id for row in rows])
         return [_record(row, found[row.id]) for row in rows]
 
+    def counts(self) -> dict[RunState, int]:
+        """Return how many runs there are of each state by their rows: an interrupted one counts as running."""
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(runs.c.state, sa.func.count()).group_by(runs.c.state)).all()
+        return {RunState(state): count for state, count in rows}
+
     # -- the life of a run -------------------------------------------------------------------------------------------
 
     def latest(self, identity: str) -> RunRecord | None:
