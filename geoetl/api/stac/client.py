@@ -20,7 +20,7 @@ from geoetl.api.stac.documents import (
     chooser,
     encoded,
 )
-from geoetl.api.stac.request import InvalidQuery, SearchBody, interval_of, search_of_body, search_of_query
+from geoetl.api.stac.request import InvalidQuery, SearchBody, bbox_of, interval_of, search_of_body, search_of_query
 from geoetl.core.spatial import BBox
 from geoetl.core.temporal import Interval, parse_instant
 from geoetl.store.catalog import Catalog, Collection, Search
@@ -99,7 +99,7 @@ class StacClient(BaseCoreClient):
         token: str | None = None,
     ) -> Response:
         """Return collections, all or those that match."""
-        box, interval = BBox.parse(bbox) if bbox else None, interval_of(datetime)
+        box, interval = bbox_of(bbox), interval_of(datetime)
         words = [word.strip().casefold() for word in (q or "").split(",") if word.strip()]
         found = [one for one in self.catalog.collections() if _matches(one, box, interval, words)]
         start = _offset(token)

@@ -128,7 +128,8 @@ def chooser(include: Iterable[str], exclude: Iterable[str]) -> Callable[[dict[st
         else:
             chosen = dict(document)
         for path in excluded:
-            if path not in included:
+            # What is asked for by its own name stays, also where all of its parent is left out.
+            if not any(path == kept[: len(path)] for kept in included):
                 _drop(chosen, path)
         return chosen
 

@@ -297,7 +297,7 @@ def search_of_query(asked: Mapping[str, Any]) -> Search:
     return _search(
         collections=_names(asked.get("collections")),
         ids=_names(asked.get("ids")),
-        bbox=BBox.parse(asked["bbox"]) if asked.get("bbox") else None,
+        bbox=bbox_of(asked.get("bbox")),
         intersects=_geometry(asked.get("intersects")),
         datetime=asked.get("datetime"),
         filter=_filter(asked.get("filter"), asked.get("filter_lang") or "cql2-text", asked.get("filter_crs")),
@@ -354,7 +354,19 @@ def interval_of(text: str | None) -> Interval | None:
             hint="Write 2020-02-28T12:00:00Z, or 2020-01-01T00:00:00Z/.. with .. for one open end.",
             field="datetime",
         )
-    return Interval.parse(text)
+    return Interval.parse(text.upper())
+
+
+def bbox_of(text: str | None) -> BBox | None:
+    """Return a box of 4 numbers, or of 6 with heights, which are not looked at.
+
+    Raises:
+        InvalidBBox: It is something else.
+    """
+    if not text:
+        return None
+    numbers = text.split(",")
+    return BBox.parse(",".join((*numbers[:2], *numbers[3:5]) if len(numbers) == 6 else numbers))
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -51,9 +51,7 @@ def serve_stac(app: FastAPI, platform: "Platform", *, writing: bool) -> None:
     catalog, cache = platform.catalog, platform.lookup
     queryables, sortables = Queryables(catalog=catalog, cache=cache), Sortables(catalog=catalog, cache=cache)
     extensions: list[ApiExtension] = [
-        FilterExtension(
-            client=Queryables(catalog=catalog, cache=cache), conformance_classes=conformance.FILTER, router=APIRouter()
-        ),
+        FilterExtension(client=queryables, conformance_classes=conformance.FILTER, router=APIRouter()),
         SearchSortExtension(client=sortables, conformance_classes=conformance.SORT, router=APIRouter()),
         ItemCollectionSortExtension(client=sortables, conformance_classes=conformance.SORT, router=APIRouter()),
         FieldsExtension(conformance_classes=conformance.FIELDS),
