@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.server.auth import AuthPolicy
 from fastapi import FastAPI, Header, Response
 from fastapi.responses import RedirectResponse
 from panel.io.fastapi import add_applications
@@ -20,9 +21,12 @@ from dashboards.shared.background import Background
 from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.theme import theme_config
+from dashboards.shared.visitor import VisitorCookie, may_enter, visitor, visitor_markup
 from dashboards.shared.warm import warm_up
+from geoetl.api import guard
 from geoetl.api.app import create_app as create_api
-from geoetl.api.guard import Guard
+from geoetl.api.roles import ServerRole
+from geoetl.api.security import Authority
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -50,14 +54,16 @@ _PAGE_SX = {
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-def create_app(platform: "Platform", *, proxy_token: str | None = None) -> FastAPI:
-    """Return the API and the pages of a platform.
+def create_app(platform: "Platform", *, role: ServerRole = ServerRole.ALL, proxy_token: str | None = None) -> FastAPI:
+    """Return the API and the pages of a platform, with the guard before them.
 
     Args:
         platform: What answers.
-        proxy_token: The secret of the one proxy that may ask; left out, this machine's browser may.
+        role: What the server is for; one without pages is made of geoetl.api.app and geoetl.api.guard alone.
+        proxy_token: The secret of the one proxy that may ask; left out, whoever is signed in may.
     """
-    app = create_api(platform)
+    app = create_api(platform, role=role)
+    authority = Authority.of(platform, proxy_token=proxy_token)
     shelf = PictureShelf()
     land = BASEMAP_PATH.read_bytes()
     land_tag = hashlib.sha256(land).hexdigest()[:32]
@@ -84,10 +90,23 @@ def create_app(platform: "Platform", *, proxy_token: str | None = None) -> FastA
     def explore() -> pmui.Page:
         return explore_page(platform, shelf, executor)
 
-    # Origins are checked by the guard, which knows the address that the browser used.
-    add_applications({EXPLORE: explore}, app=app, title="Explore · geoetl", websocket_origin=["*"])
+    cookie = VisitorCookie(authority)
+    add_applications(
+        {EXPLORE: explore},
+        app=app,
+        title="Explore · geoetl",
+        # Origins are checked by the guard, which knows the address that the browser used.
+        websocket_origin=["*"],
+        auth_policy=AuthPolicy(may_enter),
+        # What names a session cannot be made up. Panel writes it into the page together with headers and cookies of the
+        # request: only the visitor's name is among them, no secret of the browser or of a proxy.
+        sign_sessions=True,
+        secret_key=authority.derived_key("panel session"),
+        include_headers=["user-agent"],
+        include_cookies=[cookie.NAME],
+    )
     # Panel answers its own paths in a middleware: only what is added after it stands before it.
-    app.add_middleware(Guard, proxy_token=proxy_token)
+    guard.install(app, authority, role, access=getattr(app.state, "access", None), name_cookie=cookie)
     app.router.lifespan_context = _warmed(app.router.lifespan_context)
     return app
 
@@ -127,7 +146,7 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
         theme_config=theme_config(),
         favicon=ICON,
         logo=ICON,
-        header=[pn.pane.HTML(_NAVIGATION, margin=0)],
+        header=[pn.pane.HTML(_NAVIGATION, margin=0), pn.pane.HTML(visitor_markup(visitor()), margin=0, align="center")],
         sx=_PAGE_SX,
         busy_indicator=None,
         site_url=".",

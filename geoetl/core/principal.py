@@ -67,11 +67,6 @@ class Principal:
         """Tell whether this role includes `needed`."""
         return self.role >= needed
 
-    @property
-    def sent_unasked(self) -> bool:
-        """Whether a browser recommends this person by itself, so that another site's page could ask in their name."""
-        return self.via is not Via.TOKEN
-
 
 class Unauthenticated(GeoetlError):
     """Nobody is known to ask."""

@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, did_you_mean
+from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, Unavailable, did_you_mean
 from geoetl.core.identifiers import new_id
 from geoetl.core.principal import Role
 from geoetl.store.database import Database
@@ -34,9 +34,7 @@ _SECRET_BYTES = 32
 # The second choice of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
 _HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4, hash_len=32, salt_len=16)
 # Of a password that nobody knows: an unknown name costs as much time as a wrong password.
-NOBODYS_HASH = (
-    "$argon2id$v=19$m=65536,t=3,p=4$+4DVK/dNsqxIlINjS0zssg$QeLbCOiolb+QCuLxG8892jtbPZbxvxrt1KogiEmVv98"
-)
+NOBODYS_HASH = "$argon2id$v=19$m=65536,t=3,p=4$+4DVK/dNsqxIlINjS0zssg$QeLbCOiolb+QCuLxG8892jtbPZbxvxrt1KogiEmVv98"
 
 _meta = sa.MetaData()
 users = sa.Table(
@@ -54,9 +52,7 @@ tokens = sa.Table(
     *(sa.Column(name, sa.Float) for name in ("created_at", "expires_at", "revoked_at")),
 )
 ended = sa.Table("ended_sessions", _meta, sa.Column("id", sa.String), sa.Column("expires_at", sa.Float))
-server_secrets = sa.Table(
-    "server_secrets", _meta, sa.Column("name", sa.String), sa.Column("value", sa.LargeBinary)
-)
+server_secrets = sa.Table("server_secrets", _meta, sa.Column("name", sa.String), sa.Column("value", sa.LargeBinary))
 
 
 @dataclass(frozen=True)
@@ -352,17 +348,17 @@ class IdentityRepository:
         with self.database.read() as connection:
             found = connection.execute(query).scalar()
         if found is None:
-            if self.database.read_only:
+            made = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
+            try:
+                with self.database.begin() as connection:
+                    # Of several processes one writes, and all read what it wrote.
+                    _insert_or_leave(connection, server_secrets, made)
+                    found = connection.execute(query).scalar_one()
+            except Unavailable as error:
                 raise ConfigurationError(
-                    "This database has no users and no signing secret yet, and a reader does not write.",
-                    hint="First run: geoetl users add NAME --role operator",
-                )
-            with self.database.begin() as connection:
-                # Of several processes one writes, and all read what it wrote.
-                _insert_or_leave(
-                    connection, server_secrets, {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
-                )
-                found = connection.execute(query).scalar_one()
+                    f"This database has no users and no signing secret yet, and none could be made. {error.detail}",
+                    hint="First run, where it may be written: geoetl users add NAME --role operator",
+                ) from None
         return bytes(found)
 
 
