@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
+    from geoetl.store.identity import IdentityRepository
     from geoetl.virtual import CubeVirtualiser
     from geoetl.virtual.outcome import VirtualCube
     from geoetl.virtual.upkeep import CubeCheck, StoredCube
@@ -99,6 +100,13 @@ class Platform:
         own = Database(f"sqlite:///{self.settings.home / 'catalog.db'}")
         own.upgrade()
         return SqliteCatalog(own, self.zones)
+
+    @cached_property
+    def identity(self) -> "IdentityRepository":
+        """Users, their tokens, and the secret that the servers sign with."""
+        from geoetl.store.identity import IdentityRepository
+
+        return IdentityRepository(self.database)
 
     @cached_property
     def lookup(self) -> "CatalogCache":
@@ -406,27 +414,24 @@ class Platform:
         return "".join(parts)
 
 
-def connect(home: str | Path | None = None, **overrides: Any) -> Platform:
+def connect(home: str | Path | None = None, *, read_only: bool = False, **overrides: Any) -> Platform:
     """Return the platform of this environment; its database and folders are made at the first use.
 
     Args:
         home: Folder where state lives; by default ``GEOETL_HOME``.
+        read_only: Make and change nothing: the database has to be there, and is opened so that it cannot be written.
         **overrides: Further settings that win over the environment.
 
     Raises:
         ConfigurationError: A setting is not right, or the home folder cannot be made.
     """
     settings = load_settings(home=home, **overrides)
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The home folder cannot be made: {error.strerror}.",
-            hint="Set GEOETL_HOME to a folder that this user may write.",
-            field="GEOETL_HOME",
-        ) from None
-    database = Database(settings.database_url)
-    database.upgrade()
+    if read_only:
+        database = Database(settings.database_url, read_only=True)
+    else:
+        _make_home(settings.home)
+        database = Database(settings.database_url)
+        database.upgrade()
     artifacts = ArtifactRepository(database)
     cache = settings.home / "cache"
     zones = Zones(
@@ -436,6 +441,17 @@ def connect(home: str | Path | None = None, **overrides: Any) -> Platform:
     remote = tuple(RemoteRoot(url) for url in dict.fromkeys(settings.remote_roots))
     gate = Gate(_roots(settings, zones), settings.limits, remote)
     return Platform(settings, database, zones, gate, RunRepository(database))
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The home folder cannot be made: {error.strerror}.",
+            hint="Set GEOETL_HOME to a folder that this user may write.",
+            field="GEOETL_HOME",
+        ) from None
 
 
 def current_run() -> "Run":
