@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geoetl.cli import catalog, config, demo, pipelines, runs, serve, virtual
+from geoetl.cli import catalog, config, demo, pipelines, runs, serve, users, virtual
 from geoetl.cli.output import err, print_error
 
 EXIT_CODES = """
@@ -26,15 +26,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-START, WORK, LOOK = "Start here", "Bring data in", "Look at it"
+START, WORK, LOOK, SHARE = "Start here", "Bring data in", "Look at it", "Share it with others"
 app.command("demo", rich_help_panel=START)(demo.demo)
-app.command("serve", rich_help_panel=START)(serve.serve)
+app.command("up", rich_help_panel=START)(serve.up)
 app.add_typer(config.app, name="config", rich_help_panel=START)
 app.command("run", rich_help_panel=WORK)(pipelines.run)
 app.command("pipelines", rich_help_panel=WORK)(pipelines.pipelines)
 app.add_typer(runs.app, name="runs", rich_help_panel=WORK)
 app.add_typer(virtual.app, name="virtual", rich_help_panel=WORK)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
+app.command("serve", rich_help_panel=SHARE)(serve.serve)
+app.add_typer(users.app, name="users", rich_help_panel=SHARE)
+app.add_typer(users.tokens, name="tokens", rich_help_panel=SHARE)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""``geoetl serve``: the dashboard and the API."""
+"""``geoetl serve`` and ``geoetl up``: the dashboard and the API."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +8,12 @@ from geoetl.cli.output import err
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
+    from geoetl.api.roles import ServerRole
+    from geoetl.platform import Platform
+
+LOOPBACK = "127.0.0.1"
 # The secret of a proxy such as JupyterLab's; see geoetl/cli/jupyter.py.
 TOKEN_VARIABLE = "GEOETL_PROXY_TOKEN"
 # The header that geoetl.api.guard wants; the API is imported only when it is served.
@@ -20,74 +25,163 @@ START_WAIT_S = 60.0
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Loopback address to listen on; there is no login yet.")] = "127.0.0.1",
+    role: Annotated[str, typer.Option(help="all: pages and API; reader: what only reads; etl: API alone.")] = "all",
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need users.")] = LOOPBACK,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
 ) -> None:
-    """Open the dashboard, with the API beside it.
+    """Serve the dashboard with the API beside it, or a part of them.
 
-    Example: geoetl serve --port 8080 --no-open
+    Example: geoetl serve --role reader --port 8080 --no-open
+    """
+    from geoetl.api.roles import ServerRole
+    from geoetl.core.errors import InvalidParameter, did_you_mean
+
+    if role not in list(ServerRole):
+        raise InvalidParameter(
+            f"'{role}' is not a role of a server.", hint=did_you_mean(role, ServerRole), field="role"
+        )
+    run_server(ServerRole(role), host, port, open_browser=open_browser)
+
+
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
+) -> None:
+    """Start everything on this machine, and open the dashboard.
+
+    Example: geoetl up
+    """
+    from geoetl.api.roles import ServerRole
+
+    run_server(ServerRole.ALL, LOOPBACK, port, open_browser=open_browser)
+
+
+def run_server(role: "ServerRole", host: str, port: int, *, open_browser: bool) -> None:
+    """Serve until somebody stops it.
+
+    Raises:
+        ConfigurationError: Others reach the address and nobody could sign in, or packages are missing.
+        Conflict: Another program listens there.
     """
     import os
 
-    _check_loopback(host, port)
+    import geoetl
+
     _check_free(host, port)
-    err.print("Starting …")
+    platform = geoetl.connect(read_only=not role.writes)
     token = os.environ.get(TOKEN_VARIABLE) or None
-    server = _server(host, port, token)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/explore"
-    err.print(f"The dashboard is at [bold]{address}[/]  (Ctrl+C stops it)")
-    _once_started(server, address, {PROXY_HEADER: token} if token else {}, open_browser=open_browser)
+    _check_users(platform, host, port)
+    err.print("Starting …")
+    server = _server(platform, role, host, port, token)
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = f"{base}/explore" if role.has_pages else base
+    what = "The dashboard is at" if role.has_pages else "The API is at"
+    err.print(f"{what} [bold]{address}[/]  (Ctrl+C stops it)")
+    if token is None:
+        _tell_who_may(platform, host)
+    first_page = address if role.has_pages else f"{base}/api/livez"
+    _once_started(
+        server, first_page, {PROXY_HEADER: token} if token else {}, open_browser=open_browser and role.has_pages
+    )
     server.run()
 
 
-def _server(host: str, port: int, proxy_token: str | None) -> "uvicorn.Server":
+def _server(
+    platform: "Platform", role: "ServerRole", host: str, port: int, proxy_token: str | None
+) -> "uvicorn.Server":
     """Return the server, ready to run.
 
     Raises:
-        ConfigurationError: The packages of the dashboard are not installed.
+        ConfigurationError: The packages of the server or of the dashboard are not installed.
     """
-    import geoetl
     from geoetl.core.errors import ConfigurationError
 
     try:
         import uvicorn
 
-        from dashboards.app import create_app
+        app = _application(platform, role, proxy_token)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"The dashboard is not installed: there is no package '{error.name}'.",
             hint="Install it with: pip install 'geoetl[dashboard,serve]'",
         ) from None
-    app = create_app(geoetl.connect(), proxy_token=proxy_token)
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_GRACE_S, server_header=False
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+        server_header=False,
+        # Whom to believe about forwarded addresses is a setting of ours, see geoetl.api.security.
+        proxy_headers=False,
     )
     return uvicorn.Server(config)
 
 
-def _check_loopback(host: str, port: int) -> None:
-    """Refuse to listen where others could ask.
+def _application(platform: "Platform", role: "ServerRole", proxy_token: str | None) -> "FastAPI":
+    if role.has_pages:
+        from dashboards.app import create_app
+
+        return create_app(platform, role=role, proxy_token=proxy_token)
+    from geoetl.api import guard
+    from geoetl.api.app import create_app as create_api
+    from geoetl.api.security import Authority
+
+    app = create_api(platform, role=role)
+    authority = Authority.of(platform, proxy_token=proxy_token)
+    guard.install(app, authority, role, access=getattr(app.state, "access", None))
+    return app
+
+
+def _check_users(platform: "Platform", host: str, port: int) -> None:
+    """Refuse to listen where others could ask, as long as nobody can sign in.
 
     Raises:
-        ConfigurationError: The address is reached from other machines.
+        ConfigurationError: The address is reached from other machines, and there are no users.
     """
-    import ipaddress
-
     from geoetl.core.errors import ConfigurationError
 
-    try:
-        mine = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        mine = False
-    if not mine:
-        raise ConfigurationError(
-            f"geoetl does not listen on {host}: whoever reaches that address could read everything, as there is no "
-            "login yet.",
-            hint="Listen on 127.0.0.1, and reach it from elsewhere through JupyterLab or a tunnel: "
-            f"ssh -L {port}:127.0.0.1:{port} THIS-MACHINE",
-            field="host",
+    security = platform.settings.security
+    if _is_loopback(host) or security.oidc_issuer or platform.identity.has_users():
+        return
+    raise ConfigurationError(
+        f"geoetl does not listen on {host}: others reach that address, and there are no users who could sign in.",
+        hint="Add one first: geoetl users add NAME --role operator\n"
+        f"Or listen on 127.0.0.1, and come through JupyterLab or a tunnel: ssh -L {port}:127.0.0.1:{port} THIS-MACHINE",
+        field="host",
+    )
+
+
+def _tell_who_may(platform: "Platform", host: str) -> None:
+    """Say who gets in, and what is not safe yet."""
+    security = platform.settings.security
+    if not platform.identity.has_users() and _is_loopback(host):
+        err.print(
+            "There are no users: this machine's browser is signed in as the local operator. "
+            "Add one with: geoetl users add NAME --role operator"
         )
+    if _is_loopback(host):
+        return
+    if not (security.public_url or "").startswith("https:"):
+        err.print(
+            "[yellow]Passwords cross the network unencrypted[/] unless a proxy with https stands before this; "
+            "then set GEOETL_SECURITY__PUBLIC_URL to its address."
+        )
+    if not security.public_url and not security.hosts:
+        err.print(
+            "It answers to its own address and to localhost; a name of this machine has to be listed in "
+            "GEOETL_SECURITY__HOSTS."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_free(host: str, port: int) -> None:
@@ -108,7 +202,7 @@ def _check_free(host: str, port: int) -> None:
         except OSError as error:
             raise Conflict(
                 f"Port {port} of {host} cannot be listened on: {error.strerror}.",
-                hint=f"Stop the program that uses it, or choose another port: geoetl serve --port {port % 65535 + 1}",
+                hint=f"Stop the program that uses it, or choose another port: --port {port % 65535 + 1}",
                 field="port",
             ) from None
 
