@@ -47,13 +47,13 @@ def map_hrefs(document: Mapping[str, Any], change: Callable[[str], str]) -> dict
 
 def _asset(asset: Any, change: Callable[[str], str]) -> Any:
     changed = _with_href(asset, change)
-    if isinstance(changed, dict) and isinstance(alternate := changed.get("alternate"), dict):
+    if isinstance(asset, dict) and isinstance(alternate := asset.get("alternate"), dict):
         return {**changed, "alternate": {name: _with_href(place, change) for name, place in alternate.items()}}
     return changed
 
 
 def _with_href(thing: Any, change: Callable[[str], str]) -> Any:
-    if not isinstance(thing, dict) or not isinstance(href := thing.get("href"), str):
+    href = thing.get("href") if isinstance(thing, dict) else None
+    if not isinstance(href, str) or (changed := change(href)) == href:
         return thing
-    changed = change(href)
-    return thing if changed == href else {**thing, "href": changed}
+    return {**thing, "href": changed}

@@ -12,7 +12,6 @@ The R*Tree keeps 32-bit numbers rounded outwards; exact bounds, shapes and times
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,8 +53,14 @@ from geoetl.store.catalog.validation import (
 )
 from geoetl.store.database import Database
 
-# Rows of one statement when writing: few round trips, little memory.
-BATCH = 1_000
+# Items checked at once, and items written at once: the more, the less a row costs, since the rows go into the indexes
+# in their order; bounded by their size too.
+CHECKED_AT_ONCE = 1_000
+BATCH = 10_000
+BATCH_CHARACTERS = 64 * 1024**2
+# Page cache while many items are written, in KiB; with SQLite's own 2 MB most pages of the indexes are written several
+# times over.
+BULK_CACHE_KIB = 256 * 1024
 # Fewer candidates than this are always looked at one by one.
 LEAST_CANDIDATES = 1_000
 # Neighbours by name that "did you mean" looks at.
@@ -154,19 +159,25 @@ class SqliteCatalog(Showable):
             self._put(connection, [changed], only_new=False)
             return self._read_item(connection, collection_id, item_id)
 
-    def _put(self, connection: Connection, items: Iterable[Mapping[str, Any]], *, only_new: bool) -> None:
+    def _put(self, connection: Connection, items: Iterable[Mapping[str, Any] | CheckedItem], *, only_new: bool) -> None:
         known: set[str] = set()
-        for batch in batched(items, BATCH):
-            # Of one id given twice the later one counts, as if they had come in two calls.
-            checked = {(item.collection, item.id): item for item in check_items(batch, self.zones)}
-            for collection_id in {collection_id for collection_id, _ in checked} - known:
-                check_id(collection_id, "collection id")
-                _require_collection(connection, collection_id)
-                known.add(collection_id)
-            if only_new:
-                _refuse_present(connection, batch, checked)
-            numbered = _write(connection, list(checked.values()))
-            _read_back(connection, numbered)
+        # Of one id given twice the later one counts, as if they had come in two calls.
+        waiting: dict[tuple[str, str], CheckedItem] = {}
+        characters = 0
+        with _cache(connection) as enlarge:
+            for batch in batched(items, CHECKED_AT_ONCE):
+                for item in check_items(batch, self.zones):
+                    key = item.collection, item.id
+                    if only_new and key in waiting:
+                        raise item_exists(*key)
+                    waiting[key] = item
+                    characters += len(item.content)
+                if len(waiting) >= BATCH or characters >= BATCH_CHARACTERS:
+                    enlarge()
+                    _put_batch(connection, waiting, known, only_new=only_new)
+                    waiting, characters = {}, 0
+            if waiting:
+                _put_batch(connection, waiting, known, only_new=only_new)
 
     def item(self, collection_id: str, item_id: str) -> Item:
         """Return one item."""
@@ -364,16 +375,31 @@ def _write_collection(connection: Connection, collection_id: str, content: str) 
     connection.exec_driver_sql(statement, (collection_id, content))
 
 
-def _refuse_present(
-    connection: Connection, given: Sequence[Any], checked: Mapping[tuple[str, str], CheckedItem]
+@contextmanager
+def _cache(connection: Connection) -> Iterator[Callable[[], None]]:
+    """Give what enlarges the page cache of a connection; it is small again at the end."""
+    before = connection.exec_driver_sql("pragma cache_size").scalar_one()
+    try:
+        yield lambda: connection.exec_driver_sql(f"pragma cache_size = -{BULK_CACHE_KIB}").close()
+    finally:
+        connection.exec_driver_sql(f"pragma cache_size = {int(before)}")
+
+
+def _put_batch(
+    connection: Connection, items: Mapping[tuple[str, str], CheckedItem], known: set[str], *, only_new: bool
 ) -> None:
-    present = _present(connection, [item_id for _, item_id in checked])
-    for collection_id, item_id in checked:
-        if (collection_id, item_id) in present:
-            raise item_exists(collection_id, item_id)
-    if len(given) > len(checked):
-        twice = Counter((item["collection"], item["id"]) for item in given).most_common(1)[0][0]
-        raise item_exists(*twice)
+    for collection_id in {collection_id for collection_id, _ in items} - known:
+        check_id(collection_id, "collection id")
+        _require_collection(connection, collection_id)
+        known.add(collection_id)
+    if only_new:
+        present = _present(connection, [item_id for _, item_id in items])
+        for key in items:
+            if key in present:
+                raise item_exists(*key)
+    # In the order of their times, which is that of the indexes.
+    ordered = sorted(items.values(), key=lambda item: item.start_us)
+    _read_back(connection, _write(connection, ordered))
 
 
 def _present(connection: Connection, ids: Sequence[str]) -> dict[tuple[str, str], int]:
@@ -436,28 +462,30 @@ def _read_back(connection: Connection, numbered: dict[int, CheckedItem]) -> None
         cross join stac_item_documents d on d.seq = i.seq
     """
     rows = connection.exec_driver_sql(statement, (json.dumps(list(numbered)),))
-    found = {number: (tuple(same), bounds) for number, *same, bounds in ((*row[:4], row[4:]) for row in rows)}
+    found = {row[0]: row for row in rows}
     for seq, item in numbered.items():
-        same = (item.collection, item.id, item.content)
-        years = item.start_us / _YEAR_US, item.end_us / _YEAR_US
+        start, end = item.start_us / _YEAR_US, item.end_us / _YEAR_US
         for part, box in enumerate(item.footprint.boxes):
-            got, bounds = found.get(2 * seq + part, ((), ()))
-            if got != same or not _covers(bounds, (*box, *years)):
+            row = found.get(2 * seq + part)
+            if row is None or not _is_same(row, item) or not _covers(row, box, start, end):
                 raise VerificationFailed(
                     f"Item '{item.id}' of '{item.collection}' was written but a search does not find it as given.",
                     hint="Nothing was kept. Check the database with `pragma integrity_check`, then try again.",
                 )
 
 
-def _covers(outer: Sequence[float], inner: Sequence[float]) -> bool:
-    west, south, east, north, start, end = inner
-    return (
-        outer[0] <= west
-        and outer[1] <= south
-        and outer[2] >= east
-        and outer[3] >= north
-        and outer[4] <= start
-        and outer[5] >= end
+def _is_same(row: Sequence[Any], item: CheckedItem) -> bool:
+    return bool(row[3] == item.content and row[2] == item.id and row[1] == item.collection)
+
+
+def _covers(row: Sequence[Any], box: Box, start: float, end: float) -> bool:
+    return bool(
+        row[4] <= box[0]
+        and row[5] <= box[1]
+        and row[6] >= box[2]
+        and row[7] >= box[3]
+        and row[8] <= start
+        and row[9] >= end
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+
 from geoetl.core.errors import Conflict, InvalidBBox, InvalidParameter, InvalidTime, LimitExceeded
 from geoetl.core.identifiers import check_id
 from geoetl.core.spatial import BBox
@@ -23,6 +25,9 @@ MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# What the libraries of JSON take for an integer; beyond it some of them give a float, which is another number.
+_INTEGERS = (-(1 << 63), (1 << 64) - 1)
+_ONLY_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,7 @@ class CheckedItem:
             ``end_datetime`` are given (as in pgSTAC), else ``datetime``.
         end_us: End of its time, the same way.
         footprint: Where it is.
-        document: The item with portable hrefs, a bbox, and its links and assets present.
-        content: The same as JSON text.
+        content: The item with portable hrefs, a bbox, and its links and assets present, as JSON text.
     """
 
     collection: str
@@ -45,12 +49,13 @@ class CheckedItem:
     start_us: int
     end_us: int
     footprint: Footprint
-    document: dict[str, Any]
     content: str
 
 
-def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses) -> list[CheckedItem]:
+def check_items(items: Sequence[Mapping[str, Any] | CheckedItem], addresses: Addresses) -> list[CheckedItem]:
     """Return the items as they may be stored; the items given are not changed.
+
+    Items that were checked before, perhaps in another process, are taken as they are.
 
     Raises:
         InvalidParameter: An item lacks something, has something of a wrong kind, or is not strict JSON.
@@ -58,17 +63,21 @@ def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses) -> lis
         InvalidBBox: A bbox or geometry is malformed, empty, or out of range.
         LimitExceeded: An item is larger than `MAX_DOCUMENT_BYTES`.
     """
+    ready = [item for item in items if isinstance(item, CheckedItem)]
+    if len(ready) == len(items):
+        return ready
     documents = [_check_item(item, position) for position, item in enumerate(items)]
     places = [(document["geometry"], document.get("bbox")) for document in documents]
     checked = []
     for document, (geometry, bbox), found in zip(documents, places, footprints_of(places), strict=True):
-        footprint = found or _footprint(document["id"], geometry, bbox)
-        start, end = time_span_us(document["id"], document["properties"])
+        identity = document["id"]
+        footprint = found or _footprint(identity, geometry, bbox)
+        start, end = time_span_us(identity, document["properties"])
         document = to_portable(document, addresses)
         if bbox is None:
             document["bbox"] = footprint.bbox()
-        content = encode(document, f"Item '{document['id']}'")
-        checked.append(CheckedItem(document["collection"], document["id"], start, end, footprint, document, content))
+        content = encode(document, f"Item '{identity}'")
+        checked.append(CheckedItem(document["collection"], identity, start, end, footprint, content))
     return checked
 
 
@@ -134,9 +143,9 @@ def time_span_us(name: str, properties: Mapping[str, Any]) -> tuple[int, int]:
         InvalidTime: A time is malformed, or the end lies before the start.
     """
     times = {
-        key: instant_us(f"Item '{name}'", properties[key], f"/properties/{key}")
+        key: instant_us(f"Item '{name}'", text, f"/properties/{key}")
         for key in ("datetime", "start_datetime", "end_datetime")
-        if properties.get(key) is not None
+        if (text := properties.get(key)) is not None
     }
     if "start_datetime" in times and "end_datetime" in times:
         start, end = times["start_datetime"], times["end_datetime"]
@@ -181,20 +190,22 @@ def encode(document: Mapping[str, Any], name: str) -> str:
         InvalidParameter: It holds what JSON has not; the pointer to it is in the message.
         LimitExceeded: It is larger than `MAX_DOCUMENT_BYTES`.
     """
+    pointer, reason = "", ""
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
+        text = _encode(document)
     except (ValueError, TypeError, RecursionError):
-        text, size = "", 0
-    # NUL is legal in JSON, but PostgreSQL's jsonb refuses it and C strings end there.
-    pointer, reason = _fault(document) if not text or "\\u0000" in text else ("", "")
-    if reason or not text:
+        pointer, reason = _fault(document)
+        text = "" if reason else json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" in text:
+        # NUL is legal in JSON, but PostgreSQL's jsonb refuses it and C strings end there.
+        pointer, reason = _fault(document)
+    if reason:
         raise InvalidParameter(
-            f"{name} is not strict JSON: {reason or 'a number without end'} at {pointer or '/'}.",
+            f"{name} is not strict JSON: {reason} at {pointer or '/'}.",
             hint="Put null, a number or a text there.",
             field=pointer,
         )
-    if size > MAX_DOCUMENT_BYTES:
+    if len(text) * 4 > MAX_DOCUMENT_BYTES and (size := len(text.encode())) > MAX_DOCUMENT_BYTES:
         raise LimitExceeded(
             f"{name} has {size} bytes of JSON, more than {MAX_DOCUMENT_BYTES}.",
             hint="Put the bulk into a file and refer to it as an asset.",
@@ -202,7 +213,21 @@ def encode(document: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _check_item(item: Mapping[str, Any], position: int) -> dict[str, Any]:
+def _encode(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON text; raise one of several errors where it may be none, or has very large integers.
+
+    orjson writes what JSON has not (NaN as null, a UUID as text), so that only text that reads back as what was given
+    is taken; the rest goes through the standard library, which is strict and slow (tuples, NaN).
+    """
+    raw = orjson.dumps(document, option=_ONLY_JSON)
+    if orjson.loads(raw) == document:
+        return raw.decode()
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _check_item(item: Mapping[str, Any] | CheckedItem, position: int) -> dict[str, Any]:
+    if isinstance(item, CheckedItem):
+        return dict(orjson.loads(item.content))
     name = _named(item, "Feature", f"item {position + 1}")
     collection = item.get("collection")
     if not isinstance(collection, str) or not collection:
@@ -221,7 +246,7 @@ def _check_item(item: Mapping[str, Any], position: int) -> dict[str, Any]:
 
 
 def _named(document: Mapping[str, Any], kind: str, unnamed: str) -> str:
-    if not isinstance(document, Mapping):
+    if type(document) is not dict and not isinstance(document, Mapping):
         raise InvalidParameter(f"{unnamed.capitalize()} is a {type(document).__name__}, not a JSON object.")
     found, identity, version = document.get("type"), document.get("id"), document.get("stac_version")
     shown = f"'{identity[:60]}'" if isinstance(identity, str) else f"({unnamed})"
@@ -254,16 +279,25 @@ def _with_parts(document: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise InvalidParameter(f"{name} has assets that are no object.", hint="Name each asset.", field="/assets")
     if not isinstance(links, list):
         raise InvalidParameter(f"{name} has links that are no list.", hint="Give a list of links.", field="/links")
-    for parent, things in (("assets", assets.items()), ("links", enumerate(links))):
-        for key, thing in things:
-            if not isinstance(thing, dict) or not isinstance(thing.get("href"), str) or not thing["href"]:
-                pointer = f"/{parent}/{key}"
-                raise InvalidParameter(f"{name} has no href at {pointer}.", hint="Give the address.", field=pointer)
+    things = [*assets.values(), *links]
+    if not all(isinstance(thing, dict) and _is_address(thing.get("href")) for thing in things):
+        raise _without_href(name, assets, links)
     return copy
 
 
+def _without_href(name: str, assets: Mapping[str, Any], links: Sequence[Any]) -> InvalidParameter:
+    pairs = [(f"/assets/{key}", asset) for key, asset in assets.items()]
+    pairs += [(f"/links/{position}", link) for position, link in enumerate(links)]
+    pointer = next(p for p, thing in pairs if not isinstance(thing, dict) or not _is_address(thing.get("href")))
+    return InvalidParameter(f"{name} has no href at {pointer}.", hint="Give the address.", field=pointer)
+
+
+def _is_address(href: Any) -> bool:
+    return isinstance(href, str) and bool(href)
+
+
 def _check_bbox(name: str, bbox: Any, pointer: str) -> None:
-    numbers = _list(bbox)
+    numbers = bbox if type(bbox) is list else _list(bbox)
     if len(numbers) not in (4, 6) or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
         raise InvalidBBox(
             f"{name} has a bbox that is not 4 or 6 finite numbers: {str(bbox)[:80]}.",
@@ -302,7 +336,7 @@ def _fault(value: Any, pointer: str = "", depth: int = 0) -> tuple[str, str]:
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, inner in pairs:
             step = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
-            if isinstance(value, Mapping) and (fault := _text_fault(key)):
+            if isinstance(value, Mapping) and (fault := _name_fault(key)):
                 return step, fault
             found = _fault(inner, step, depth + 1)
             if found[1]:
@@ -312,14 +346,21 @@ def _fault(value: Any, pointer: str = "", depth: int = 0) -> tuple[str, str]:
         return pointer, _text_fault(value)
     if isinstance(value, float) and not math.isfinite(value):
         return pointer, str(value)
+    if isinstance(value, int) and not _INTEGERS[0] <= value <= _INTEGERS[1]:
+        return pointer, "an integer beyond 64 bits"
     if value is None or isinstance(value, bool | int | float):
         return pointer, ""
     return pointer, f"a {type(value).__name__}"
 
 
-def _text_fault(text: Any) -> str:
-    if not isinstance(text, str):
-        return f"a {type(text).__name__} as a name"
+def _name_fault(name: Any) -> str:
+    if isinstance(name, str):
+        return _text_fault(name)
+    # The standard library writes these as texts.
+    return "" if name is None or isinstance(name, bool | int | float) else f"a {type(name).__name__} as a name"
+
+
+def _text_fault(text: str) -> str:
     if "\0" in text:
         return "a NUL character"
     return "half of a surrogate pair" if any("\ud800" <= letter <= "\udfff" for letter in text) else ""
