@@ -212,12 +212,12 @@ class Site:
             raise Refused("The request does not name one host.", hint="Send one Host header.")
         peer = str(scope["client"][0]) if scope.get("client") else ""
         host = hosts[0].lower()
-        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
         client = peer
         if self._trusts(peer):
             client = self._first_untrusted(_values(headers, "x-forwarded-for")) or peer
-            host = next(iter(reversed(_values(headers, "x-forwarded-host"))), host).lower()
-            told = next(iter(reversed(_values(headers, "x-forwarded-proto"))), scheme).lower()
+            host = (_values(headers, "x-forwarded-host") or [host])[-1].lower()
+            told = (_values(headers, "x-forwarded-proto") or [scheme])[-1].lower()
             scheme = told if told in ("http", "https") else scheme
         if host == self._public_host:
             scheme = self._public_scheme  # a proxy that ends TLS and is not trusted for more

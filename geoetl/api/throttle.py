@@ -86,7 +86,7 @@ class Throttle:
         return [(("address", network), PER_ADDRESS), (by_name, PER_NAME)]
 
     def _wait(self, key: tuple[str, ...], allowance: Allowance) -> float:
-        used_s = self._full_at.get(key, 0.0) - self._clock()
+        used_s: float = self._full_at.get(key, 0.0) - self._clock()
         return used_s - (allowance.at_once - 1) * allowance.every_s
 
 

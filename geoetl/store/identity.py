@@ -348,7 +348,7 @@ class IdentityRepository:
         with self.database.read() as connection:
             found = connection.execute(query).scalar()
         if found is None:
-            made = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
+            made: dict[str, object] = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
             try:
                 with self.database.begin() as connection:
                     # Of several processes one writes, and all read what it wrote.
