@@ -501,7 +501,7 @@ def _told(error: Mapping[str, Any], place: str) -> dict[str, str]:
     where = [part for part in where if not _VARIANT.search(part)]
     if place == "body":
         name = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in where)
-        subject = f"'{'.'.join(where)[:MAX_SHOWN]}' in the body" if where else "The body"
+        subject = f"The member '{'.'.join(where)[:MAX_SHOWN]}' of the body" if where else "The body"
     else:
         name = ".".join(where)[:200]
         subject = f"The {_PLACES.get(place, 'parameter')} '{name[:MAX_SHOWN]}'"
