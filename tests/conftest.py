@@ -84,6 +84,18 @@ def fresh_postgres_url(postgres: postgresql.PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
+def new_pgstac_url(postgres: postgresql.PostgresServer) -> Callable[[], str]:
+    """Give ``new_pgstac_url()``: the URL of a database with the whole schema, a copy of one made for the session."""
+    from geoetl.store.database import Database
+
+    name = postgres.new_database().rpartition("/")[2]
+    database = Database(postgres.url(name))
+    database.upgrade()
+    database.dispose()
+    return lambda: postgres.new_database(template=name)
+
+
+@pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a home folder with what ``geoetl demo`` makes, of CMIP6 only the models that the guides show."""
     import geoetl

@@ -35,11 +35,15 @@ class PostgresServer:
     port: int
     password: str
 
-    def new_database(self) -> str:
-        """Make an empty database with PostGIS and return its SQLAlchemy URL."""
+    def new_database(self, template: str = TEMPLATE) -> str:
+        """Make a database with PostGIS, a copy of `template`, and return its SQLAlchemy URL."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}", database="postgres")
-        return f"postgresql+psycopg://{OWNER}:{self.password}@{LOOPBACK}:{self.port}/{name}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
+        return self.url(name)
+
+    def url(self, name: str, user: str = OWNER, password: str = "") -> str:
+        """Return the SQLAlchemy URL of a database; the owner's password where none is given."""
+        return f"postgresql+psycopg://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{name}"
 
     def execute(self, statement: str, *, database: str) -> None:
         """Run one statement outside a transaction."""

@@ -1,24 +1,51 @@
-"""STAC documents and an empty embedded catalogue, for every test that needs some."""
+"""STAC documents and an empty catalogue of each back end, for every test that needs some."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from geoetl.core.spatial import BBox
 from geoetl.store.artifacts import ArtifactRepository
-from geoetl.store.catalog import SqliteCatalog
+from geoetl.store.catalog import Catalog, PgstacCatalog, SqliteCatalog
 from geoetl.store.database import Database
 from geoetl.store.zones import Zone, Zones
 
+# In the folder of a catalogue on PostgreSQL, so that another process finds its database.
+URL_FILE = "pgstac-url"
+
 
 def sqlite_catalog(folder: Path) -> SqliteCatalog:
-    """Give an empty catalogue in a database of its own, with both zones beside it."""
+    """Give the catalogue in a database of its own in `folder`, with both zones beside it."""
     database = Database(f"sqlite:///{folder / 'geoetl.db'}")
     database.upgrade()
+    return SqliteCatalog(database, _zones(folder, database))
+
+
+def pgstac_catalog(folder: Path) -> PgstacCatalog:
+    """Give the catalogue in the PostgreSQL database that `folder` names, with both zones beside it."""
+    database = Database((folder / URL_FILE).read_text())
+    return PgstacCatalog(database, _zones(folder, database))
+
+
+# A further back end joins with one line: its name and what makes the catalogue of a folder.
+BACK_ENDS: dict[str, Callable[[Path], Catalog]] = {"sqlite": sqlite_catalog, "pgstac": pgstac_catalog}
+
+
+def prepare(back_end: str, folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Make what a back end needs in an empty folder, and return the folder."""
+    if back_end == "pgstac":
+        (folder / URL_FILE).write_text(request.getfixturevalue("new_pgstac_url")())
+    return folder
+
+
+def _zones(folder: Path, database: Database) -> Zones:
     artifacts = ArtifactRepository(database)
     internal, external = (
         Zone(name, (folder / name).as_uri(), artifacts, folder / "cache") for name in ("internal", "external")
     )
-    return SqliteCatalog(database, Zones(internal, external))
+    return Zones(internal, external)
 
 
 def a_collection(collection_id: str = "demo", **fields: Any) -> dict[str, Any]:

@@ -3,23 +3,32 @@
 One unit of work is one connection is one transaction.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from geoetl.core.errors import ConfigurationError, Unavailable
-from geoetl.store.migrations import HEAD
 
 # A writer waits this long for another one; SQLite has one writer at a time.
 BUSY_TIMEOUT_S = 30
-# Any constant does, it only has to be the same in every process that migrates.
-_MIGRATION_LOCK = 0x67656F65746C
 _READ_ONLY = "geoetl_read_only"
+# PostgreSQL ended the transaction because of another one; the same work succeeds when it is done again.
+_IN_THE_WAY = frozenset({"40001", "40P01"})
+
+
+_LOCKED = (f"The database stayed locked for {BUSY_TIMEOUT_S} s.", "Try again when the other writer is done.")
+_FULL = ("The database could not be written: the disk is full.", "Free some space, then try again.")
+_UNREACHABLE = (
+    "The database cannot be reached or refused the connection.",
+    "Check GEOETL_DATABASE__URL and that the server runs, then try again.",
+)
 
 
 class Database:
@@ -27,12 +36,14 @@ class Database:
 
     Args:
         url: SQLAlchemy URL, ``sqlite:///PATH`` or ``postgresql+psycopg://…``.
+        read_only: Whether nothing may be written: not by `begin`, and not by SQL either.
 
     Raises:
         ConfigurationError: The URL is malformed or of another kind of database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self.read_only = read_only
         try:
             self._url = make_url(url)
         except (sa.exc.ArgumentError, ValueError):
@@ -55,7 +66,12 @@ class Database:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A connection pool does not cross process borders; the URL does.
-        return (Database, (self._url.render_as_string(hide_password=False),))
+        return (_rebuild, (self.url, self.read_only))
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL with its password; never to be shown."""
+        return self._url.render_as_string(hide_password=False)
 
     @property
     def dialect(self) -> str:
@@ -66,11 +82,17 @@ class Database:
     def engine(self) -> Engine:
         """The engine; made at the first use."""
         if self.dialect == "postgresql":
-            return sa.create_engine(self._url, pool_pre_ping=True)
-        if self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(self._url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+            # No prepared statements: each search is planned for its own box and interval, and poolers need none.
+            engine = sa.create_engine(self._url, pool_pre_ping=True, connect_args={"prepare_threshold": None})
+            sa.event.listen(engine, "connect", self._prepare_postgres)
+            return engine
+        if self.read_only and self._url.database:
+            engine = sa.create_engine(self._url, creator=self._open_existing)
+        else:
+            if self._url.database:
+                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = sa.create_engine(self._url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
+        sa.event.listen(engine, "connect", self._prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -80,7 +102,13 @@ class Database:
 
         Raises:
             Unavailable: The database cannot be reached, is locked for too long, or its disk is full.
+            ConfigurationError: It was opened for reading alone.
         """
+        if self.read_only:
+            raise ConfigurationError(
+                "This process reads only: nothing can be written to the database.",
+                hint="Write with a server of the role `all` or `etl`, or with the command line.",
+            )
         with _as_unavailable(), self.engine.begin() as connection:
             yield connection
 
@@ -91,73 +119,124 @@ class Database:
         Raises:
             Unavailable: The database cannot be reached.
         """
+        options: dict[str, Any] = {_READ_ONLY: True}
+        if self.dialect == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with _as_unavailable(), self.engine.connect() as plain:
-            with (connection := plain.execution_options(**{_READ_ONLY: True})).begin():
+            with (connection := plain.execution_options(**options)).begin():
                 yield connection
 
     def upgrade(self) -> None:
-        """Bring the schema to this version's; nothing is done when it already is.
+        """Bring the schema to this version's, pgSTAC's on PostgreSQL too; nothing is done when it already is.
+
+        A database that is read only is just looked at.
 
         Raises:
-            ConfigurationError: The database was written by a newer geoetl.
+            ConfigurationError: It was written by a newer geoetl, its role may not change the schema, or it is read only
+                and lacks something.
         """
-        if self._revision() == HEAD:
-            return
-        from geoetl.store.migrations import upgrade
+        from geoetl.store.schema import upgrade
 
-        with self.begin() as connection:
-            if self.dialect == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            upgrade(connection)
-
-    def _revision(self) -> str | None:
-        with self.read() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(sa.text("select version_num from alembic_version")).scalar()
+        upgrade(self)
 
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+    def _open_existing(self) -> sqlite3.Connection:
+        # Writable as a file, because readers of a WAL take part in its index; `query_only` keeps the data.
+        path = quote(str(Path(str(self._url.database)).absolute()))
+        return sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+
+    def _prepare_sqlite(self, dbapi_connection: Any, _record: Any) -> None:
+        # Leave transactions to us: the driver's own would start them too late for BEGIN IMMEDIATE.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        if self.read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        else:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # FULL: what was committed survives a power cut, at the price of one sync a commit.
+            cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    def _prepare_postgres(self, dbapi_connection: Any, _record: Any) -> None:
+        settings = [
+            f"set lock_timeout = '{BUSY_TIMEOUT_S}s'",
+            "set jit = off",  # compiling takes longer than any search of ours
+            *(["set default_transaction_read_only = on"] if self.read_only else []),
+        ]
+        dbapi_connection.execute("; ".join(settings))
+        dbapi_connection.commit()
+
+
+def was_in_the_way(error: Unavailable) -> bool:
+    """Tell whether only another transaction kept this one from being done, so that it may be done again at once."""
+    cause = error.__cause__
+    return isinstance(cause, sa.exc.DBAPIError) and getattr(cause.orig, "sqlstate", None) in _IN_THE_WAY
+
+
+def _rebuild(url: str, read_only: bool) -> Database:
+    return Database(url, read_only=read_only)
 
 
 @contextmanager
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
-        reason = str(error.orig or error) if isinstance(error, sa.exc.DBAPIError) else str(error)
-        if "locked" in reason or "busy" in reason:
-            detail, hint = (
-                f"The database stayed locked for {BUSY_TIMEOUT_S} s.",
-                "Try again when the other writer is done.",
-            )
-        elif "full" in reason:
-            detail, hint = "The database could not be written: the disk is full.", "Free some space, then try again."
-        elif "readonly" in reason or "read-only" in reason:
-            detail, hint = "The database is read-only.", "Give this user write permission on GEOETL_HOME."
-        elif "unable to open" in reason:
-            detail, hint = "The database file cannot be opened.", "Check that GEOETL_HOME exists and is writable."
-        elif "disk I/O" in reason or "malformed" in reason:
-            detail, hint = "The database file cannot be read.", "Check the disk; restore GEOETL_HOME from a backup."
-        elif isinstance(error, sa.exc.DBAPIError) and "sqlite3" in type(error.orig).__module__:
-            raise  # a statement that does not fit the schema is a fault of ours, not of the place
-        else:
-            detail = "The database cannot be reached or refused the connection."
-            hint = "Check GEOETL_DATABASE__URL and that the server runs, then try again."
-        raise Unavailable(detail, hint=hint) from error
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        if isinstance(error, sa.exc.DBAPIError) and "sqlite3" not in type(error.orig).__module__:
+            raise _postgres_error(error) from error
+        raise _sqlite_error(error) from error
 
 
-def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # Leave transactions to us: the driver's own would start them too late for BEGIN IMMEDIATE.
-    dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    # FULL: what was committed survives a power cut, at the price of one sync a commit.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
+def _sqlite_error(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> Exception:
+    if not isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
+        return error
+    reason = str(error.orig or error) if isinstance(error, sa.exc.DBAPIError) else str(error)
+    if "locked" in reason or "busy" in reason:
+        detail, hint = _LOCKED
+    elif "full" in reason:
+        detail, hint = _FULL
+    elif "readonly" in reason or "read-only" in reason:
+        detail, hint = "The database is read-only.", "Give this user write permission on GEOETL_HOME."
+    elif "unable to open" in reason:
+        detail, hint = "The database file cannot be opened.", "Check that GEOETL_HOME exists and is writable."
+    elif "disk I/O" in reason or "malformed" in reason:
+        detail, hint = "The database file cannot be read.", "Check the disk; restore GEOETL_HOME from a backup."
+    elif isinstance(error, sa.exc.DBAPIError):
+        return error  # a statement that does not fit the schema is a fault of ours, not of the place
+    else:
+        detail, hint = _UNREACHABLE
+    return Unavailable(detail, hint=hint)
+
+
+def _postgres_error(error: sa.exc.DBAPIError) -> Exception:
+    # Source: PostgreSQL, appendix A, error codes.
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state == "42501":
+        return ConfigurationError(
+            "The database role lacks a right that geoetl needs.",
+            hint="Run `geoetl db upgrade` as the owner of the database, and grant the role pgstac_ingest to this one.",
+            field="GEOETL_DATABASE__URL",
+        )
+    if state in _IN_THE_WAY:
+        detail, hint = "Other writers were in the way of this one.", "Try again."
+    elif state == "55P03":
+        detail, hint = _LOCKED
+    elif state in ("53100", "58030"):
+        detail, hint = _FULL
+    elif state == "25006":
+        detail, hint = "The database is read-only.", "Point GEOETL_DATABASE__URL at a server that takes writes."
+    elif state == "57014":
+        detail, hint = "The database ended the statement: it took too long.", "Narrow the search, then try again."
+    elif isinstance(error, sa.exc.OperationalError):
+        detail, hint = _UNREACHABLE
+    else:
+        return error  # a statement that does not fit the schema is a fault of ours, not of the place
+    return Unavailable(detail, hint=hint)
 
 
 def _begin_sqlite(connection: Connection) -> None:

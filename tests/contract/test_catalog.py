@@ -13,16 +13,13 @@ from geoetl.core.errors import Conflict, InputError, InvalidBBox, InvalidFilter,
 from geoetl.core.spatial import BBox
 from geoetl.core.temporal import Interval
 from geoetl.store.catalog import Catalog, Collection, Item, ItemPage, Search, SortField, walk
-from tests.stac import a_collection, an_item, sqlite_catalog
-
-# A further back end joins with one line: its name and what makes an empty catalogue for a test.
-BACK_ENDS: dict[str, Callable[[Path], Catalog]] = {"sqlite": sqlite_catalog}
+from tests.stac import BACK_ENDS, a_collection, an_item, prepare
 
 
 @pytest.fixture(params=BACK_ENDS)
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
     """Give a catalogue with the empty collection `demo`."""
-    catalog = BACK_ENDS[request.param](tmp_path)
+    catalog = BACK_ENDS[request.param](prepare(request.param, tmp_path, request))
     catalog.upsert_collection(a_collection())
     return catalog
 
@@ -602,8 +599,10 @@ def _write_items(folder: Path, back_end: str, prefix: str, ready: Any) -> None:
 
 
 @pytest.mark.parametrize("back_end", BACK_ENDS)
-def test_two_processes_that_write_at_once_both_succeed_and_nothing_is_lost(back_end: str, tmp_path: Path) -> None:
-    catalog = BACK_ENDS[back_end](tmp_path)
+def test_two_processes_that_write_at_once_both_succeed_and_nothing_is_lost(
+    back_end: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    catalog = BACK_ENDS[back_end](prepare(back_end, tmp_path, request))
     catalog.upsert_collection(a_collection())
     version = catalog.version()
     spawn = multiprocessing.get_context("spawn")

@@ -345,7 +345,7 @@ class _Compiler:
                 f"'{name}' takes a text, not {_shown(arguments[0])}.", "For example: casei(title) = casei('Oslo')"
             )
         if isinstance(inner.literal, str):
-            text = functions.casei(inner.literal) if name == "casei" else functions.accenti(inner.literal)
+            text = str(functions.casei(inner.literal) if name == "casei" else functions.accenti(inner.literal))
             return Operand("text", self.dialect.bind(text), literal=text)
         return Operand("text", self.dialect.folded(name, self.typed(inner, "text")))
 
