@@ -92,14 +92,14 @@ class Platform:
 
     @cached_property
     def catalog(self) -> "Catalog":
-        """The STAC catalogue. On PostgreSQL it stays in an SQLite file of the home folder (docs/decisions/003)."""
+        """The STAC catalogue: pgSTAC on PostgreSQL, tables of our own on SQLite."""
+        if self.database.dialect == "postgresql":
+            from geoetl.store.catalog.pgstac import PgstacCatalog
+
+            return PgstacCatalog(self.database, self.zones)
         from geoetl.store.catalog.sqlite import SqliteCatalog
 
-        if self.database.dialect == "sqlite":
-            return SqliteCatalog(self.database, self.zones)
-        own = Database(f"sqlite:///{self.settings.home / 'catalog.db'}")
-        own.upgrade()
-        return SqliteCatalog(own, self.zones)
+        return SqliteCatalog(self.database, self.zones)
 
     @cached_property
     def identity(self) -> "IdentityRepository":
