@@ -39,7 +39,7 @@ REFRESH_MS = 2000
 ICON = Path(__file__).parent / "shared" / "icon.svg"
 # A picture is named by its content, so that it never changes.
 _NAVIGATION = """
-<nav aria-label="Pages" style="font:14px/20px Roboto,sans-serif;padding-left:24px">
+<nav aria-label="Pages" style="font:14px/20px Roboto,sans-serif;padding-left:24px;display:flex;height:48px">
 <a href="explore" aria-current="page"
  style="color:#fff;text-decoration:none;padding:14px 4px;box-shadow:inset 0 -3px #8fd6d1">
 Explore</a></nav>
@@ -51,6 +51,7 @@ _PAGE_SX = {
     ".header .MuiLinearProgress-root": {"display": "none"},
     ".main .MuiToolbar-root": {"margin": "0 !important"},
 }
+_AT_THE_END: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -146,7 +147,7 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
         theme_config=theme_config(),
         favicon=ICON,
         logo=ICON,
-        header=[pn.pane.HTML(_NAVIGATION, margin=0), pn.pane.HTML(visitor_markup(visitor()), margin=0, align="center")],
+        header=[pn.pane.HTML(_NAVIGATION, margin=0), pn.pane.HTML(visitor_markup(visitor()), **_AT_THE_END)],
         sx=_PAGE_SX,
         busy_indicator=None,
         site_url=".",

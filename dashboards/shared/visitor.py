@@ -11,7 +11,10 @@ from tornado.web import create_signed_value, decode_signed_value
 from geoetl.api.security import Authority
 from geoetl.core.principal import Principal, Role, Via
 
-_STYLE = "font:14px/20px Roboto,sans-serif;color:#fff;display:flex;align-items:center;gap:12px;white-space:nowrap"
+_STYLE = (
+    "font:14px/20px Roboto,sans-serif;color:#fff;height:48px;display:flex;align-items:center;justify-content:flex-end;"
+    "gap:12px;white-space:nowrap"
+)
 _NAME = "max-width:180px;overflow:hidden;text-overflow:ellipsis"
 _BUTTON = (
     "font:inherit;color:inherit;background:none;border:1px solid rgb(255 255 255 / .5);border-radius:8px;"

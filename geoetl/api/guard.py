@@ -7,6 +7,7 @@ stands behind it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -166,10 +167,13 @@ class _Watched:
         while not self._ended:
             self._pending = self._pending or asyncio.ensure_future(self._receive())
             await asyncio.wait({self._pending}, timeout=RECHECK_S)
+            if self._pending.done() and self._pending.result()["type"] == "websocket.disconnect":
+                return self._pending.result()
             if not await self._still_admitted():
                 self._ended = True
                 self._pending.cancel()
-                await self._send({"type": "websocket.close", "code": 1008})
+                with suppress(OSError):  # the browser is gone already
+                    await self._send({"type": "websocket.close", "code": 1008})
             elif self._pending.done():
                 message, self._pending = self._pending.result(), None
                 return message
