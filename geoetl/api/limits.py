@@ -41,8 +41,9 @@ MAX_JSON_DEPTH = 100
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 # Longer bodies are checked in a thread, so that others are answered meanwhile.
 CHECKED_HERE = 64 * KIB
-# So much of a body that is too large is read and forgotten: most clients hear the answer only when all is sent.
+# So much of a body that was refused is read and forgotten, and for so long.
 DRAINED = 8 * MIB
+DRAIN_S = 2.0
 # Clients that are remembered; the one that has been silent longest is forgotten first.
 MAX_CLIENTS = 10_000
 
@@ -192,11 +193,13 @@ class Bodies:
         if scope["type"] != "http" or not _has_body(scope):
             await self.app(scope, receive, send)
             return
+        intake = _Intake(receive)
         try:
-            body = await self._read(scope, receive)
+            body = await self._read(scope, intake)
         except GeoetlError as problem:
             # What is left of the body must not be taken for the next request.
-            await refuse(problem, scope, receive, send, {"Connection": "close"})
+            answer = respond(problem, scope, headers={"Connection": "close"})
+            await answer(scope, receive, intake.then_drained(send))
             return
         if body is None:
             return
@@ -211,7 +214,7 @@ class Bodies:
 
         await self.app(scope, once_more, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _read(self, scope: Scope, intake: "_Intake") -> bytes | None:
         """Return the body, or None where the client left.
 
         Raises:
@@ -220,28 +223,23 @@ class Bodies:
         limit = self._limit(scope["path"])
         declared = _header(scope, b"content-length")
         if declared.isdigit() and int(declared) > limit:
-            await self._drain(receive)
             raise _too_large(f"The body has {int(declared):,} bytes", limit)
         encoding = _header(scope, b"content-encoding").lower()
         if encoding not in ("", "identity"):
-            await self._drain(receive)
             raise UnsupportedMediaType(
                 f"The body is compressed ('{encoding[:20]}').", hint="Send it as it is.", field="Content-Encoding"
             )
         is_json = _check_media_type(scope)
         parts: list[bytes] = []
-        size, more, started = 0, True, time.monotonic()
-        while more:
+        size, started = 0, time.monotonic()
+        while intake.more:
             allowed = self._settings.body_seconds * (1 + size // MIB)
-            message = await self._next(receive, started + allowed - time.monotonic(), size)
+            message = await self._next(intake, started + allowed - time.monotonic(), size)
             if message["type"] == "http.disconnect":
                 return None
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            more = message.get("more_body", False)
             if size > limit:
-                if more:
-                    await self._drain(receive)
                 raise _too_large("The body is larger", limit)
         body = b"".join(parts)
         if is_json and body:
@@ -252,26 +250,48 @@ class Bodies:
         larger = (size for pattern, size in self._larger if pattern.fullmatch(path))
         return next(larger, int(self._settings.body_mib * MIB))
 
-    async def _next(self, receive: Receive, seconds: float, so_far: int) -> Message:
+    async def _next(self, intake: "_Intake", seconds: float, so_far: int) -> Message:
         try:
-            return await asyncio.wait_for(receive(), max(seconds, 0))
+            return await asyncio.wait_for(intake.receive(), max(seconds, 0))
         except TimeoutError:
             raise TooSlow(
                 f"Only {so_far:,} bytes of the body arrived in {self._settings.body_seconds:g} s.",
                 hint="Send it faster, or in smaller parts.",
             ) from None
 
-    async def _drain(self, receive: Receive) -> None:
-        """Read on and forget, within bounds of size and time."""
-        try:
-            async with asyncio.timeout(self._settings.body_seconds):
-                size, more = 0, True
-                while more and size <= DRAINED:
-                    message = await receive()
-                    size += len(message.get("body", b""))
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            return
+
+class _Intake:
+    """A body as it comes in, which is read on after a refusal: many clients hear an answer only when all is sent."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.more = True
+
+    async def receive(self) -> Message:
+        """Return the next part."""
+        message = await self._receive()
+        self.more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    def then_drained(self, send: Send) -> Send:
+        """Return a `send` that hands an answer over whole, then forgets the rest of the body, and ends only then."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] != "http.response.body" or not self.more:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await self._drain()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return sending
+
+    async def _drain(self) -> None:
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self.more and size <= DRAINED:
+                    size += len((await self.receive()).get("body", b""))
 
 
 def check_json(body: bytes) -> None:
