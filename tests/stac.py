@@ -8,7 +8,7 @@ import pytest
 
 from geoetl.core.spatial import BBox
 from geoetl.store.artifacts import ArtifactRepository
-from geoetl.store.catalog import Catalog, PgstacCatalog, SqliteCatalog
+from geoetl.store.catalog import PgstacCatalog, SqliteCatalog
 from geoetl.store.database import Database
 from geoetl.store.zones import Zone, Zones
 
@@ -29,8 +29,9 @@ def pgstac_catalog(folder: Path) -> PgstacCatalog:
     return PgstacCatalog(database, _zones(folder, database))
 
 
+AnyCatalog = SqliteCatalog | PgstacCatalog
 # A further back end joins with one line: its name and what makes the catalogue of a folder.
-BACK_ENDS: dict[str, Callable[[Path], Catalog]] = {"sqlite": sqlite_catalog, "pgstac": pgstac_catalog}
+BACK_ENDS: dict[str, Callable[[Path], AnyCatalog]] = {"sqlite": sqlite_catalog, "pgstac": pgstac_catalog}
 
 
 def prepare(back_end: str, folder: Path, request: pytest.FixtureRequest) -> Path:

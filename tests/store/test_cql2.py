@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from geoetl.core.errors import InvalidFilter
-from geoetl.store.catalog import Search, SqliteCatalog
+from geoetl.store.catalog import Search
 from geoetl.store.catalog import cql2 as filters
-from tests.stac import a_collection, an_item, sqlite_catalog
+from tests.stac import BACK_ENDS, AnyCatalog, a_collection, an_item, prepare
 
 ITEMS: dict[str, dict[str, Any]] = {
     "number": {"n": 5, "title": "Oslo fjord", "eo:cloud_cover": 10.5, "tags": ["a", "b", 3], "flag": True},
@@ -24,10 +24,10 @@ ITEMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> SqliteCatalog:
+@pytest.fixture(scope="module", params=BACK_ENDS)
+def catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AnyCatalog:
     """Give a catalogue whose items have every kind of property."""
-    catalog = sqlite_catalog(tmp_path_factory.mktemp("cql2"))
+    catalog = BACK_ENDS[request.param](prepare(request.param, tmp_path_factory.mktemp("cql2"), request))
     catalog.upsert_collection(a_collection())
     catalog.upsert_collection(a_collection("other"))
     items = [
@@ -44,7 +44,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> SqliteCatalog:
     return catalog
 
 
-def matches(catalog: SqliteCatalog, filter: Any) -> str:
+def matches(catalog: AnyCatalog, filter: Any) -> str:
     return " ".join(sorted(item["id"] for item in catalog.search(Search(filter=filter))))
 
 
@@ -196,7 +196,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_a_filter_matches_what_cql2_says_as_text_and_as_json(catalog: SqliteCatalog, text: str) -> None:
+def test_a_filter_matches_what_cql2_says_as_text_and_as_json(catalog: AnyCatalog, text: str) -> None:
     assert matches(catalog, text) == CASES[text]
     tree = filters.parse(text)
     assert matches(catalog, tree) == CASES[text]
@@ -252,7 +252,7 @@ def test_a_filter_matches_what_cql2_says_as_text_and_as_json(catalog: SqliteCata
         ("{" * 100_000, "not JSON"),
     ],
 )
-def test_a_filter_that_cannot_be_answered_says_why(catalog: SqliteCatalog, filter: Any, words: str) -> None:
+def test_a_filter_that_cannot_be_answered_says_why(catalog: AnyCatalog, filter: Any, words: str) -> None:
     with pytest.raises(InvalidFilter) as caught:
         matches(catalog, filter)
     assert words in caught.value.detail
@@ -260,7 +260,7 @@ def test_a_filter_that_cannot_be_answered_says_why(catalog: SqliteCatalog, filte
     assert caught.value.field == "filter"
 
 
-def test_an_unknown_operator_is_told_what_there_is(catalog: SqliteCatalog) -> None:
+def test_an_unknown_operator_is_told_what_there_is(catalog: AnyCatalog) -> None:
     with pytest.raises(InvalidFilter) as caught:
         matches(catalog, "s_intersect(geometry, POINT(1 1))")
     assert caught.value.hint is not None
@@ -298,13 +298,13 @@ def nested(depth: int) -> dict[str, Any]:
         ({"op": "like", "args": [{"property": "n"}, "%a" * 300]}, "at most 500"),
     ],
 )
-def test_a_filter_beyond_a_limit_is_refused(catalog: SqliteCatalog, filter: Any, words: str) -> None:
+def test_a_filter_beyond_a_limit_is_refused(catalog: AnyCatalog, filter: Any, words: str) -> None:
     with pytest.raises(InvalidFilter) as caught:
         matches(catalog, filter)
     assert words in caught.value.detail
 
 
-def test_operators_that_repeat_their_arguments_cannot_make_the_statement_explode(catalog: SqliteCatalog) -> None:
+def test_operators_that_repeat_their_arguments_cannot_make_the_statement_explode(catalog: AnyCatalog) -> None:
     tree: Any = {"op": "=", "args": [{"property": "n"}, 5]}
     for _ in range(12):
         tree = {"op": "in", "args": [tree, [True] * 200]}
@@ -335,7 +335,7 @@ DEEPEST = {
 
 
 @pytest.mark.parametrize("name", DEEPEST)
-def test_the_deepest_filter_that_is_allowed_is_one_that_sqlite_answers(catalog: SqliteCatalog, name: str) -> None:
+def test_the_deepest_filter_that_is_allowed_is_one_that_the_database_answers(catalog: AnyCatalog, name: str) -> None:
     matches(catalog, DEEPEST[name])
 
 
@@ -394,7 +394,7 @@ MARK = "zq7'; drop table stac_items; --"
         {"op": MARK, "args": []},
     ],
 )
-def test_nothing_of_a_filter_becomes_sql(catalog: SqliteCatalog, filter: dict[str, Any]) -> None:
+def test_nothing_of_a_filter_becomes_sql(catalog: AnyCatalog, filter: dict[str, Any]) -> None:
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
