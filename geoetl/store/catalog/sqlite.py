@@ -159,7 +159,7 @@ class SqliteCatalog(Showable):
             self._put(connection, [changed], only_new=False)
             return self._read_item(connection, collection_id, item_id)
 
-    def _put(self, connection: Connection, items: Iterable[Mapping[str, Any] | CheckedItem], *, only_new: bool) -> None:
+    def _put(self, connection: Connection, items: Iterable[Mapping[str, Any]], *, only_new: bool) -> None:
         known: set[str] = set()
         # Of one id given twice the later one counts, as if they had come in two calls.
         waiting: dict[tuple[str, str], CheckedItem] = {}

@@ -6,9 +6,10 @@ Source: STAC specification 1.1.0, item-spec and collection-spec; RFC 3339 for ti
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -31,8 +32,8 @@ _ONLY_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME 
 
 
 @dataclass(frozen=True)
-class CheckedItem:
-    """An item that may be stored.
+class CheckedItem(Mapping[str, Any]):
+    """An item that may be stored: a mapping as it was, with what a catalogue needs to know of it.
 
     Attributes:
         collection: Id of its collection.
@@ -51,8 +52,22 @@ class CheckedItem:
     footprint: Footprint
     content: str
 
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The item."""
+        return dict(orjson.loads(self.content))
 
-def check_items(items: Sequence[Mapping[str, Any] | CheckedItem], addresses: Addresses) -> list[CheckedItem]:
+    def __getitem__(self, key: str) -> Any:
+        return self.document[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.document)
+
+    def __len__(self) -> int:
+        return len(self.document)
+
+
+def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses) -> list[CheckedItem]:
     """Return the items as they may be stored; the items given are not changed.
 
     Items that were checked before, perhaps in another process, are taken as they are.
@@ -225,9 +240,7 @@ def _encode(document: Mapping[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _check_item(item: Mapping[str, Any] | CheckedItem, position: int) -> dict[str, Any]:
-    if isinstance(item, CheckedItem):
-        return dict(orjson.loads(item.content))
+def _check_item(item: Mapping[str, Any], position: int) -> dict[str, Any]:
     name = _named(item, "Feature", f"item {position + 1}")
     collection = item.get("collection")
     if not isinstance(collection, str) or not collection:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate import cubes, netcdf, raster, references, vector
+from geoetl.store.gate import cubes, netcdf, raster, references, table, vector
 from geoetl.store.gate.places import Places
 from geoetl.store.gate.vector import VectorRead
 from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
@@ -16,6 +16,7 @@ from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
 if TYPE_CHECKING:
     import geopandas as gpd
     import h5py
+    import pyarrow.parquet as pq
     import xarray as xr
     from rasterio.io import DatasetReader
 
@@ -122,6 +123,16 @@ class Gate:
             UnreadableFile: It is not GeoParquet.
         """
         return vector.read_geoparquet(path, bbox=bbox, columns=columns)
+
+    def open_parquet(self, path: Path) -> "AbstractContextManager[pq.ParquetFile]":
+        """Open a Parquet file to read its rows.
+
+        Raises:
+            UnreadableFile: It is damaged.
+            FormatNotAllowed: It is of another format.
+            LimitExceeded: A row group is too large to be unpacked.
+        """
+        return table.open_parquet(path)
 
     def open_netcdf(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open a NetCDF file lazily, by the engine of its container; `options` go to ``xarray.open_dataset``.

@@ -1,0 +1,257 @@
+"""Bring many items into a catalogue, whichever is behind it: checked as ever, in parts, and as often as wanted.
+
+Without `skip_bad` everything is checked before anything is written, so that a source with one bad item leaves the
+catalogue as it was.  What is written comes in units of work of `UNIT` items: a load that is interrupted leaves whole
+units, and the same load again puts the same items in place (an upsert), so that it ends as if it had not been.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+
+from geoetl.core.errors import GeoetlError
+from geoetl.core.findings import Finding, Severity
+from geoetl.store.catalog.hrefs import Addresses
+from geoetl.store.catalog.incoming import Batch, at_home, open_incoming, parse
+from geoetl.store.catalog.item import new_collection
+from geoetl.store.catalog.protocol import Catalog
+from geoetl.store.catalog.validation import CheckedItem, check_collection, check_items
+
+if TYPE_CHECKING:
+    from geoetl.store.gate import Gate
+
+# Items of one unit of work: an embedded database has one writer, and the others wait for this long, a few seconds.
+UNIT = 50_000
+# Bad items that are described; the rest is counted.
+MAX_FINDINGS = 1_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a load has come.
+
+    Attributes:
+        step: ``check`` while items are only looked at, then ``write``.
+        done: Items behind it in this step.
+        total: Items in all, where that is known.
+    """
+
+    step: Literal["check", "write"]
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a load.
+
+    Attributes:
+        collections: Ids of the collections that were written.
+        items: How many items were written.
+        bad: How many could not be.
+        findings: Why not, one for each, up to `MAX_FINDINGS`, with the place that it was read from.
+    """
+
+    collections: tuple[str, ...]
+    items: int
+    bad: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether nothing was written because something is bad."""
+        return bool(self.bad) and not self.items and not self.collections
+
+
+def load(
+    catalog: Catalog,
+    addresses: Addresses,
+    gate: "Gate",
+    source: str,
+    *,
+    collection: str | None = None,
+    skip_bad: bool = False,
+    processes: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Loaded:
+    """Put the collections and items of a source into a catalogue; what is there under the same ids is replaced.
+
+    Args:
+        catalog: Where to.
+        addresses: What makes hrefs portable, as the catalogue has it.
+        gate: Says which files may be read.
+        source: Items as ``.ndjson`` (one a line), ``.json`` or ``.parquet`` (stac-geoparquet), or a static catalogue.
+        collection: Where items go that name no collection; it is made when it is not there.
+        skip_bad: Write what is good and report the rest, instead of writing nothing when anything is bad.
+        processes: With more than one, items are checked in so many others while this one writes (started by spawning:
+            the program that calls this needs ``if __name__ == "__main__"``).  The result is the same.
+        progress: Called after each batch.
+
+    Raises:
+        OutsideAllowedRoots, NotFound, FormatNotAllowed, UnreadableFile, LimitExceeded: The source cannot be read.
+        VerificationFailed, Unavailable: The catalogue could not be written; whole units before that are kept.
+    """
+    incoming = open_incoming(gate, source)
+    arriving = list(incoming.collections())
+    bad = _Bad()
+    fitting = _check_collections(arriving, addresses, bad)
+    made = _collection_to_make(catalog, collection, fitting)
+    known = frozenset({*(c["id"] for c in catalog.collections()), *(c["id"] for c in (*fitting, *made))})
+    check = partial(check_batch, collection=collection, known=known, addresses=addresses)
+    tell = progress or (lambda _: None)
+
+    kept: list[CheckedItem] | None = []
+    total = incoming.total
+    if not skip_bad:
+        counted = 0
+        for good, findings in _checked(incoming.batches(), check, processes):
+            bad.add(findings)
+            counted += len(good) + len(findings)
+            # A small source is written from what was checked; a larger one is read again.
+            kept = [*kept, *good] if kept is not None and counted <= UNIT else None
+            tell(Progress("check", counted, total))
+        bad.add(incoming.findings)
+        if bad.count:
+            return Loaded((), 0, bad.count, tuple(bad.findings))
+        total = counted
+
+    for document in (*made, *fitting):
+        catalog.upsert_collection(document)
+    written = 0
+    stream = _checked(incoming.batches(), check, processes)
+    parts: Iterable[tuple[list[CheckedItem], list[Finding]]] = stream if skip_bad or kept is None else [(kept, [])]
+    for unit in _units(parts, bad):
+        catalog.upsert_items(unit)
+        written += len(unit)
+        tell(Progress("write", written, total))
+    if skip_bad:
+        bad.add(incoming.findings)
+    names = tuple(dict.fromkeys(document["id"] for document in (*made, *fitting)))
+    return Loaded(names, written, bad.count, tuple(bad.findings))
+
+
+def check_batch(
+    batch: Batch, *, collection: str | None, known: frozenset[str], addresses: Addresses
+) -> tuple[list[CheckedItem], list[Finding]]:
+    """Return the items of a batch that may be stored, and why the others may not.
+
+    Args:
+        batch: Documents as they were read.
+        collection: Where items go that name none, and lie in none.
+        known: Ids of the collections that are there, or come along.
+        addresses: What makes hrefs portable.
+    """
+    good: list[tuple[str, Mapping[str, Any]]] = []
+    findings: list[Finding] = []
+    for number, (document, place) in enumerate(zip(batch.documents, batch.places, strict=True)):
+        try:
+            item = parse(document) if isinstance(document, bytes) else document
+        except (ValueError, RecursionError) as error:
+            findings.append(_finding("not_json", place, f"it is not JSON ({str(error)[:100]})."))
+            continue
+        if isinstance(item, dict):
+            if batch.folders:
+                item = at_home(item, batch.folders[number])
+            if item.get("collection") is None and (home := _home(batch, number, collection)):
+                item = {**item, "collection": home}
+            named = item.get("collection")
+            if isinstance(named, str) and named and named not in known:
+                message = f"its collection '{named[:80]}' is not in the catalogue."
+                findings.append(_finding("unknown_collection", place, message, "Load or make the collection first."))
+                continue
+        good.append((place, item))
+    try:
+        return check_items([item for _, item in good], addresses), findings
+    except GeoetlError:
+        checked = []
+        for place, item in good:
+            try:
+                checked += check_items([item], addresses)
+            except GeoetlError as error:
+                findings.append(_finding(error.code, place, error.detail, error.hint))
+        return checked, findings
+
+
+def _home(batch: Batch, number: int, collection: str | None) -> str | None:
+    return (batch.parents[number] if batch.parents else None) or collection
+
+
+def _checked(
+    batches: Iterator[Batch], check: Callable[[Batch], tuple[list[CheckedItem], list[Finding]]], processes: int
+) -> Iterator[tuple[list[CheckedItem], list[Finding]]]:
+    """Check batch after batch, in other processes where more than one is wanted; the order stays."""
+    if processes <= 1:
+        yield from map(check, batches)
+        return
+    first = next(batches, None)
+    second = next(batches, None)
+    if first is None or second is None:  # not worth a process
+        yield from map(check, [batch for batch in (first, second) if batch is not None])
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[tuple[list[CheckedItem], list[Finding]]]] = deque()
+        try:
+            for batch in chain([first, second], batches):
+                waiting.append(pool.submit(check, batch))
+                # So many that the writer never waits, and few enough to fit into memory.
+                if len(waiting) > 4 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _units(parts: Iterable[tuple[list[CheckedItem], list[Finding]]], bad: "_Bad") -> Iterator[list[CheckedItem]]:
+    unit: list[CheckedItem] = []
+    for good, findings in parts:
+        bad.add(findings)
+        unit += good
+        if len(unit) >= UNIT:
+            yield unit
+            unit = []
+    if unit:
+        yield unit
+
+
+def _check_collections(arriving: list[dict[str, Any]], addresses: Addresses, bad: "_Bad") -> list[dict[str, Any]]:
+    fitting = []
+    for document in arriving:
+        try:
+            check_collection(document, addresses)
+            fitting.append(document)
+        except GeoetlError as error:
+            bad.add([_finding(error.code, f"collection {str(document.get('id'))[:80]!r}", error.detail, error.hint)])
+    return fitting
+
+
+def _collection_to_make(
+    catalog: Catalog, collection: str | None, fitting: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    if collection is None or collection in {document["id"] for document in (*catalog.collections(), *fitting)}:
+        return []
+    return [new_collection(collection)]
+
+
+@dataclass
+class _Bad:
+    """What could not be stored."""
+
+    count: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.count += 1
+            if len(self.findings) < MAX_FINDINGS:
+                self.findings.append(finding)
+
+
+def _finding(code: str, place: str, message: str, remedy: str | None = None) -> Finding:
+    return Finding(severity=Severity.ERROR, code=code, message=f"{place}: {message}", subject=place, remedy=remedy)
