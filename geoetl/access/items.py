@@ -131,8 +131,12 @@ class FoundAsset:
     @property
     def render(self) -> Mapping[str, Any]:
         """How the item says that it is drawn (render extension, ``renders.default``); empty where it does not."""
-        found: Mapping[str, Any] = (self.properties.get("renders") or {}).get("default") or {}
-        return found if self.name in found.get("assets", (self.name,)) else {}
+        renders = self.properties.get("renders")
+        found = renders.get("default") if isinstance(renders, Mapping) else None
+        if not isinstance(found, Mapping):
+            return {}
+        assets = found.get("assets", [self.name])
+        return found if isinstance(assets, list) and self.name in assets else {}
 
     @property
     def source(self) -> Source:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Selection = Mapping[str, str | float | int]
 _MAX_VALUES_LISTED = 20
-_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?)?")
+_DATE = re.compile(r"(-?\d{4,6})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?)?", re.ASCII)
 
 
 class VariableInfo(Result):

@@ -12,7 +12,7 @@ from geoetl.core.errors import InvalidTime
 STANDARD_CALENDARS = frozenset({"standard", "gregorian", "proleptic_gregorian"})
 CALENDARS = STANDARD_CALENDARS | {"noleap", "365_day", "360_day", "all_leap", "366_day", "julian"}
 
-_PARTIAL = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_PARTIAL = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", re.ASCII)
 
 
 class CalendarDate(Protocol):

@@ -427,11 +427,16 @@ class Zones:
         return self.internal if name == "internal" else self.external
 
     def portable(self, href: str) -> str:
-        """Return ``internal://key`` for an address inside a zone; any other address as it is."""
+        """Return ``internal://key`` for an address inside a zone; any other address as it is.
+
+        Raises:
+            InvalidParameter: The key leads out of the zone.
+        """
         for zone in (self.internal, self.external):
             plain = href.removeprefix("file://") if zone.root else href
-            if plain.startswith(zone.prefix):
-                return f"{zone.name}://{plain.removeprefix(zone.prefix)}"
+            for start in (zone.prefix, f"{zone.name}://"):
+                if plain.startswith(start):
+                    return f"{zone.name}://{check_key(plain.removeprefix(start))}"
         return href
 
     def openable(self, href: str) -> str:

@@ -18,7 +18,7 @@ from geoetl.store.catalog.protocol import MAX_LIMIT
 
 DEFAULT_LIMIT = 10
 # RFC 3339 asks for a zone; what ISO 8601 allows besides is refused, as the specification says.
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})")
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _LANGUAGES = ("cql2-text", "cql2-json")
 _CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 

@@ -1,0 +1,46 @@
+"""Whatever the description of the API allows, and much that it does not: no server error, no status that it hides.
+
+``GEOETL_TEST_FUZZ_S`` is how long it asks; the long form is ``make chaos``.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dashboards.app
+import geoetl
+from tests import catalogued
+from tests.api.serving import served
+
+# In every test run; enough for a first look at each operation.
+SHORT_S = 40
+
+
+def test_no_operation_answers_with_an_error_of_the_server_or_a_status_that_it_hides(tmp_path: Path) -> None:
+    seconds = int(os.environ.get("GEOETL_TEST_FUZZ_S", SHORT_S))
+    platform = geoetl.connect(tmp_path / "home")
+    catalogued.fill(platform, tmp_path / "home" / "shelf")
+    with served(dashboards.app.create_app(platform)) as address:
+        command = [
+            Path(sys.executable).with_name("schemathesis"),
+            "run",
+            f"{address}api/openapi.json",
+            "--checks=not_a_server_error,status_code_conformance",
+            "--phases=examples,coverage,fuzzing",
+            f"--max-time={seconds}",
+            "--max-examples=100000",
+            "--continue-on-failure",
+            "--generation-database=:memory:",
+            "--suppress-health-check=all",
+            "--request-timeout=10",
+            "--no-color",
+            *(["--generation-deterministic"] if os.environ.get("CI") else []),
+        ]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said[-8000:]
+        cases = re.search(r"([\d,]+) generated", said)
+        assert cases, said[-3000:]
+        print(f"{cases[1]} questions in {seconds} s")
