@@ -43,6 +43,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._overhead = 0
         self._in_head = True
+        self._asked = False
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -60,6 +61,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._asked = True
         if self._in_head:
             self._start_timer()
             self._head_bytes += len(data)
@@ -88,10 +90,18 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
+        if self._refused:
+            return
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1") or hosts > 1 or (hosts == 0 and version == "1.1"):
+            # RFC 9112, sections 2.3 and 3.2; what a proxy before us made of it is not known.
+            self.send_400_response("")
+            return
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.header_kib * KIB:
             self._too_large()
-        elif not self._refused:
+        else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -123,7 +133,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _too_slow(self) -> None:
-        if self._head_bytes == 0:  # a browser connects before it needs to; nothing was asked, so nothing is answered
+        if not self._asked:  # a browser connects before it needs to; nothing was asked, so nothing is answered
             self._refused = True
             self.transport.close()
             return
@@ -139,14 +149,19 @@ class _LimitedProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, problem: GeoetlError) -> None:
-        """Answer without a request and close; while an answer to an earlier one is being written, only close."""
+        """Answer from here and close; where an answer is being written already, only close."""
         self._refused = True
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
             answer = respond(problem, {"type": "http", "method": "GET", "path": "", "headers": []})
             head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
             head += [name + b": " + value for name, value in answer.raw_headers]
             self.transport.write(b"\r\n".join([*head, b"connection: close", b"", bytes(answer.body)]))
+        if cycle is not None and not cycle.response_complete:
+            # The operation hears that the client left, and what it says is not sent.
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
