@@ -426,12 +426,10 @@ def connect(home: str | Path | None = None, *, read_only: bool = False, **overri
         ConfigurationError: A setting is not right, or the home folder cannot be made.
     """
     settings = load_settings(home=home, **overrides)
-    if read_only:
-        database = Database(settings.database_url, read_only=True)
-    else:
+    if not read_only:
         _make_home(settings.home)
-        database = Database(settings.database_url)
-        database.upgrade()
+    database = Database(settings.database_url, read_only=read_only)
+    database.upgrade()
     artifacts = ArtifactRepository(database)
     cache = settings.home / "cache"
     zones = Zones(

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from geoetl.api.security import Asked, Authority, SignedIn, cookies_of
 from geoetl.api.throttle import Throttle, TooManyGuesses
-from geoetl.core.errors import GeoetlError, InvalidParameter, LimitExceeded, Unavailable
+from geoetl.core.errors import ConfigurationError, GeoetlError, InvalidParameter, LimitExceeded, Unavailable
 from geoetl.core.principal import Principal, Via
 from geoetl.store.identity import User, name_key
 
@@ -90,7 +90,7 @@ class Entrance:
         """End the session, here and in every other server of this database."""
         session = request.state.session
         if isinstance(session, SignedIn):
-            with suppress(Unavailable):  # a reader does not write: there only the browser forgets
+            with suppress(Unavailable, ConfigurationError):  # a reader does not write: there only the browser forgets
                 await self._authority.end(session)
         answer = RedirectResponse("login", 303, {"Cache-Control": "no-store"})
         self._set(request, answer, self._session_cookie(request), "", 0)

@@ -209,7 +209,12 @@ class Provider:
                     self._issuer, subject, f"{name[: MAX_NAME_LENGTH - 9]} ({mark})", role
                 )
 
-        user = await anyio.to_thread.run_sync(look)
+        try:
+            user = await anyio.to_thread.run_sync(look)
+        except ConfigurationError:
+            raise Forbidden(
+                "This server only reads, and you are new to it, or your role has changed. Sign in at the one that writes."
+            ) from None
         if user.disabled:
             raise Forbidden("This account is disabled. An operator of this server can enable it.")
         return user

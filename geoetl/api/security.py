@@ -487,7 +487,7 @@ class Authority:
         """Take the cookie of a session no longer, in every server of this database.
 
         Raises:
-            Unavailable: The database cannot be written.
+            Unavailable, ConfigurationError: The database cannot be written.
         """
         await anyio.to_thread.run_sync(
             lambda: self.identity.end_session(signed_in.id, signed_in.expires_at), limiter=self._lookups

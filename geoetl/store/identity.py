@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, Unavailable, did_you_mean
+from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, did_you_mean
 from geoetl.core.identifiers import new_id
 from geoetl.core.principal import Role
 from geoetl.store.database import Database
@@ -137,6 +137,7 @@ class IdentityRepository:
         row = _new_user(clean, role) | {"password": hash_password(password)}
         with self.database.begin() as connection:
             _insert_user(connection, row)
+        self.signing_secret()  # so that a reader finds one, also where no other server has run yet
         return _user_of(row)
 
     def external(self, issuer: str, subject: str, name: str, role: Role) -> User:
@@ -144,7 +145,7 @@ class IdentityRepository:
 
         Raises:
             Conflict: Another user has that name.
-            Unavailable: The database is read-only, and the user is new or has another role.
+            ConfigurationError: The database is read-only, and the user is new or has another role.
         """
         here = (users.c.issuer == issuer, users.c.subject == subject)
         with self.database.read() as connection:
@@ -348,17 +349,16 @@ class IdentityRepository:
         with self.database.read() as connection:
             found = connection.execute(query).scalar()
         if found is None:
-            made: dict[str, object] = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
-            try:
-                with self.database.begin() as connection:
-                    # Of several processes one writes, and all read what it wrote.
-                    _insert_or_leave(connection, server_secrets, made)
-                    found = connection.execute(query).scalar_one()
-            except Unavailable as error:
+            if self.database.read_only:
                 raise ConfigurationError(
-                    f"This database has no users and no signing secret yet, and none could be made. {error.detail}",
-                    hint="First run, where it may be written: geoetl users add NAME --role operator",
-                ) from None
+                    "This database has no users and no signing secret yet, and a reader does not write.",
+                    hint="First run: geoetl users add NAME --role operator",
+                )
+            with self.database.begin() as connection:
+                # Of several processes one writes, and all read what it wrote.
+                made: dict[str, object] = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
+                _insert_or_leave(connection, server_secrets, made)
+                found = connection.execute(query).scalar_one()
         return bytes(found)
 
 
@@ -456,7 +456,8 @@ def _insert_user(connection: Connection, row: dict[str, object]) -> None:
 def _insert_or_leave(connection: Connection, table: sa.Table, row: dict[str, object]) -> bool:
     """Insert a row unless its key is taken; tell whether it was inserted."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(make(table).values(row).on_conflict_do_nothing()).rowcount == 1
+    inserted = make(table).values(row).on_conflict_do_nothing().returning(sa.literal(1))
+    return connection.execute(inserted).first() is not None
 
 
 def _row_of(connection: Connection, name: str) -> "Row[*tuple[object, ...]]":

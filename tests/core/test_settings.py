@@ -33,8 +33,34 @@ def test_a_child_process_gets_the_same_settings(home: Path, monkeypatch: pytest.
 
 
 def test_a_password_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEOETL_DATABASE__URL", "postgresql+psycopg://u:secret@localhost/x")
-    assert "secret" not in repr(load_settings())
+    monkeypatch.setenv("GEOETL_DATABASE__URL", "postgresql+psycopg://u:hunter2@localhost/x")
+    monkeypatch.setenv("GEOETL_SECURITY__OIDC_CLIENT_SECRET", "hunter2")
+    assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ANONYMOUS", "operator", "strangers may be viewers"),
+        ("ANONYMOUS", "nobody", "viewer"),
+        ("PUBLIC_URL", "geo.example.org", "no address"),
+        ("PUBLIC_URL", "ftp://geo.example.org", "no address"),
+        ("HOSTS", '["https://geo.example.org"]', "no host name"),
+        ("HOSTS", '["*"]', "no host name"),
+        ("TRUSTED_PROXIES", '["10.0.0.1/8"]', "host bits"),
+        ("TRUSTED_PROXIES", '["everyone"]', "everyone"),
+        ("OIDC_ISSUER", "https://id.example.org", "oidc_client_id"),
+        ("OIDC_ROLES", '{"staff": "admin"}', "viewer"),
+        ("SESSION_HOURS", "0", "greater than 0"),
+    ],
+)
+def test_a_setting_of_security_that_would_not_do_what_it_says_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"GEOETL_SECURITY__{name}", value)
+    with pytest.raises(ConfigurationError, match="GEOETL_SECURITY") as refused:
+        load_settings()
+    assert says in refused.value.detail
 
 
 def test_every_setting_has_a_meaning(home: Path) -> None:
