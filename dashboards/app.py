@@ -23,7 +23,7 @@ from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.theme import theme_config
 from dashboards.shared.visitor import VisitorCookie, may_enter, visitor, visitor_markup
 from dashboards.shared.warm import warm_up
-from geoetl.api import guard
+from geoetl.api import edge, guard
 from geoetl.api.app import create_app as create_api
 from geoetl.api.roles import ServerRole
 from geoetl.api.security import Authority
@@ -108,6 +108,7 @@ def create_app(platform: "Platform", *, role: ServerRole = ServerRole.ALL, proxy
     )
     # Panel answers its own paths in a middleware: only what is added after it stands before it.
     guard.install(app, authority, role, access=getattr(app.state, "access", None), name_cookie=cookie)
+    edge.outermost(app)
     app.router.lifespan_context = _warmed(app.router.lifespan_context)
     return app
 

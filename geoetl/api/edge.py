@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from geoetl.api import docs, health, observe
 from geoetl.api.headers import SecurityHeaders
 from geoetl.api.limits import ITEM_WRITES, MIB, Bodies, ClientRate, HeavySlots, RequestLimits, heavy_groups
-from geoetl.api.observe import Metrics, Observed
+from geoetl.api.observe import Metrics, Noted, Observed
 from geoetl.api.problems import Problems
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def install(app: FastAPI, platform: "Platform", *, writes: bool = True) -> Metri
     app.include_router(observe.router(metrics))
     app.include_router(docs.router())
     # The first that is put on is the innermost.
+    app.add_middleware(Noted)
     app.add_middleware(HeavySlots, groups=groups)
     app.add_middleware(Bodies, settings=server, larger=[(ITEM_WRITES, int(server.item_body_mib * MIB))])
     if server.requests_per_minute:

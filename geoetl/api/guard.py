@@ -130,6 +130,7 @@ class Guard:
             if principal is None:
                 raise unauthenticated()
             check_role(principal, self._access.needed(kind, method, path))
+        scope.setdefault("state", {})["principal"] = principal  # the log line, written outside, names who asked
         extra = self._name_cookie(principal) if self._name_cookie and principal else None
         inside = _inside(scope, headers, asked, extra)
         inside["state"] = {**scope.get("state", {}), "principal": principal, "session": session, "asked": asked}

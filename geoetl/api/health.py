@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 import geoetl
 from geoetl.api.problems import respond
+from geoetl.api.security import needs
 from geoetl.core.errors import ConfigurationError, GeoetlError, Unavailable
-from geoetl.core.principal import Principal, Role
+from geoetl.core.principal import Role
 from geoetl.store.migrations import HEAD
 from geoetl.store.zones import Zone, free_bytes
 
@@ -52,7 +53,7 @@ class Check(BaseModel):
         ok: Whether it works.
         detail: A sentence.
         remedy: What to do where it does not.
-        info: Versions and sizes; only operators see them.
+        info: Versions and sizes; for operators alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -101,23 +102,27 @@ def router(platform: "Platform | None" = None, *, writes: bool = True) -> APIRou
         return routes
     watch = Watch(checks_of(platform, writes=writes))
 
-    @routes.get("/readyz", response_model=Readiness)
-    async def readyz(request: Request) -> Response:
-        """Tell whether every part that a request may need works."""
-        principal = request.scope.get("state", {}).get("principal")
-        is_operator = isinstance(principal, Principal) and principal.may(Role.OPERATOR)
-        checks = [
-            check.model_dump(exclude=None if is_operator else {"info"}, exclude_none=True)
-            for check in await watch.look()
-        ]
-        broken = [check["name"] for check in checks if not check["ok"]]
+    def answer(request: Request, seen: list[Check], left_out: set[str] | None) -> Response:
+        checks = [check.model_dump(exclude=left_out, exclude_none=True) for check in seen]
+        broken = [check.name for check in seen if not check.ok]
         if not broken:
             body = json.dumps({"status": "ok", "checks": checks})
             return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
         problem = _NotReady(f"Not working: {', '.join(broken)}.", hint="See the remedy of each check.")
-        answer = respond(problem, request.scope)
-        body = json.dumps({**json.loads(bytes(answer.body)), "checks": checks})
-        return Response(body, 503, {**_kept(answer)}, media_type=answer.media_type)
+        told = respond(problem, request.scope)
+        body = json.dumps({**json.loads(bytes(told.body)), "checks": checks})
+        return Response(body, told.status_code, _kept(told), media_type=told.media_type)
+
+    @routes.get("/readyz", response_model=Readiness)
+    async def readyz(request: Request) -> Response:
+        """Tell whether every part that a request may need works."""
+        return answer(request, await watch.look(), {"info"})
+
+    # Apart, as who asks is looked up in the database, which may be what does not work.
+    @routes.get("/api/readyz", response_model=Readiness, dependencies=[Depends(needs(Role.OPERATOR))])
+    async def detailed_readyz(request: Request) -> Response:
+        """Tell operators the same, with versions and sizes."""
+        return answer(request, await watch.look(), None)
 
     return routes
 

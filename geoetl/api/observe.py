@@ -10,6 +10,7 @@ import platform as machine
 import re
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
@@ -153,6 +154,26 @@ def router(metrics: Metrics) -> APIRouter:
     return routes
 
 
+@dataclass
+class _Seen:
+    """What the innermost layer saw; the guard hands a copy of the scope on, so that the router's finds stay inside."""
+
+    scope: Scope | None = None
+
+
+class Noted:
+    """Let `Observed` see the scope that the router writes its route into; the innermost layer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seen = scope.get("state", {}).get("seen")
+        if isinstance(seen, _Seen):
+            seen.scope = scope
+        await self.app(scope, receive, send)
+
+
 class Observed:
     """Give every request an id, count it, and log it once; the outermost layer.
 
@@ -186,13 +207,14 @@ class Observed:
     async def _observed(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
         status, sent, told = 0, 0, False
+        seen = scope["state"]["seen"] = _Seen()
 
         def tell() -> None:
             nonlocal told
             if not told:
                 told = True
                 self._metrics.in_flight.dec()
-                self._tell(scope, status, sent, time.perf_counter() - started)
+                self._tell(scope, seen.scope or scope, status, sent, time.perf_counter() - started)
 
         async def telling(message: Message) -> None:
             nonlocal status, sent
@@ -211,9 +233,9 @@ class Observed:
         finally:
             tell()
 
-    def _tell(self, scope: Scope, status: int, sent: int, seconds: float) -> None:
+    def _tell(self, scope: Scope, inner: Scope, status: int, sent: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = route_of(scope) or self._page(scope["path"])
+        route = route_of(inner) or self._page(scope["path"])
         # Nothing was answered: the client had gone. nginx has this number for it.
         status = status or 499
         self._metrics.requests.labels(method, route, str(status)).inc()

@@ -96,9 +96,13 @@ def _server(
         ConfigurationError: The packages of the server or of the dashboard are not installed.
     """
     from geoetl.core.errors import ConfigurationError
+    from geoetl.core.logging import configure_logging
 
+    configure_logging(platform.settings.server)
     try:
         import uvicorn
+
+        from geoetl.api.connections import uvicorn_options
 
         app = _application(platform, role, proxy_token)
     except ModuleNotFoundError as error:
@@ -110,11 +114,10 @@ def _server(
         app,
         host=host,
         port=port,
-        log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-        server_header=False,
         # Whom to believe about forwarded addresses is a setting of ours, see geoetl.api.security.
         proxy_headers=False,
+        **uvicorn_options(platform.settings.server),
     )
     return uvicorn.Server(config)
 
@@ -124,13 +127,14 @@ def _application(platform: "Platform", role: "ServerRole", proxy_token: str | No
         from dashboards.app import create_app
 
         return create_app(platform, role=role, proxy_token=proxy_token)
-    from geoetl.api import guard
+    from geoetl.api import edge, guard
     from geoetl.api.app import create_app as create_api
     from geoetl.api.security import Authority
 
     app = create_api(platform, role=role)
     authority = Authority.of(platform, proxy_token=proxy_token)
     guard.install(app, authority, role, access=getattr(app.state, "access", None))
+    edge.outermost(app)
     return app
 
 

@@ -41,7 +41,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         "?",
     ),
-    (re.compile(r"(?i)\b(password|passwd|secret|token|api_?key)(['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;]+"), r"\1\2"),
+    (re.compile(r"(?i)((?:password|passwd|secret|token|api_?key)\b)(['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;]+"), r"\1\2"),
 )
 _SITE_PACKAGES = re.compile(r"/[^\s'\"]*?/(?:site|dist)-packages/")
 
@@ -126,6 +126,7 @@ _QUIETER = {
     "rasterio": logging.ERROR,
     "asyncio": logging.WARNING,
     "httpx": logging.WARNING,
+    "httpx2": logging.WARNING,
     "multipart": logging.WARNING,
     "distributed": logging.WARNING,
     "alembic": logging.WARNING,

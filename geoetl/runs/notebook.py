@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
+from geoetl.core.logging import bound
 from geoetl.core.settings import LimitSettings
 from geoetl.runs.kernel import MEMORY_VARIABLE, RUN_VARIABLE, manager_class
 from geoetl.runs.model import RunRecord, RunState, notebook_key
@@ -47,7 +48,7 @@ class NotebookRunner:
         folder = self.scratch / record.id
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / "notebook.ipynb"
-        with _heartbeat(lambda: self.repository.beat(record.id, record.attempt)):
+        with bound(run_id=record.id), _heartbeat(lambda: self.repository.beat(record.id, record.attempt)):
             error = self._papermill(pipeline, record, environment, output)
         error = self._recorded_error(record, error) if error else None
         notebook = self._keep(output, record)
