@@ -1,8 +1,8 @@
-"""Progress of a run: moving bars on a terminal, plain lines in a pipe."""
+"""Progress of runs and loads: moving bars on a terminal, plain lines in a pipe."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from geoetl.cli.output import err, is_terminal
 
@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from geoetl.runs.model import RunRecord, Stage
 
 Watch = Callable[["RunRecord"], None]
+# Items between two lines in a pipe.
+ITEMS_A_LINE = 50_000
+
+
+class Tell(Protocol):
+    """Takes how many are done, how many there are, and what they are, where that has changed."""
+
+    def __call__(self, done: int, total: int | None, what: str = "") -> None:
+        """Show it."""
+        ...
 
 
 @contextmanager
@@ -69,3 +79,50 @@ def _bars() -> Iterator[Watch]:
     with progress:
         yield watch
         progress.update(starting, visible=False)
+
+
+@contextmanager
+def shown_items(what: str, *, enabled: bool = True) -> Iterator[Tell]:
+    """Give what shows on standard error how many items are done."""
+    if not enabled:
+        yield lambda done, total, what="": None
+    elif is_terminal():
+        with _item_bar(what) as tell:
+            yield tell
+    else:
+        yield _item_lines(what)
+
+
+def _item_lines(named: str) -> Tell:
+    told: dict[str, int] = {}
+
+    def tell(done: int, total: int | None, what: str = "") -> None:
+        what = what or named
+        if done // ITEMS_A_LINE > told.get(what, 0) // ITEMS_A_LINE or done == total:
+            err.print(f"  {what}: {done}" + (f" of {total}" if total is not None else ""))
+            told[what] = done
+
+    return tell
+
+
+@contextmanager
+def _item_bar(named: str) -> Iterator[Tell]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+    )
+    tasks = {}
+
+    def tell(done: int, total: int | None, what: str = "") -> None:
+        what = what or named
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=total)
+        progress.update(tasks[what], completed=done, total=total)
+
+    with progress:
+        yield tell

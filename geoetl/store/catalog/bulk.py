@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Items of one unit of work: an embedded database has one writer, and the others wait for this long, a few seconds.
 UNIT = 50_000
+# A unit ends here too, so that large items do not fill the memory.
+UNIT_CHARACTERS = 256 * 1024**2
 # Bad items that are described; the rest is counted.
 MAX_FINDINGS = 1_000
 
@@ -105,15 +107,19 @@ def load(
     check = partial(check_batch, collection=collection, known=known, addresses=addresses)
     tell = progress or (lambda _: None)
 
+    # A small source is written from what was checked; a larger one is read again.
     kept: list[CheckedItem] | None = []
     total = incoming.total
     if not skip_bad:
-        counted = 0
+        counted, characters = 0, 0
         for good, findings in _checked(incoming.batches(), check, processes):
             bad.add(findings)
             counted += len(good) + len(findings)
-            # A small source is written from what was checked; a larger one is read again.
-            kept = [*kept, *good] if kept is not None and counted <= UNIT else None
+            characters += sum(len(item.content) for item in good)
+            if kept is not None:
+                kept += good
+            if counted > UNIT or characters > UNIT_CHARACTERS:
+                kept = None
             tell(Progress("check", counted, total))
         bad.add(incoming.findings)
         if bad.count:
@@ -210,12 +216,14 @@ def _checked(
 
 def _units(parts: Iterable[tuple[list[CheckedItem], list[Finding]]], bad: "_Bad") -> Iterator[list[CheckedItem]]:
     unit: list[CheckedItem] = []
+    characters = 0
     for good, findings in parts:
         bad.add(findings)
         unit += good
-        if len(unit) >= UNIT:
+        characters += sum(len(item.content) for item in good)
+        if len(unit) >= UNIT or characters >= UNIT_CHARACTERS:
             yield unit
-            unit = []
+            unit, characters = [], 0
     if unit:
         yield unit
 

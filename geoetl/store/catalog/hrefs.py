@@ -7,6 +7,8 @@ zone; an openable one is an absolute path or a URL that rasterio, xarray or a br
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import orjson
+
 
 class Addresses(Protocol):
     """The two directions; `geoetl.store.zones.Zones` is one."""
@@ -28,6 +30,15 @@ def to_portable(document: Mapping[str, Any], addresses: Addresses) -> dict[str, 
 def to_openable(document: Mapping[str, Any], addresses: Addresses) -> dict[str, Any]:
     """Return a copy of an item or collection in which every asset and link href is openable."""
     return map_hrefs(document, addresses.openable)
+
+
+def read_openable(content: str, addresses: Addresses) -> dict[str, Any]:
+    """Return a stored item or collection, given as JSON text, with openable hrefs."""
+    document: dict[str, Any] = orjson.loads(content)
+    # A portable address begins a text; most documents have none, and need not be gone through.
+    if '"internal://' in content or '"external://' in content:
+        return to_openable(document, addresses)
+    return document
 
 
 def map_hrefs(document: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

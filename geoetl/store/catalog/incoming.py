@@ -17,6 +17,7 @@ import orjson
 from geoetl.core.errors import FormatNotAllowed, InputError, LimitExceeded, NotFound, UnreadableFile
 from geoetl.core.findings import Finding, Severity
 from geoetl.store.catalog.hrefs import map_hrefs
+from geoetl.store.catalog.static import STRUCTURAL
 from geoetl.store.catalog.validation import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 BATCH = 1_000
 # One JSON file is read as a whole, and takes several times its size in memory; lines and Parquet have no such limit.
 MAX_JSON_BYTES = 256 * 1024**2
-# Links that say where a document lies; each place writes its own.
-STRUCTURAL = frozenset({"self", "root", "parent", "child", "item", "items", "collection"})
 # A run of so many digits may be an integer that orjson would round to a float.
 _MANY_DIGITS = b"0" * 19
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")

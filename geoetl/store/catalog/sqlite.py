@@ -25,7 +25,7 @@ from geoetl.core.identifiers import check_id
 from geoetl.store.catalog import cql2
 from geoetl.store.catalog.footprint import Box, Region
 from geoetl.store.catalog.functions import register
-from geoetl.store.catalog.hrefs import Addresses, to_openable
+from geoetl.store.catalog.hrefs import Addresses, read_openable, to_openable
 from geoetl.store.catalog.model import Collection, Item, Showable
 from geoetl.store.catalog.paging import Position, read_token, write_token
 from geoetl.store.catalog.predicates import compile_filter
@@ -216,7 +216,7 @@ class SqliteCatalog(Showable):
             return int(connection.exec_driver_sql("select version from stac_state").scalar_one())
 
     def _item(self, content: str | None) -> Item:
-        return Item(to_openable(json.loads(content or "{}"), self.zones))
+        return Item(read_openable(content or "{}", self.zones))
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
@@ -462,7 +462,7 @@ def _read_back(connection: Connection, numbered: dict[int, CheckedItem]) -> None
         cross join stac_item_documents d on d.seq = i.seq
     """
     rows = connection.exec_driver_sql(statement, (json.dumps(list(numbered)),))
-    found = {row[0]: row for row in rows}
+    found = {row[0]: row for row in rows.all()}
     for seq, item in numbered.items():
         start, end = item.start_us / _YEAR_US, item.end_us / _YEAR_US
         for part, box in enumerate(item.footprint.boxes):

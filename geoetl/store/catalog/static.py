@@ -18,7 +18,7 @@ from geoetl.store.catalog.model import Collection
 from geoetl.store.catalog.protocol import MAX_LIMIT, Catalog, Search, SortField, walk
 
 # Links that say where a document lies; each place writes its own.
-_STRUCTURAL = frozenset({"self", "root", "parent", "child", "item", "items", "collection"})
+STRUCTURAL = frozenset({"self", "root", "parent", "child", "item", "items", "collection"})
 
 
 def export_static(
@@ -93,7 +93,7 @@ def _write_collection(catalog: Catalog, collection: Collection, root: Path) -> N
 
 
 def _own_links(document: Mapping[str, Any]) -> list[Any]:
-    return [link for link in document.get("links", []) if link.get("rel") not in _STRUCTURAL]
+    return [link for link in document.get("links", []) if link.get("rel") not in STRUCTURAL]
 
 
 def _link(rel: str, href: str, title: str | None = None, media_type: str = "application/json") -> dict[str, str]:
