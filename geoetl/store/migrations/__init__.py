@@ -1,5 +1,6 @@
 """The schema's history, run by Alembic from within the package; each revision works on SQLite and PostgreSQL."""
 
+import threading
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
@@ -8,6 +9,8 @@ from geoetl.core.errors import ConfigurationError
 
 # The newest revision under versions/; known without importing Alembic, so that a start with a current schema is quick.
 HEAD = "0004"
+# Alembic keeps what it works on in the module `alembic.context`: one upgrade at a time in a process.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def upgrade(connection: Connection) -> None:
@@ -24,7 +27,8 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        with _ONE_AT_A_TIME:
+            command.upgrade(config, "head")
     except CommandError:
         raise ConfigurationError(
             "The database was written by a newer version of geoetl.",

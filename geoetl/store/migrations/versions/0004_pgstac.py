@@ -182,12 +182,19 @@ _NUMBERS = (
     """,
 )
 
-# A predicate that cannot be told of two shapes (some collections, rings that cross themselves) is unknown.
+# A predicate that cannot be told of two shapes (some collections, rings that cross themselves) is unknown.  A collection
+# means the union of its parts, as GEOS takes it from version 3.13 on.
 _SHAPES = (
     """
     create function geoetl.spatial(name text, a geometry, b geometry) returns boolean
     language plpgsql immutable strict as $body$
     begin
+        if geometrytype(a) = 'GEOMETRYCOLLECTION' then
+            a := st_unaryunion(a);
+        end if;
+        if geometrytype(b) = 'GEOMETRYCOLLECTION' then
+            b := st_unaryunion(b);
+        end if;
         case name
             when 's_contains' then return st_contains(a, b);
             when 's_within' then return st_within(a, b);
