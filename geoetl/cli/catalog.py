@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Find what is there; load, export and delete.", no_args_is_help=True)
 # More do not help: one process writes, and it is the slower part.
 MAX_PROCESSES = 4
+# Bad items that are shown on a terminal; --json lists more.
+MAX_SHOWN = 20
 EMPTY = "No collections yet. Run: geoetl demo"
 
 
@@ -174,10 +176,10 @@ def load(
         counts = {"collections": loaded.collections, "items": loaded.items, "bad": loaded.bad}
         print_json({**counts, "findings": findings})
     else:
-        for finding in loaded.findings:
+        for finding in loaded.findings[:MAX_SHOWN]:
             err.print(f"[bold red]Bad.[/] {escape(finding.message)}" + (f" {escape(finding.remedy or '')}"))
-        if loaded.bad > len(loaded.findings):
-            err.print(f"… and {loaded.bad - len(loaded.findings)} more.")
+        if loaded.bad > MAX_SHOWN:
+            err.print(f"… and {loaded.bad - MAX_SHOWN} more; --json lists up to {len(loaded.findings)}.")
         out.print(_what_was_loaded(loaded))
     if loaded.bad and not skip_bad:
         raise typer.Exit(InputError.exit_code)
