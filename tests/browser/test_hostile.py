@@ -1,0 +1,98 @@
+"""A16: what an editor writes into a document stays text on every page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, expect
+
+import geoetl
+from tests import catalogued
+from tests.browser.conftest import SLOW_MS, Watched, serving
+from tests.catalogued import HILL, IMAGES, PLACES, SHIRES
+
+Visit = Callable[[str], Watched]
+PWNED = "() => window.__pwned === undefined"
+ATTACKS = (
+    "<img src=x onerror=window.__pwned=1>",
+    "<script>window.__pwned=1</script>",
+    '"><svg onload=window.__pwned=1>',
+    "</script><script>window.__pwned=1</script>",
+    "');window.__pwned=1//",
+    "{{constructor.constructor('window.__pwned=1')()}}",
+)
+
+
+def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit: Visit, tmp_path: Path) -> None:
+    platform = geoetl.connect(home)
+    catalogued.fill(platform, home / "shelf")
+    for number, attack in enumerate(ATTACKS):
+        platform.catalog.change_collection(
+            IMAGES,
+            lambda present, attack=attack: {  # type: ignore[misc]
+                **present,
+                "title": attack,
+                "description": attack,
+                "license": attack,
+                "keywords": [attack],
+                "providers": [{"name": attack, "url": "javascript:window.__pwned=1", "roles": ["producer"]}],
+            },
+        )
+        platform.catalog.change_item(
+            IMAGES,
+            HILL,
+            lambda present, attack=attack: {  # type: ignore[misc]
+                **present,
+                "properties": {**present["properties"], "title": attack, "description": attack, attack: attack},
+                "links": [
+                    {"rel": "license", "href": "javascript:window.__pwned=1", "title": attack},
+                    {"rel": attack, "href": "data:text/html,<script>window.__pwned=1</script>", "title": attack},
+                ],
+                "assets": {**present["assets"], attack: {"href": "javascript:window.__pwned=1", "title": attack}},
+            },
+        )
+        with serving(platform) as address:
+            page = visit(f"{address}/explore?collection={IMAGES}&item={HILL}").page
+            expect(page.locator(".layer")).to_be_visible(timeout=SLOW_MS)
+            for tab in page.get_by_role("tab").all():
+                tab.click()
+                page.wait_for_timeout(100)
+            page.screenshot(path=tmp_path / f"attack-{number}.png")
+            assert page.evaluate(PWNED), attack
+            assert page.locator("a[href^='javascript:'], a[href^='data:text']").count() == 0
+            page.goto(f"{address}/explore?collection={PLACES}&item={SHIRES}")
+            text = quote(attack)
+            page.goto(f"{address}/explore?q={text}&collection={text}&item={text}&point={text}&time={text}")
+            expect(page.get_by_role("alert").first).to_be_visible(timeout=SLOW_MS)
+            assert page.evaluate(PWNED), attack
+
+
+def test_a16_documents_opened_by_themselves_run_nothing(home: Path, browser: Browser) -> None:
+    platform = geoetl.connect(home)
+    catalogued.fill(platform, home / "shelf")
+    path = home / "shelf" / "page.html"
+    path.write_text("<script>window.__pwned=1</script>")
+    platform.catalog.change_item(
+        IMAGES,
+        HILL,
+        lambda present: {**present, "assets": {"page": {"href": str(path), "type": "text/html", "title": "A page"}}},
+    )
+    context = browser.new_context()
+    with serving(platform) as address:
+        page = context.new_page()
+        for opened in (
+            f"stac/collections/{IMAGES}/items/{HILL}",
+            "stac/search",
+            f"stac/collections/{ATTACKS[1]}",
+            "login",
+            "docs",
+        ):
+            answer = page.goto(f"{address}/{opened}")
+            assert answer is not None
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert page.evaluate(PWNED), opened
+        # An HTML file among the assets is a download, never a page of ours.
+        asset = context.request.get(f"{address}/assets/{IMAGES}/{HILL}/page")
+        assert "attachment" in asset.headers["content-disposition"]
+        assert "sandbox" in asset.headers["content-security-policy"]
+    context.close()
