@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geoetl.store.gate.gdal import restrict_gdal
+
 MEMORY_VARIABLE = "GEOETL_KERNEL_MEMORY_BYTES"
+# Seconds that the run may take; each processor computes as many at most.
+SECONDS_VARIABLE = "GEOETL_KERNEL_SECONDS"
+# Largest file that a pipeline may write: the largest raster that may be ingested (20 GiB), unpacked.
+MAX_FILE_BYTES = 256 * 1024**3
 RUN_VARIABLE = "GEOETL_RUN"
 
 
@@ -47,10 +53,23 @@ def main() -> None:
     """Limit this process, then become an IPython kernel."""
     if limit := os.environ.get(MEMORY_VARIABLE):
         # DATA, not AS: numerical libraries map far more address space than they ever use.
-        resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
+        _lower(resource.RLIMIT_DATA, int(limit))
+    if seconds := os.environ.get(SECONDS_VARIABLE):
+        # The run's own time limit comes first, with a sentence; this one also ends what is left of it.
+        _lower(resource.RLIMIT_CPU, int(seconds) * (os.cpu_count() or 1))
+    _lower(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
+    _lower(resource.RLIMIT_CORE, 0)
+    restrict_gdal()
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance()
+
+
+def _lower(what: int, limit: int) -> None:
+    """Set a limit of this process and of those that it starts, unless a lower one holds already."""
+    _, hard = resource.getrlimit(what)
+    value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(what, (value, value))
 
 
 if __name__ == "__main__":

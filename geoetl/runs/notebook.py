@@ -11,7 +11,7 @@ from pathlib import Path
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
 from geoetl.core.logging import bound
 from geoetl.core.settings import LimitSettings
-from geoetl.runs.kernel import MEMORY_VARIABLE, RUN_VARIABLE, manager_class
+from geoetl.runs.kernel import MEMORY_VARIABLE, RUN_VARIABLE, SECONDS_VARIABLE, manager_class
 from geoetl.runs.model import RunRecord, RunState, notebook_key
 from geoetl.runs.pipeline import Pipeline
 from geoetl.runs.repository import LEASE_S, RunRepository
@@ -67,6 +67,7 @@ class NotebookRunner:
             **environment,
             RUN_VARIABLE: f"{record.id}:{record.attempt}",
             MEMORY_VARIABLE: str(int(self.limits.kernel_memory_gib * GIB)),
+            SECONDS_VARIABLE: str(max(1, round(self.limits.run_minutes * 60))),
         }
         try:
             # A short path: that of a socket may have 107 characters.

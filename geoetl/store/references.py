@@ -147,7 +147,7 @@ class ParquetReferences:
         self.metadata = metadata
         self._grids = grids
         self._record_size = record_size
-        self._sources = sources
+        self.sources = sources
         self._read = read
         self._lock = threading.Lock()
         self._records: OrderedDict[str, Record | None] = OrderedDict()
@@ -178,7 +178,7 @@ class ParquetReferences:
             return _decoded(record.raw[row].as_py())
         if record.codes[row] < 0:
             return None
-        path = self._sources.get(record.targets[record.codes[row]])
+        path = self.sources.get(record.targets[record.codes[row]])
         if path is None:
             raise UnreadableFile(
                 f"The references '{self.name}' have changed since they were opened (at '{key}').",

@@ -1,15 +1,17 @@
 """Cubes in Zarr, and in Icechunk repositories."""
 
 import json
+import os
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from geoetl.core.errors import NotFound, OutsideAllowedRoots, UnreadableFile
-from geoetl.store.gate.formats import first_line
+from geoetl.core.settings import LimitSettings
+from geoetl.store.gate.budget import check_array
+from geoetl.store.gate.formats import DAMAGE, first_line
 from geoetl.store.gate.places import Places
 
 if TYPE_CHECKING:
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
 
 # Icechunk hands out the place of every virtual chunk at once, 100 bytes each: up to this many are looked at one by one.
 _LISTED_CHUNKS = 2_000_000
+# Of the zarr.json of one array or group.
+_DOCUMENT_BYTES = 16 * 1024**2
 
 
-def open_zarr(path: Path, places: Places, **options: Any) -> "xr.Dataset":
+def open_zarr(path: Path, places: Places, limits: LimitSettings, **options: Any) -> "xr.Dataset":
     """See `Gate.open_zarr`."""
     from zarr.storage import LocalStore
 
     places.check_links(path)
     try:
-        root = json.loads((path / "zarr.json").read_bytes())
+        root = _document(path)
         is_group = root["zarr_format"] == 3 and root["node_type"] == "group"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         is_group = False
@@ -36,12 +40,21 @@ def open_zarr(path: Path, places: Places, **options: Any) -> "xr.Dataset":
             hint="Give the folder that the store was written to, or convert the source again.",
             field="source",
         )
+    for child in _subfolders(path):
+        try:
+            document = _document(child)
+        except (OSError, ValueError, RecursionError):
+            continue  # no array; where one is missing, opening says so
+        check_document(child.name, document, path.name, limits)
     return open_store(LocalStore(path, read_only=True), path, {"zarr_format": 3, **options})
 
 
-def open_icechunk(path: Path, places: Places, *, snapshot: str | None, **options: Any) -> "xr.Dataset":
+def open_icechunk(
+    path: Path, places: Places, limits: LimitSettings, *, snapshot: str | None, **options: Any
+) -> "xr.Dataset":
     """See `Gate.open_icechunk`."""
     import icechunk
+    import zarr
 
     places.check_links(path)
     # Else every opening warns that a local repository takes one writer at a time; here nothing is written.
@@ -64,6 +77,8 @@ def open_icechunk(path: Path, places: Places, *, snapshot: str | None, **options
                 field="snapshot",
             ) from None
         _check_virtual_chunks(places, repository, session, containers, path.name)
+        for name, array in zarr.open_group(session.store, mode="r", zarr_format=3).arrays():
+            check_document(name, array.metadata.to_dict(), path.name, limits)
         return open_store(session.store, path, {"zarr_format": 3, **options})
     except icechunk.IcechunkError as error:
         raise UnreadableFile(
@@ -71,6 +86,52 @@ def open_icechunk(path: Path, places: Places, *, snapshot: str | None, **options
             hint="It may be damaged or not whole; make it again from its sources.",
             field="source",
         ) from None
+
+
+def _subfolders(path: Path) -> list[Path]:
+    with os.scandir(path) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir()]
+
+
+def _document(folder: Path) -> Any:
+    """Read the ``zarr.json`` of a folder.
+
+    Raises:
+        OSError, ValueError, RecursionError: There is none.
+    """
+    with (folder / "zarr.json").open("rb") as file:
+        content = file.read(_DOCUMENT_BYTES + 1)
+    if len(content) > _DOCUMENT_BYTES:
+        raise ValueError("too long")
+    return json.loads(content)
+
+
+def check_document(name: str, document: Any, subject: str, limits: LimitSettings) -> None:
+    """Refuse an array of Zarr format 3 by its ``zarr.json``; one that is not right is left to its opening.
+
+    Raises:
+        LimitExceeded: It declares more than a limit.
+    """
+    try:
+        shape = [int(size) for size in document["shape"]]
+        inner = next((codec for codec in document["codecs"] if codec["name"] == "sharding_indexed"), None)
+        grid = inner or document["chunk_grid"]
+        chunk = [int(size) for size in grid["configuration"]["chunk_shape"]]
+        item_bytes = _item_bytes(document["data_type"])
+        is_axis = list(document.get("dimension_names") or ()) == [name]
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
+        return
+    check_array(name, subject, limits, shape, chunk, item_bytes, is_axis=is_axis)
+
+
+def _item_bytes(data_type: Any) -> int:
+    """Return the bytes of a value of a Zarr data type; those of an object where they vary."""
+    import numpy as np
+
+    try:
+        return np.dtype(str(data_type)).itemsize
+    except TypeError:
+        return 8
 
 
 def _containers(places: Places, config: "icechunk.RepositoryConfig | None", name: str) -> dict[str, Path]:
@@ -127,7 +188,7 @@ def open_store(store: Any, path: Path, options: Mapping[str, Any]) -> "xr.Datase
         raise UnreadableFile(
             f"'{path.name}' has no group at its root.", hint="Build it again from its sources.", field="source"
         ) from None
-    except (LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error) as error:
+    except DAMAGE as error:
         raise UnreadableFile(
             f"'{path.name}' cannot be opened as a cube ({type(error).__name__}: {first_line(error)}).",
             hint="It may be damaged, or its time units or calendar may not follow CF.",

@@ -1,5 +1,7 @@
 """What a file is, told by its first bytes; and the one driver that opens each format."""
 
+import struct
+import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -9,6 +11,24 @@ from geoetl.store.remote import RemoteFile, RemoteReader, SourcePath
 # Enough of a file to tell its format by.
 HEAD_BYTES = 512
 GIB = 1024**3
+# What libraries raise where a file is not what its header says. MemoryError: sizes in damaged headers are any numbers.
+DAMAGE: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Format(StrEnum):

@@ -1,15 +1,17 @@
 """The front of the gate: one object that opens what lies in the allowed roots and is of an allowed format."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate import cubes, netcdf, raster, references, table, vector
+from geoetl.store.gate import cubes, hrefs, netcdf, parquet, raster, references, table, vector
+from geoetl.store.gate.formats import Format, file_format
 from geoetl.store.gate.places import Places
+from geoetl.store.gate.prober import Kind, Prober
 from geoetl.store.gate.vector import VectorRead
 from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
 
@@ -29,16 +31,70 @@ class Gate:
         roots: Folders that sources may lie in.
         limits: What is refused before it is read.
         remote: Places in object stores whose files virtual cubes may be made of.
+        private: What may not be read although it lies in the roots: files, and folders of which this holds for their
+            own files but not for those of their subfolders.
+        prober: Opens files of unknown origin first; None for a process that may end with them.
+        trusted: Folders whose files geoetl wrote itself; they are opened at once.
     """
 
     roots: tuple[Path, ...]
     limits: LimitSettings
     remote: tuple[RemoteRoot, ...] = ()
+    private: tuple[Path, ...] = ()
+    prober: Prober | None = field(default=None, repr=False)
+    trusted: tuple[Path, ...] = ()
 
     @cached_property
     def places(self) -> Places:
         """Where files may lie."""
-        return Places(self.roots, self.remote)
+        return Places(self.roots, self.remote, self.private)
+
+    def guarded(self, trusted: Iterable[Path] = ()) -> "Gate":
+        """Return a gate that has each file opened in a child process first, for a server that has to live.
+
+        Args:
+            trusted: Folders whose files geoetl wrote itself.
+        """
+        return replace(self, prober=Prober(), trusted=tuple(folder.resolve() for folder in trusted))
+
+    def _prove(self, path: SourcePath | RemoteReader, kind: Kind) -> None:
+        if self.prober is None or not isinstance(path, Path):
+            return
+        if not any(path.is_relative_to(folder) for folder in self.trusted):
+            self.prober.check(path, kind, self.roots, self.limits)
+
+    def _prove_vector(self, path: Path) -> None:
+        if self.prober is None or any(path.is_relative_to(folder) for folder in self.trusted):
+            return
+        kind: Kind = "geoparquet" if file_format(path) is Format.PARQUET else "vector"
+        # What was unpacked from an archive lies outside of the roots.
+        self.prober.check(path, kind, (*self.roots, path.parent), self.limits)
+
+    def check_href(self, href: str, *, field: str = "href") -> None:
+        """Check the address of an asset or link before it gets into the catalogue; nothing is asked or opened.
+
+        Raises:
+            OutsideAllowedRoots: It leads to a file outside of the allowed roots, to a host of this machine or its
+                network, or is a name that a library would interpret.
+        """
+        hrefs.check_href(href, self.places, field)
+
+    def check_item(self, item: Mapping[str, Any]) -> None:
+        """Check every address of a STAC item or collection, and the targets of references on this machine.
+
+        Raises:
+            OutsideAllowedRoots: See `check_href`; ``field`` names the place in the document.
+            UnreadableFile, FormatNotAllowed, NotFound, LimitExceeded: The references are not right.
+        """
+        hrefs.check_item(item, self.places, self.limits)
+
+    def check_references(self, path: Path) -> None:
+        """Check where kerchunk references lead: each target is allowed, and each piece lies within its file.
+
+        Raises:
+            OutsideAllowedRoots, NotFound, UnreadableFile, FormatNotAllowed, LimitExceeded: See `open_references`.
+        """
+        references.check_references(path, self.places, self.limits)
 
     def resolve(self, source: str, *, field: str = "source") -> Path:
         """Return the local path of a source: ``samples:NAME``, ``file://…`` or a path inside the allowed roots.
@@ -94,6 +150,7 @@ class Gate:
             FormatNotAllowed: A format that is not opened (VRT, XML, archives…).
             LimitExceeded: More pixels than ``limits.raster_pixels``, by the header.
         """
+        self._prove(path, "raster")
         return raster.open_raster(path, self.places, self.limits, with_overviews=with_overviews)
 
     def read_vector(self, path: Path, *, layer: str | None = None, crs: str | None = None) -> VectorRead:
@@ -112,7 +169,15 @@ class Gate:
             InvalidParameter: There are several layers, or none of that name.
             LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
         """
-        return vector.read_vector(path, self.limits, layer=layer, crs=crs)
+        return vector.read_vector(path, self.places, self.limits, layer=layer, crs=crs, prove=self._prove_vector)
+
+    def look_at_vector(self, path: Path, *, features: int) -> None:
+        """Read the first features of the first layer of a file that is no archive, as `read_vector` does.
+
+        Raises:
+            GeoetlError: See `read_vector`.
+        """
+        vector.look_at_vector(path, self.places, self.limits, features)
 
     def read_geoparquet(
         self, path: Path, *, bbox: tuple[float, float, float, float] | None = None, columns: list[str] | None = None
@@ -122,7 +187,8 @@ class Gate:
         Raises:
             UnreadableFile: It is not GeoParquet.
         """
-        return vector.read_geoparquet(path, bbox=bbox, columns=columns)
+        self._prove(path, "geoparquet")
+        return parquet.read_geoparquet(path, bbox=bbox, columns=columns)
 
     def open_parquet(self, path: Path) -> "AbstractContextManager[pq.ParquetFile]":
         """Open a Parquet file to read its rows.
@@ -141,7 +207,8 @@ class Gate:
             UnreadableFile: Empty, truncated, or not NetCDF.
             FormatNotAllowed: It is of another format.
         """
-        return netcdf.open_netcdf(path, **options)
+        self._prove(path, "netcdf")
+        return netcdf.open_netcdf(path, self.limits, **options)
 
     def open_hdf5(self, path: SourcePath | RemoteReader) -> "AbstractContextManager[h5py.File]":
         """Open the container of a NetCDF-4 file, for its chunk index and attributes.
@@ -155,7 +222,8 @@ class Gate:
             VerificationFailed, NotFound, ConfigurationError, Unavailable: See `RemoteFile.read`; also later, while the
                 file is read.
         """
-        return netcdf.open_hdf5(path)
+        self._prove(path, "netcdf")
+        return netcdf.open_hdf5(path, self.limits)
 
     def open_references(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open kerchunk references as a lazy cube: a JSON file, or a folder of Parquet files.
@@ -169,7 +237,8 @@ class Gate:
             NotFound: A source file is gone.
             FormatNotAllowed: They use templates, or a codec that runs code.
         """
-        return references.open_references(path, self.places, **options)
+        self._prove(path, "references")
+        return references.open_references(path, self.places, self.limits, **options)
 
     def open_icechunk(self, path: Path, *, snapshot: str | None = None, **options: Any) -> "xr.Dataset":
         """Open an Icechunk repository of this machine as a lazy cube; nothing is written to it.
@@ -186,7 +255,8 @@ class Gate:
             OutsideAllowedRoots: Virtual chunks lie outside of the allowed roots, or in an object store.
             NotFound: There is no such snapshot, or a source file is gone.
         """
-        return cubes.open_icechunk(path, self.places, snapshot=snapshot, **options)
+        self._prove(path, "icechunk")
+        return cubes.open_icechunk(path, self.places, self.limits, snapshot=snapshot, **options)
 
     def open_zarr(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open a Zarr store (version 3, a folder) as a lazy cube; `options` go to ``xarray.open_zarr``.
@@ -195,4 +265,5 @@ class Gate:
             UnreadableFile: It is no Zarr store, or damaged.
             OutsideAllowedRoots: A link in it leads elsewhere.
         """
-        return cubes.open_zarr(path, self.places, **options)
+        self._prove(path, "zarr")
+        return cubes.open_zarr(path, self.places, self.limits, **options)

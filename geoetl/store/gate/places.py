@@ -21,41 +21,61 @@ class Places:
     Args:
         roots: Folders that sources may lie in.
         remote: Places in object stores that they may.
+        private: Files that may not be read, and folders whose own files may not: databases, secrets, settings.
     """
 
     roots: tuple[Path, ...]
     remote: tuple[RemoteRoot, ...] = ()
+    private: tuple[Path, ...] = ()
 
     def resolve(self, source: str, *, field: str = "source") -> Path:
-        """Return the local path of a source: ``samples:NAME``, ``file://…`` or a path inside the allowed roots.
-
-        Raises:
-            OutsideAllowedRoots: It is another kind of address or leads elsewhere (symbolic links are followed first).
-            NotFound: There is no such file or folder.
-        """
+        """See `Gate.resolve`."""
         if source.startswith(SAMPLE_SCHEME):
             return sample_path(source.removeprefix(SAMPLE_SCHEME))
-        text = unquote(urlsplit(source).path) if source.startswith("file://") else source
-        if not text or "\0" in text or "\n" in text or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:|/vsi|[<{]", text):
+        path = self.check_local(source, field)
+        try:
+            is_there = path.exists()
+        except OSError:
+            is_there = False  # a name that no file can have
+        if not is_there:
+            near = did_you_mean(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
+            raise NotFound(
+                f"There is no file '{path.name}' in its folder.",
+                hint=near
+                if near.startswith("Did")
+                else "Check the spelling; relative paths start at the working folder.",
+                field=field,
+            )
+        return path
+
+    def check_local(self, source: str, field: str) -> Path:
+        """Return the path that a name leads to, whether something is there or not; symbolic links are followed first.
+
+        Raises:
+            OutsideAllowedRoots: It is another kind of address or leads elsewhere.
+        """
+        text = source
+        if source.startswith("file://"):
+            parts = urlsplit(source)
+            text = unquote(parts.path) if parts.netloc in ("", "localhost") else ""
+        if not text or "\0" in text or "\n" in text or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:|/+vsi|[<{\\]", text):
             raise OutsideAllowedRoots(
                 f"'{source[:80]}' is not a local path.",
                 hint="Give the path of a local file, or samples:NAME.",
                 field=field,
             )
-        path = Path(text).expanduser().resolve()
+        try:
+            path = Path(text).expanduser().resolve()
+        except (OSError, RuntimeError):  # links in a circle, or no such user
+            raise OutsideAllowedRoots(
+                f"'{Path(text).name[:80]}' leads nowhere.",
+                hint="Give the path of a file itself instead of that of a link.",
+                field=field,
+            ) from None
         if not self.allows(path):
             raise OutsideAllowedRoots(
                 f"'{Path(text).name}' lies outside the folders that may be read.",
                 hint="Move it below the working folder, or add its folder to GEOETL_ALLOWED_ROOTS (a JSON list).",
-                field=field,
-            )
-        if not path.exists():
-            near = did_you_mean(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
-            raise NotFound(
-                f"There is no file '{Path(text).name}' in its folder.",
-                hint=near
-                if near.startswith("Did")
-                else "Check the spelling; relative paths start at the working folder.",
                 field=field,
             )
         return path
@@ -111,8 +131,14 @@ class Places:
         return [look(address) for address in addresses]
 
     def allows(self, path: Path) -> bool:
-        """Tell whether a resolved path lies in an allowed root."""
+        """Tell whether a resolved path lies in an allowed root and is not private."""
+        if self.private and self._is_private(path):
+            return False
         return any(path == root or path.is_relative_to(root) for root in self.roots)
+
+    def _is_private(self, path: Path) -> bool:
+        own = path.parent in self.private and not path.is_dir()
+        return own or path in self.private or path.name.startswith(".env")
 
     def check_links(self, folder: Path) -> None:
         """Check that no link below a folder leads out of the allowed roots.

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoetl.core.errors import FormatNotAllowed, OutsideAllowedRoots, UnreadableFile, VerificationFailed
+from geoetl.core.errors import (
+    FormatNotAllowed,
+    LimitExceeded,
+    OutsideAllowedRoots,
+    UnreadableFile,
+    VerificationFailed,
+)
 from geoetl.core.findings import sentences
+from geoetl.core.settings import LimitSettings
+from geoetl.store.gate.budget import check_array
 from geoetl.store.gate.cubes import open_store
 from geoetl.store.gate.formats import first_line
 from geoetl.store.gate.places import Places
-from geoetl.store.remote import RemoteFile, SourcePath, Stamp
+from geoetl.store.remote import RemoteFile, SourcePath, Stamp, stamp_of
 from geoetl.store.sources import SourceFile, check_sources
 
 if TYPE_CHECKING:
@@ -26,46 +34,78 @@ if TYPE_CHECKING:
 _METADATA_BYTES = 64 * 1024**2
 # Rows of one Parquet file of references; kerchunk writes 10,000 to 100,000.
 _RECORD_ROWS = 10_000_000
+# Of JSON references, which are read whole; a million of them take a hundred.
+_JSON_BYTES = 256 * 1024**2
 # Decoders that run what the data say.
 _RUNNING_CODECS = frozenset({"pickle"})
 
 
-def open_references(path: Path, places: Places, **options: Any) -> "xr.Dataset":
+def open_references(path: Path, places: Places, limits: LimitSettings, **options: Any) -> "xr.Dataset":
     """See `Gate.open_references`."""
     from geoetl.store.references import ReferenceStore
 
-    references = _parquet_references(path, places) if path.is_dir() else _json_references(path, places)
-    for key, document in references.metadata.items():
-        if key.endswith(".zarray"):
-            _check_codecs(document, f"{key} of '{path.name}'")
+    references = _opened(path, places, limits)
     return open_store(ReferenceStore(references), path, {"zarr_format": 2, **options})
 
 
-def _json_references(path: Path, places: Places) -> "JsonReferences":
+def check_references(path: Path, places: Places, limits: LimitSettings) -> None:
+    """See `Gate.check_references`."""
+    references = _opened(path, places, limits)
+    if path.is_dir():
+        _check_records(path, references.sources, references.metadata)
+
+
+def _opened(path: Path, places: Places, limits: LimitSettings) -> "JsonReferences | ParquetReferences":
+    references = _parquet_references(path, places, limits) if path.is_dir() else _json_references(path, places, limits)
+    for key, document in references.metadata.items():
+        if key.endswith(".zarray"):
+            _check_array(key, document, path.name, limits, references.metadata)
+    return references
+
+
+def _json_references(path: Path, places: Places, limits: LimitSettings) -> "JsonReferences":
     from geoetl.store.references import JsonReferences
 
     try:
+        if path.stat().st_size > _JSON_BYTES:
+            raise LimitExceeded(
+                f"'{path.name}' has {path.stat().st_size:,} bytes; JSON of references may have {_JSON_BYTES:,}.",
+                hint="Write the references as Parquet.",
+                field="source",
+            )
         document = json.loads(path.read_bytes())
         references = document["refs"]
-        targets = {value[0]: key for key, value in references.items() if isinstance(value, list)}
+        targets: dict[str, str] = {}
+        ends: dict[str, int] = {}
+        for key, value in references.items():
+            if type(value) is list:
+                target = value[0]
+                if target not in targets:
+                    targets[target], ends[target] = key, 0
+                if len(value) == 3 and value[1] + value[2] > ends[target]:
+                    targets[target], ends[target] = key, value[1] + value[2]
         if not all(isinstance(target, str) for target in targets):
             raise ValueError("a target is not an address")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UnreadableFile(
-            f"'{path.name}' is not a kerchunk reference file.", hint="Build the references again."
+            f"'{path.name}' is not a kerchunk reference file.", hint="Build the references again.", field="source"
         ) from None
     if document.get("templates") or document.get("gen"):
         target, key = next(iter(targets.items()), ("", ""))
         raise FormatNotAllowed(
             f"'{path.name}' uses templates, which are not expanded here ('{key}' leads to '{target[:80]}').",
             hint="Write the references with full addresses.",
+            field="source",
         )
+    _check_count(len(references), path.name, limits)
     sources = places.behind(targets, path.name)
+    for target, end in ends.items():
+        _check_end(sources[target], end, targets[target], path.name)
     _check_remembered(places, document.get("sources"), path.name, sources)
     return JsonReferences(path.name, references, sources)
 
 
-def _parquet_references(folder: Path, places: Places) -> "ParquetReferences":
+def _parquet_references(folder: Path, places: Places, limits: LimitSettings) -> "ParquetReferences":
     """Read the metadata of Parquet references and look at every target, but not yet at where each chunk lies."""
     from geoetl.store.references import ParquetReferences, chunk_grid, record_name
 
@@ -73,6 +113,7 @@ def _parquet_references(folder: Path, places: Places) -> "ParquetReferences":
     metadata, record_size, remembered = _reference_metadata(folder)
     grids: dict[str, tuple[int, ...]] = {}
     targets: dict[str, str] = {}
+    counted = 0
     for key, document in metadata.items():
         if not key.endswith("/.zarray"):
             continue
@@ -91,6 +132,8 @@ def _parquet_references(folder: Path, places: Places) -> "ParquetReferences":
         if records > len(list((folder / name).glob("refs.*.parq"))):
             # kerchunk writes none either where all of its chunks were never written; that is not told from a loss.
             raise _no_references(folder, f"'{name}' has {chunks:,} chunks and lacks some of its {records:,} files")
+        counted += chunks
+        _check_count(counted, folder.name, limits)
         for number in range(records):
             record = record_name(name, number)
             rows = min(record_size, chunks - number * record_size)
@@ -281,13 +324,27 @@ def _no_references(folder: Path, reason: str) -> UnreadableFile:
     )
 
 
-def _check_codecs(document: bytes, subject: str) -> None:
-    """Refuse what decodes a chunk by running it."""
+def _check_array(key: str, content: bytes, name: str, limits: LimitSettings, documents: Mapping[str, bytes]) -> None:
+    """Refuse an array that declares more than a limit, or that is decoded by running what the data say.
+
+    Raises:
+        UnreadableFile: It is not described as Zarr asks for.
+        FormatNotAllowed: It has such a codec.
+        LimitExceeded: It declares more.
+    """
+    import numpy as np
+
+    subject = f"{key} of '{name}'"
     try:
-        array = json.loads(document)
+        array = json.loads(content)
         codecs = [array.get("compressor"), *(array.get("filters") or ())]
         names = {str(codec.get("id")) for codec in codecs if codec}
-    except (ValueError, AttributeError, TypeError, RecursionError):
+        shape, chunk = [int(size) for size in array["shape"]], [int(size) for size in array["chunks"]]
+        own = key.removesuffix("/.zarray")
+        attributes = json.loads(documents.get(f"{own}/.zattrs", b"{}"))
+        is_axis = attributes.get("_ARRAY_DIMENSIONS") == [own]
+        item_bytes = np.dtype(array["dtype"]).itemsize if isinstance(array["dtype"], str) else 8
+    except (LookupError, ValueError, AttributeError, OverflowError, TypeError, RecursionError):
         raise UnreadableFile(
             f"The array {subject} is not described as Zarr asks for.",
             hint="Build the references again.",
@@ -299,3 +356,47 @@ def _check_codecs(document: bytes, subject: str) -> None:
             hint="Do not use data of this origin.",
             field="source",
         )
+    check_array(own, name, limits, shape, chunk, item_bytes, is_axis=is_axis)
+
+
+def _check_count(count: int, name: str, limits: LimitSettings) -> None:
+    if count > limits.references:
+        raise LimitExceeded(
+            f"'{name}' names {count:,} chunks; the limit is {limits.references:,}.",
+            hint="Split the cube, or raise GEOETL_LIMITS__REFERENCES.",
+            field="source",
+        )
+
+
+def _check_end(source: SourcePath, end: int, key: str, name: str) -> None:
+    """Refuse references to bytes that a file does not have."""
+    there = stamp_of(source).bytes if isinstance(source, Path) else source.size
+    if end > there:
+        raise UnreadableFile(
+            f"The reference '{key}' of '{name}' ends at byte {end:,} of '{source.name}', which has {there:,}.",
+            hint="A source file was cut or replaced, or the references are not its own; build them again.",
+            field="source",
+        )
+
+
+def _check_records(folder: Path, sources: Mapping[str, SourcePath], documents: Mapping[str, bytes]) -> None:
+    """Look at where every chunk of Parquet references lies.
+
+    Raises:
+        UnreadableFile: One lies beyond its file, or a record is damaged.
+    """
+    read = _RecordReader(folder)
+    for key in documents:
+        if not key.endswith("/.zarray"):
+            continue
+        for path in sorted((folder / key.removesuffix("/.zarray")).glob("refs.*.parq")):
+            record = read(str(path.relative_to(folder)))
+            if record is None or not record.targets:
+                continue
+            ends = record.offsets + record.sizes
+            if (record.offsets < 0).any() or (record.sizes < 0).any() or (ends < 0).any():
+                raise _no_references(folder, f"'{path.name}' has an offset or size below zero")
+            for code, target in enumerate(record.targets):
+                own = ends[record.codes == code]
+                if len(own):
+                    _check_end(sources[target], int(own.max()), f"{path.parent.name}/{path.name}", folder.name)

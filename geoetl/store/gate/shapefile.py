@@ -1,48 +1,55 @@
 """Shapefiles: whether all of their parts are whole, and in which encoding their text is."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from glob import escape
+from pathlib import Path
 
-from geoetl.core.errors import UnreadableFile
+from geoetl.core.errors import OutsideAllowedRoots, UnreadableFile
+from geoetl.store.gate.places import Places
 
 # Of .shp and .shx; all that the check reads.
 _HEADER_BYTES = 100
 # The dBase flag byte at offset 29 that names a code page; 0 means "not said".
 _DBF_LANGUAGE_OFFSET = 29
+# Bytes of the attributes that are looked at to tell their encoding.
+_SAMPLE_BYTES = 64 * 1024**2
+# C1 control characters in ISO 8859-1 are letters and quotation marks in Windows' code page.
+_ONLY_IN_CP1252 = frozenset(range(0x80, 0xA0))
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a Shapefile: its size and its first bytes."""
+    """One file of a Shapefile: its path, its size and its first bytes."""
 
+    path: Path
     size: int
     head: bytes
 
     @classmethod
     def of_file(cls, path: Path) -> "Part":
+        """Look at a file."""
         with path.open("rb") as file:
-            return cls(path.stat().st_size, file.read(_HEADER_BYTES))
+            return cls(path, path.stat().st_size, file.read(_HEADER_BYTES))
 
 
-def parts_in_archive(path: Path, member: str) -> dict[str, Part]:
-    stem = member[: -len(".shp")].lower()
+def parts_of(path: Path, places: Places) -> dict[str, Part]:
+    """Return the parts of a Shapefile by their suffix in lower case; GDAL takes them in any.
+
+    Raises:
+        OutsideAllowedRoots: One is a link that leads out.
+    """
     parts = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.lower()
-                if name.rpartition(".")[0] == stem:
-                    with archive.open(info) as file:
-                        parts[PurePosixPath(name).suffix] = Part(info.file_size, file.read(_HEADER_BYTES))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
-        raise UnreadableFile(
-            f"The member '{member}' of '{path.name}' is damaged.",
-            hint="Fetch the archive again and compare its checksum.",
-            field="source",
-        ) from None
+    for beside in path.parent.glob(f"{escape(path.stem)}.*"):
+        if not beside.is_file():
+            continue
+        if beside.is_symlink() and not places.allows(beside.resolve()):
+            raise OutsideAllowedRoots(
+                f"'{beside.name}' beside '{path.name}' is a link to outside the folders that may be read.",
+                hint="Copy what it leads to beside it.",
+                field="source",
+            )
+        parts[beside.suffix.lower()] = Part.of_file(beside)
     return parts
 
 
@@ -75,25 +82,22 @@ def check_shapefile(name: str, parts: Mapping[str, Part]) -> None:
         raise damaged(f"it has {shapes_count} shapes and {records} rows of attributes")
 
 
-def missing_code_page(path: Path, member: str) -> str | None:
-    """Return the encoding of a zipped Shapefile that does not say it, or None where it does.
+def missing_code_page(parts: Mapping[str, Part]) -> str | None:
+    """Return the encoding of a Shapefile that does not say it, or None where it does.
 
-    GDAL takes ISO-8859-1 when there is neither a .cpg nor a language byte, which garbles UTF-8; text that decodes as
-    UTF-8 and is not plain ASCII is UTF-8 beyond reasonable doubt.
+    GDAL takes ISO-8859-1 when there is neither a .cpg nor a language byte, which garbles others; text that decodes as
+    UTF-8 and is not plain ASCII is UTF-8 beyond reasonable doubt, and what is neither mostly comes from Windows.
     """
-    stem = member[: -len(".shp")]
-    with zipfile.ZipFile(path) as archive:
-        by_lower_name = {name.lower(): name for name in archive.namelist()}
-        table = by_lower_name.get(f"{stem.lower()}.dbf")
-        if f"{stem.lower()}.cpg" in by_lower_name or table is None:
-            return None
-        with archive.open(table) as file:
-            content = file.read()
-    if len(content) > _DBF_LANGUAGE_OFFSET and content[_DBF_LANGUAGE_OFFSET] != 0:
+    table = parts[".dbf"]
+    if ".cpg" in parts or len(table.head) <= _DBF_LANGUAGE_OFFSET or table.head[_DBF_LANGUAGE_OFFSET] != 0:
         return None
-    records = content[int.from_bytes(content[8:10], "little") :]
+    with table.path.open("rb") as file:
+        file.seek(int.from_bytes(table.head[8:10], "little"))
+        records = file.read(_SAMPLE_BYTES)
     try:
         records.decode("utf-8")
-    except UnicodeDecodeError:
-        return "ISO-8859-1"
+    except UnicodeDecodeError as error:
+        is_cut = error.reason == "unexpected end of data" and len(records) == _SAMPLE_BYTES
+        if not is_cut:
+            return "CP1252" if _ONLY_IN_CP1252 & set(records) else "ISO-8859-1"
     return "UTF-8"

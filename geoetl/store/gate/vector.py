@@ -1,5 +1,6 @@
 """Vectors: all features of one layer, as a GeoDataFrame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from geoetl.core.errors import EmptyDataset, InvalidParameter, LimitExceeded, MissingCRS, UnreadableFile, did_you_mean
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate.archive import vector_member
-from geoetl.store.gate.formats import VECTOR_FORMATS, Format, file_format, wrong_format
-from geoetl.store.gate.shapefile import Part, check_shapefile, missing_code_page, parts_in_archive
+from geoetl.store.gate.archive import unpacked_vector
+from geoetl.store.gate.formats import DAMAGE, VECTOR_FORMATS, Format, file_format, wrong_format
+from geoetl.store.gate.geopackage import check_geopackage
+from geoetl.store.gate.parquet import check_parquet, read_geoparquet
+from geoetl.store.gate.places import Places
+from geoetl.store.gate.shapefile import check_shapefile, missing_code_page, parts_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+Prove = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -30,72 +36,121 @@ class VectorRead:
     findings: tuple[Finding, ...]
 
 
-def read_vector(path: Path, limits: LimitSettings, *, layer: str | None, crs: str | None) -> VectorRead:
-    """See `Gate.read_vector`."""
-    import pyogrio
-    from shapely.errors import GEOSException
-
+def read_vector(
+    path: Path, places: Places, limits: LimitSettings, *, layer: str | None, crs: str | None, prove: Prove
+) -> VectorRead:
+    """See `Gate.read_vector`; `prove` is called on the file that is read, before it is."""
     found = file_format(path)
     if found not in VECTOR_FORMATS:
         raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
+    if found is not Format.ZIP:
+        prove(path)
+        return _read_file(path, _Named(path.name, path.name), found, places, limits, layer, crs)
+    with unpacked_vector(path, limits) as (unpacked, member):
+        inner = file_format(unpacked)
+        if inner not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
+            raise wrong_format(Path(member), inner, "vector", sorted(VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}))
+        prove(unpacked)
+        return _read_file(
+            unpacked, _Named(path.name, member), inner, Places((unpacked.parent.resolve(),)), limits, layer, crs
+        )
+
+
+def look_at_vector(path: Path, places: Places, limits: LimitSettings, features: int) -> None:
+    """See `Gate.look_at_vector`."""
+    found = file_format(path)
+    if found not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
+        raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
+    _read_file(path, _Named(path.name, path.name), found, places, limits, None, None, features)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a file is called: by its user, and in an archive where it came in one."""
+
+    file: str
+    part: str
+
+
+def _read_file(
+    path: Path,
+    names: _Named,
+    found: Format,
+    places: Places,
+    limits: LimitSettings,
+    layer: str | None,
+    crs: str | None,
+    most: int | None = None,
+) -> VectorRead:
+    """Read a file that is no archive; of its features the first `most`, or all."""
+    import pyogrio
+    from shapely.errors import GEOSException
+
+    name = names.file
     if found is Format.PARQUET:
-        frame = read_geoparquet(path)
-        return _checked(frame, path, path.stem, [], crs)
+        check_parquet(path, limits)
+        return _checked(read_geoparquet(path), name, path.stem, [], crs)
     findings: list[Finding] = []
     options: dict[str, str] = {}
-    target = str(path)
     if found is Format.SHAPEFILE:
-        check_shapefile(path.name, {p.suffix.lower(): Part.of_file(p) for p in path.parent.glob(f"{path.stem}.*")})
-    if found is Format.ZIP:
-        member = vector_member(path, limits)
-        if member.lower().endswith(".shp"):
-            check_shapefile(member, parts_in_archive(path, member))
-        target = f"/vsizip/{path}/{member}"
-        if member.lower().endswith(".shp") and (encoding := missing_code_page(path, member)):
+        parts = parts_of(path, places)
+        check_shapefile(names.part, parts)
+        if encoding := missing_code_page(parts):
             options["encoding"] = encoding
             findings.append(
                 Finding(
                     severity=Severity.INFO,
                     code="encoding_detected",
                     message=f"The Shapefile has no .cpg; its text was read as {encoding}.",
-                    subject=member,
+                    subject=names.part,
                     got=encoding,
                 )
             )
+    if found is Format.GEOPACKAGE:
+        check_geopackage(path, name)
+    # pyogrio takes any driver that fits. The other formats are told by their first bytes, JSON by this prefix only: it
+    # may also be a pipeline that GDAL would run (its driver GDALG).
+    target = f"GeoJSON:{path}" if found is Format.JSON else str(path)
     try:
-        chosen = _choose_layer([str(name) for name, _ in pyogrio.list_layers(target)], layer, path.name)
+        chosen = _choose_layer([str(known) for known, _ in pyogrio.list_layers(target)], layer, name)
         declared = int(pyogrio.read_info(target, layer=chosen)["features"])
         if declared > limits.vector_features:
             raise LimitExceeded(
-                f"'{path.name}' has {declared:,} features; the limit is {limits.vector_features:,}.",
+                f"'{name}' has {declared:,} features; the limit is {limits.vector_features:,}.",
                 hint="Split the file, or raise GEOETL_LIMITS__VECTOR_FEATURES.",
                 field="source",
             )
         frame = pyogrio.read_dataframe(
-            target, layer=chosen, use_arrow=True, arrow_to_pandas_kwargs={"types_mapper": _nullable}, **options
+            target,
+            layer=chosen,
+            max_features=most,
+            use_arrow=True,
+            arrow_to_pandas_kwargs={"types_mapper": _nullable},
+            **options,
         )
     except UnicodeDecodeError:
         raise UnreadableFile(
-            f"Text in '{path.name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source"
+            f"Text in '{name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source"
         ) from None
     except (
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
         pyogrio.errors.FeatureError,
+        pyogrio.errors.GeometryError,
+        pyogrio.errors.CRSError,
+        pyogrio.errors.FieldError,
         GEOSException,
-        OSError,
-        RuntimeError,
-        ValueError,
+        *DAMAGE,
     ):
         raise UnreadableFile(
-            f"'{path.name}' begins like {found} but holds no readable features ({path.stat().st_size} bytes).",
+            f"'{name}' begins like {found} but holds no readable features ({path.stat().st_size} bytes).",
             hint="Open it in a GIS or with ogrinfo; it is probably truncated or of another structure.",
             field="source",
         ) from None
-    return _checked(_plain_integers(frame), path, chosen, findings, crs)
+    return _checked(_plain_integers(frame), name, chosen, findings, crs)
 
 
-def _checked(frame: Any, path: Path, layer: str, findings: list[Finding], crs: str | None) -> VectorRead:
+def _checked(frame: Any, name: str, layer: str, findings: list[Finding], crs: str | None) -> VectorRead:
     import geopandas as gpd
     from pyproj import CRS
     from pyproj.exceptions import CRSError
@@ -111,43 +166,27 @@ def _checked(frame: Any, path: Path, layer: str, findings: list[Finding], crs: s
 
     if not isinstance(frame, gpd.GeoDataFrame):
         raise UnreadableFile(
-            f"'{path.name}' is a table without geometry.",
+            f"'{name}' is a table without geometry.",
             hint="Give a layer with a geometry column.",
             field="source",
         )
     if frame.empty:
-        raise EmptyDataset(f"'{path.name}' has no features.", hint="Check the export that made it.", field="source")
+        raise EmptyDataset(f"'{name}' has no features.", hint="Check the export that made it.", field="source")
     if frame.crs is None and wanted is not None:
         frame = frame.set_crs(wanted)
     if frame.crs is None:
         raise MissingCRS(
-            f"'{path.name}' does not say its coordinate reference system.",
+            f"'{name}' does not say its coordinate reference system.",
             hint="Give it with the parameter crs, for example crs=EPSG:4326.",
             field="crs",
         )
     if wanted is not None and wanted != frame.crs:
         raise InvalidParameter(
-            f"'{path.name}' is in {frame.crs.name}, not in {crs}.",
+            f"'{name}' is in {frame.crs.name}, not in {crs}.",
             hint="Leave the parameter crs out, or correct the file.",
             field="crs",
         )
     return VectorRead(frame, layer, tuple(findings))
-
-
-def read_geoparquet(
-    path: Path, *, bbox: tuple[float, float, float, float] | None = None, columns: list[str] | None = None
-) -> "gpd.GeoDataFrame":
-    """See `Gate.read_geoparquet`."""
-    import geopandas as gpd
-    from pyarrow.lib import ArrowException
-
-    try:
-        return gpd.read_parquet(path, bbox=bbox, columns=columns)
-    except (ValueError, OSError, ArrowException) as error:
-        raise UnreadableFile(
-            f"'{path.name}' cannot be read as GeoParquet: {str(error).splitlines()[0]}",
-            hint="Ingest it again from its source.",
-        ) from None
 
 
 def _choose_layer(layers: list[str], wanted: str | None, file_name: str) -> str:
