@@ -15,7 +15,7 @@ PAGE_POLICY = "; ".join(
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob: {images}",
         "font-src 'self' data:",
-        "connect-src 'self' ws: wss: {images}",
+        "connect-src 'self' {images}",
         "worker-src 'self' blob:",
         "object-src 'none'",
         "base-uri 'self'",
