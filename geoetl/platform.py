@@ -437,7 +437,7 @@ def connect(home: str | Path | None = None, *, read_only: bool = False, **overri
         Zone("external", settings.external_url, artifacts, cache),
     )
     remote = tuple(RemoteRoot(url) for url in dict.fromkeys(settings.remote_roots))
-    gate = Gate(_roots(settings, zones), settings.limits, remote)
+    gate = Gate(_roots(settings, zones), settings.limits, remote, _private(settings))
     return Platform(settings, database, zones, gate, RunRepository(database))
 
 
@@ -466,6 +466,15 @@ def _roots(settings: Settings, zones: Zones) -> tuple[Path, ...]:
         except ConfigurationError:
             continue  # the samples are an extra
     return tuple(dict.fromkeys(folder.resolve() for folder in folders))
+
+
+def _private(settings: Settings) -> tuple[Path, ...]:
+    """Return what nobody may read as data: databases and whatever else lies in the home folder itself."""
+    home = settings.home.resolve()
+    if not settings.database_url.startswith("sqlite:///"):
+        return (home,)
+    file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    return (home, *(file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")))
 
 
 @contextmanager
