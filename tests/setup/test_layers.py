@@ -17,7 +17,7 @@ GATE = ROOT / "geoetl/store/gate"
 # What opens files by their content, and is the gate's alone. Writing is free: there the content is our own.
 OPENERS = re.compile(
     r"""
-    rasterio\.(open|io\.(MemoryFile|ZipMemoryFile|DatasetReader)|Env\.open|vrt\.open|shutil\.copyfiles)
+    rasterio\.(open|io\.(Zip)?MemoryFile|Env\.open|vrt\.open|shutil\.copyfiles)
     | rioxarray\.open_rasterio | rio_tiler\.io\.\w+
     | rio_cogeo\.cogeo\.cog_(validate|info|translate) | rio_cogeo\.cog_\w+
     | titiler\.\w+\.io\.\w+ | titiler\.xarray\.io\.(open_zarr|xarray_open_dataset|fs_open_dataset) | odc\.stac\.\w+

@@ -222,7 +222,7 @@ class Gate:
             VerificationFailed, NotFound, ConfigurationError, Unavailable: See `RemoteFile.read`; also later, while the
                 file is read.
         """
-        self._prove(path, "netcdf")
+        self._prove(path, "hdf5")
         return netcdf.open_hdf5(path, self.limits)
 
     def open_references(self, path: Path, **options: Any) -> "xr.Dataset":

@@ -81,7 +81,7 @@ def _check_whole(file: "h5py.File", name: str, limits: LimitSettings) -> None:
             array = h5py.h5d.open(file.id, key)
             creation = array.get_create_plist()
             is_chunked = creation.get_layout() == h5py.h5d.CHUNKED
-            shape = array.shape or ()  # None for an empty array
+            shape: tuple[int, ...] = array.shape or ()  # None for an empty array
             check_array(
                 key.decode("utf-8", "replace"),
                 name,

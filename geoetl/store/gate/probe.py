@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MIB = 1024**2
 # Values are taken from so many variables of a cube, from the first and the last chunk of each.
 _VARIABLES_READ = 32
+_ATTRIBUTES_READ = 64
 # Features that are read of a vector file.
 _FEATURES_READ = 1000
 # Pixels a side of what is read of a raster, where a block is larger.
@@ -68,6 +69,28 @@ def _geoparquet(gate: Gate, path: Path) -> None:
 def _netcdf(gate: Gate, path: Path) -> None:
     with gate.open_netcdf(path) as cube:
         _values(cube)
+
+
+def _hdf5(gate: Gate, path: Path) -> None:
+    import h5py
+
+    with gate.open_hdf5(path) as file:
+        looked_at = 0
+
+        def look(_: str, found: "h5py.Group | h5py.Dataset") -> bool | None:
+            nonlocal looked_at
+            looked_at += 1
+            with _data():
+                for name in list(found.attrs)[:_ATTRIBUTES_READ]:
+                    _ = found.attrs[name]
+            if isinstance(found, h5py.Dataset) and found.shape is not None and 0 not in found.shape:
+                for end in (0, -1):
+                    with _data():
+                        _ = found[tuple(size - 1 if end else 0 for size in found.shape)]
+            return True if looked_at >= _VARIABLES_READ else None
+
+        with _data():
+            file.visititems(look)
 
 
 def _references(gate: Gate, path: Path) -> None:
@@ -118,6 +141,7 @@ KINDS: Mapping[str, tuple[Callable[[Gate, Path], None], tuple[str, ...]]] = {
     "vector": (_vector, ("pyogrio", "geopandas", "pyarrow")),
     "geoparquet": (_geoparquet, ("pyarrow.parquet", "geopandas")),
     "netcdf": (_netcdf, ("xarray", "h5netcdf", "h5py", "scipy.io", "numpy")),
+    "hdf5": (_hdf5, ("h5py", "numpy")),
     "references": (_references, ("xarray", "zarr", "numcodecs", "pyarrow.parquet")),
     "zarr": (_zarr, ("xarray", "zarr")),
     "icechunk": (_icechunk, ("xarray", "zarr", "icechunk")),
@@ -125,7 +149,7 @@ KINDS: Mapping[str, tuple[Callable[[Gate, Path], None], tuple[str, ...]]] = {
 
 
 def answer(question: Mapping[str, Any], begun: Callable[[], None]) -> dict[str, Any]:
-    """Open a file as asked and return what is wrong with it: a problem, ``{"memory": true}``, or nothing."""
+    """Open a file as asked and return what is wrong with it: a problem, ``memory``, ``failed``, or nothing."""
     import importlib
 
     look, modules = KINDS[question["kind"]]
@@ -141,6 +165,8 @@ def answer(question: Mapping[str, Any], begun: Callable[[], None]) -> dict[str, 
         return {"problem": error.problem()}
     except MemoryError:
         return {"memory": True}
+    except Exception as error:  # the edge of this process: its parent is told, and lives
+        return {"failed": type(error).__name__}
     return {}
 
 

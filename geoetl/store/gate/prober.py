@@ -23,7 +23,7 @@ from geoetl.core.errors import GeoetlError, Unavailable, UnreadableFile
 from geoetl.core.settings import LimitSettings
 from geoetl.store.gate.gdal import restricted_environment
 
-Kind = Literal["raster", "vector", "geoparquet", "netcdf", "references", "zarr", "icechunk"]
+Kind = Literal["raster", "vector", "geoparquet", "netcdf", "hdf5", "references", "zarr", "icechunk"]
 # Files whose outcome is remembered; one takes some hundred bytes.
 MAX_REMEMBERED = 10_000
 # Until then the child has loaded its libraries, which takes seconds on a busy machine.
@@ -251,9 +251,9 @@ def _raise(said: dict[str, Any], path: Path, limits: LimitSettings) -> None:
             f"needs more than {limits.probe_memory_mib} MiB of memory to be opened",
             "Write it anew in smaller blocks, or raise GEOETL_LIMITS__PROBE_MEMORY_MIB if you know where it is from.",
         )
-    elif "died" in said:
+    elif "died" in said or "failed" in said:
         reason, hint = (
-            "made its reader crash",
+            "made its reader crash" if "died" in said else f"made its reader fail ({said['failed']})",
             "It is damaged, or was made to do harm: fetch it again from its source and compare its checksum.",
         )
     else:
