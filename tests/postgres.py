@@ -20,7 +20,7 @@ TEMPLATE = "template_postgis"
 # initdb and the server refuse to run as root; Debian's package brings this user.
 SYSTEM_USER = "postgres"
 # The data are thrown away: speed before safety.
-SERVER_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+SERVER_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 @dataclass(frozen=True)

@@ -172,10 +172,15 @@ class Database:
         dbapi_connection.commit()
 
 
-def was_in_the_way(error: Unavailable) -> bool:
+def was_in_the_way(error: Exception) -> bool:
     """Tell whether only another transaction kept this one from being done, so that it may be done again at once."""
-    cause = error.__cause__
-    return isinstance(cause, sa.exc.DBAPIError) and getattr(cause.orig, "sqlstate", None) in _IN_THE_WAY
+    return sqlstate(error) in _IN_THE_WAY
+
+
+def sqlstate(error: Exception) -> str:
+    """Return PostgreSQL's code of what a unit of work raised; empty where there is none."""
+    cause = error.__cause__ if isinstance(error, Unavailable) else error
+    return str(getattr(cause.orig, "sqlstate", None) or "") if isinstance(cause, sa.exc.DBAPIError) else ""
 
 
 def _rebuild(url: str, read_only: bool) -> Database:
@@ -187,9 +192,11 @@ def _as_unavailable() -> Iterator[None]:
     try:
         yield
     except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-        if isinstance(error, sa.exc.DBAPIError) and "sqlite3" not in type(error.orig).__module__:
-            raise _postgres_error(error) from error
-        raise _sqlite_error(error) from error
+        is_postgres = isinstance(error, sa.exc.DBAPIError) and "sqlite3" not in type(error.orig).__module__
+        meaning = _postgres_error(error) if is_postgres else _sqlite_error(error)
+        if meaning is error:
+            raise
+        raise meaning from error
 
 
 def _sqlite_error(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> Exception:
@@ -213,9 +220,9 @@ def _sqlite_error(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> Exception:
     return Unavailable(detail, hint=hint)
 
 
-def _postgres_error(error: sa.exc.DBAPIError) -> Exception:
+def _postgres_error(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> Exception:
     # Source: PostgreSQL, appendix A, error codes.
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    state = sqlstate(error)
     if state == "42501":
         return ConfigurationError(
             "The database role lacks a right that geoetl needs.",
@@ -230,6 +237,9 @@ def _postgres_error(error: sa.exc.DBAPIError) -> Exception:
         detail, hint = _FULL
     elif state == "25006":
         detail, hint = "The database is read-only.", "Point GEOETL_DATABASE__URL at a server that takes writes."
+    elif state == "53300":
+        detail = "The database server takes no more connections."
+        hint = "Try again; the server's max_connections limits them."
     elif state == "57014":
         detail, hint = "The database ended the statement: it took too long.", "Narrow the search, then try again."
     elif isinstance(error, sa.exc.OperationalError):

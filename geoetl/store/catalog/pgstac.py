@@ -19,6 +19,7 @@ from itertools import batched
 from typing import Any
 
 from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy.exc import ProgrammingError
 
 from geoetl.core.errors import NotFound, Unavailable, VerificationFailed
 from geoetl.core.identifiers import check_id
@@ -50,7 +51,7 @@ from geoetl.store.catalog.validation import (
     collection_exists,
     item_exists,
 )
-from geoetl.store.database import Database, was_in_the_way
+from geoetl.store.database import Database, sqlstate, was_in_the_way
 
 # Items of one statement when writing: few round trips, little memory.
 BATCH = 1_000
@@ -61,8 +62,12 @@ NAMES_LOOKED_AT = 100
 # The planner knows a table by its statistics; they are taken anew once so much of it is new.
 ANALYZE_SHARE = 0.1
 
-# Of advisory locks: one for each collection, by the hash of its id.
-_LOCK_CLASS = 0x67656F
+# Of advisory locks: one that those who make or drop tables have alone and all other writers share, and one for each
+# collection, by the hash of its id.
+_TABLES_LOCK = 0x67656F74
+_COLLECTION_LOCK = 0x67656F
+# pgSTAC goes on when it could not make a partition, and then finds that there is none.
+_NO_PARTITION = "42P01"
 _ITEM_DOCUMENT = "coalesce({i}.private ->> 'document', geoetl.hydrated({i}.collection, {i}.id))"
 # Others may change a collection and leave ``private`` as it is; then what they wrote counts.
 _COLLECTION_DOCUMENT = (
@@ -90,7 +95,8 @@ class PgstacCatalog(Showable):
             _lock(connection, [document["id"]])
             _write_collection(connection, document, content)
 
-        self._change(work)
+        is_known = self._read(lambda connection: _has_collection(connection, document["id"]))
+        self._change(work, alone=not is_known)
 
     def add_collection(self, collection: Mapping[str, Any]) -> None:
         """Add a collection that is new."""
@@ -102,7 +108,7 @@ class PgstacCatalog(Showable):
                 raise collection_exists(document["id"])
             _write_collection(connection, document, content)
 
-        self._change(work)
+        self._change(work, alone=True)
 
     def change_collection(self, collection_id: str, change: Callable[[Collection], Mapping[str, Any]]) -> Collection:
         """Replace the document of a collection by what `change` makes of it; its items stay."""
@@ -120,14 +126,12 @@ class PgstacCatalog(Showable):
     def collections(self) -> list[Collection]:
         """Return every collection, ordered by id."""
         statement = f'select {_COLLECTION_DOCUMENT} from pgstac.collections order by id collate "C"'
-        with self.database.read() as connection:
-            rows = _run(connection, statement).scalars().all()
+        rows = self._read(lambda connection: _run(connection, statement).scalars().all())
         return [Collection(to_openable(json.loads(content), self.zones)) for content in rows]
 
     def collection(self, collection_id: str) -> Collection:
         """Return one collection."""
-        with self.database.read() as connection:
-            return self._collection(connection, collection_id)
+        return self._read(lambda connection: self._collection(connection, collection_id))
 
     def delete_collection(self, collection_id: str) -> None:
         """Remove a collection with all its items."""
@@ -137,7 +141,7 @@ class PgstacCatalog(Showable):
             _require_collection(connection, collection_id)
             _run(connection, "select pgstac.delete_collection(%(id)s)", id=collection_id)
 
-        self._change(work)
+        self._change(work, alone=True)
 
     def upsert_items(self, items: Iterable[Mapping[str, Any]]) -> None:
         """Add items, or replace those whose collection and id exist already; all of them or none."""
@@ -162,8 +166,7 @@ class PgstacCatalog(Showable):
 
     def item(self, collection_id: str, item_id: str) -> Item:
         """Return one item."""
-        with self.database.read() as connection:
-            return self._item(connection, collection_id, item_id)
+        return self._read(lambda connection: self._item(connection, collection_id, item_id))
 
     def delete_item(self, collection_id: str, item_id: str) -> None:
         """Remove one item."""
@@ -178,43 +181,60 @@ class PgstacCatalog(Showable):
 
     def search(self, search: Search) -> ItemPage:
         """Return one page of the items that match."""
-        question = _Question(search)
-        with self.database.read() as connection:
+
+        def work(connection: Connection) -> ItemPage:
+            question = _Question(search)
             secret = bytes(_run(connection, "select secret from geoetl.catalog_state").scalar_one())
             position = read_token(search.token, search, secret, len(question.keys)) if search.token else None
             rows, matched = _find(connection, question, position)
-        page, more = rows[: search.limit], len(rows) > search.limit
-        token = write_token(Position(page[-1][1:], matched), search, secret) if more else None
-        items = tuple(self._openable(row[0]) for row in page)
-        return ItemPage(items, token, matched if search.count else None)
+            page, more = rows[: search.limit], len(rows) > search.limit
+            token = write_token(Position(page[-1][1:], matched), search, secret) if more else None
+            items = tuple(self._openable(row[0]) for row in page)
+            return ItemPage(items, token, matched if search.count else None)
+
+        return self._read(work)
 
     def version(self) -> int:
         """Return a number that every change raises: the key of every cache over the catalogue."""
-        with self.database.read() as connection:
-            return int(_run(connection, "select version from geoetl.catalog_state").scalar_one())
+        statement = "select version from geoetl.catalog_state"
+        return self._read(lambda connection: int(_run(connection, statement).scalar_one()))
 
     # -- within a unit of work ---------------------------------------------------------------------------------------
 
-    def _change[T](self, work: Callable[[Connection], T], *, again: bool = True) -> T:
-        """Do a unit of work and raise the version; once more where another one only was in the way."""
-        for tries_left in reversed(range(TRIES if again else 1)):
-            try:
-                with self.database.begin() as connection:
-                    # pgSTAC's functions call each other without naming their schema.
-                    _run(connection, "set local search_path to pgstac, public")
-                    result = work(connection)
-                    _run(connection, "update geoetl.catalog_state set version = version + 1")
-                    # Where pgSTAC counts what its own searches match, it would believe the old count for a day.
-                    _run(
-                        connection,
-                        "update pgstac.search_wheres set statslastupdated = null "
-                        "where statslastupdated is not null and pgstac.context() <> 'off'",
-                    )
-                return result
-            except Unavailable as error:
-                if not tries_left or not was_in_the_way(error):
-                    raise
-        raise AssertionError
+    def _read[T](self, work: Callable[[Connection], T]) -> T:
+        """Read in one snapshot; once more where someone who drops a table only was in the way."""
+
+        def once() -> T:
+            with self.database.read() as connection:
+                return work(connection)
+
+        return _repeated(once, TRIES)
+
+    def _change[T](self, work: Callable[[Connection], T], *, alone: bool = False, again: bool = True) -> T:
+        """Do a unit of work and raise the version; once more where another one only was in the way.
+
+        Args:
+            work: What to do.
+            alone: Whether it makes or drops tables, and no other writer may be at work meanwhile.
+            again: Whether it can be done again.
+        """
+
+        def once() -> T:
+            with self.database.begin() as connection:
+                # pgSTAC's functions call each other without naming their schema.
+                _run(connection, "set local search_path to pgstac, public")
+                _run(connection, f"select pg_advisory_xact_lock{'' if alone else '_shared'}({_TABLES_LOCK})")
+                result = work(connection)
+                _run(connection, "update geoetl.catalog_state set version = version + 1")
+                # Where pgSTAC counts what its own searches match, it would believe the old count for a day.
+                _run(
+                    connection,
+                    "update pgstac.search_wheres set statslastupdated = null "
+                    "where statslastupdated is not null and pgstac.context() <> 'off'",
+                )
+            return result
+
+        return _repeated(once, TRIES if again else 1)
 
     def _put(self, connection: Connection, items: Iterable[Mapping[str, Any]], *, only_new: bool) -> None:
         known: dict[str, int] = {}
@@ -429,9 +449,15 @@ def _check_partitions(connection: Connection, collection_id: str, items: list[Ch
     A collection in one partition gets one for all times: a tighter one would be checked again, and locked meanwhile,
     with every item that lies beyond it.
     """
-    truncated = _run(
-        connection, "select partition_trunc from pgstac.collections where id = %(id)s", id=collection_id
-    ).scalar()
+    truncated, has_some = _run(
+        connection,
+        "select partition_trunc, exists (select from pgstac.partition_stats where collection = %(id)s) "
+        "from pgstac.collections where id = %(id)s",
+        id=collection_id,
+    ).one()
+    if truncated is not None or not has_some:
+        # Of two that wait for each other here PostgreSQL ends one, which is done again.
+        _run(connection, f"select pg_advisory_xact_lock({_TABLES_LOCK})")
     if truncated is None:
         statement = (
             "select pgstac.check_partition(%(id)s, tstzrange('-infinity', 'infinity', '[]'), "
@@ -553,15 +579,26 @@ def _times(items: Sequence[CheckedItem]) -> dict[str, list[str]]:
 # -- asking ------------------------------------------------------------------------------------------------------------
 
 
-def _run(connection: Connection, statement: str, **values: Any) -> CursorResult[Any]:
+def _run(connection: Connection, statement: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:
     return connection.exec_driver_sql(statement, values or None)
+
+
+def _repeated[T](work: Callable[[], T], tries: int) -> T:
+    for tries_left in reversed(range(tries)):
+        try:
+            return work()
+        except (Unavailable, ProgrammingError) as error:
+            if tries_left and (was_in_the_way(error) or sqlstate(error) == _NO_PARTITION):
+                continue
+            raise
+    raise AssertionError("unreachable")
 
 
 def _lock(connection: Connection, collection_ids: Sequence[str]) -> None:
     """Wait for whoever writes to these collections; the locks end with the transaction."""
     for collection_id in collection_ids:
         statement = "select pg_advisory_xact_lock(%(class)s, hashtext(%(id)s))"
-        _run(connection, statement, **{"class": _LOCK_CLASS, "id": collection_id})
+        _run(connection, statement, **{"class": _COLLECTION_LOCK, "id": collection_id})
 
 
 def _can_repeat(items: Iterable[Any]) -> bool:

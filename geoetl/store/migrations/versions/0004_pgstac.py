@@ -182,8 +182,8 @@ _NUMBERS = (
     """,
 )
 
-# A predicate that cannot be told of two shapes (some collections, rings that cross themselves) is unknown.  A collection
-# means the union of its parts, as GEOS takes it from version 3.13 on.
+# A predicate that cannot be told of two shapes (some collections, rings that cross themselves) is unknown.
+# A collection means the union of its parts, as GEOS takes it from version 3.13 on.
 _SHAPES = (
     """
     create function geoetl.spatial(name text, a geometry, b geometry) returns boolean
