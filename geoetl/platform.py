@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +150,12 @@ class Platform:
         from geoetl.access import FeatureAccess
 
         return FeatureAccess(self.lookup, self.gate, self.zones)
+
+    def guarded(self) -> "Platform":
+        """Return this platform for a server: what geoetl did not write itself is opened in a child process first."""
+        own = [zone.root for zone in (self.zones.internal, self.zones.external) if zone.root]
+        own += [self.settings.home / "cache", *(path for path in self.gate.roots if path.is_file())]
+        return replace(self, gate=self.gate.guarded(own))
 
     @property
     def _scratch(self) -> Path:

@@ -67,9 +67,11 @@ def run_server(role: "ServerRole", host: str, port: int, *, open_browser: bool) 
     import os
 
     import geoetl
+    from geoetl.store.gate.gdal import restrict_gdal
 
     _check_free(host, port)
-    platform = geoetl.connect(read_only=not role.writes)
+    restrict_gdal()
+    platform = geoetl.connect(read_only=not role.writes).guarded()
     token = os.environ.get(TOKEN_VARIABLE) or None
     _check_users(platform, host, port)
     err.print("Starting …")

@@ -165,7 +165,7 @@ def answer(question: Mapping[str, Any], begun: Callable[[], None]) -> dict[str, 
         return {"problem": error.problem()}
     except MemoryError:
         return {"memory": True}
-    except Exception as error:  # the edge of this process: its parent is told, and lives
+    except Exception as error:  # noqa: BLE001  the edge of this process: its parent is told, and lives
         return {"failed": type(error).__name__}
     return {}
 
