@@ -181,6 +181,7 @@ def test_a_header_does_not_make_another_verb_or_path_of_a_request(served: Served
 def a_server(platform: Platform, **settings: object) -> FastAPI:
     """Return a small application behind the guard, with routes that ask for more than their verb does."""
     app = FastAPI()
+    problems.install(app)
 
     @app.get("/who")
     def who(request: Request) -> dict[str, object]:

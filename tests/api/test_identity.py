@@ -12,7 +12,7 @@ import httpx
 import pytest
 from itsdangerous import URLSafeSerializer
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 import dashboards.app
@@ -141,6 +141,11 @@ def test_a_token_that_expires_is_not_taken_any_more(platform: Platform, address:
         gone(lambda: client.get("/stac/collections"))
 
 
+def listen(connection: ClientConnection) -> None:
+    while True:
+        connection.recv(timeout=30)
+
+
 def test_an_open_websocket_ends_when_its_person_is_kept_out(
     platform: Platform, address: str, alice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,8 +162,7 @@ def test_an_open_websocket_ends_when_its_person_is_kept_out(
         assert "ACK" in str(socket_.recv(timeout=30))
         platform.identity.set_disabled(alice, True)
         with pytest.raises(ConnectionClosed) as ended:
-            while True:
-                socket_.recv(timeout=30)
+            listen(socket_)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code == 1008
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -38,7 +38,7 @@ Visit = Callable[..., TestClient]
 
 
 @pytest.fixture
-def visit(platform: Platform) -> Iterator[Visit]:
+def visit(platform: Platform) -> Visit:
     """Give a function that returns a browser before a server of its own."""
 
     def open_page(
@@ -62,7 +62,7 @@ def visit(platform: Platform) -> Iterator[Visit]:
             raise_server_exceptions=False,
         )
 
-    yield open_page
+    return open_page
 
 
 def set_cookies(answer: httpx.Response) -> dict[str, str]:
@@ -164,7 +164,9 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(visit: Visit) -> No
 
 
 def test_below_the_path_of_a_proxy_cookies_are_for_that_path(visit: Visit) -> None:
-    client = visit("https://hub.example.org", public_url="https://hub.example.org/geo/", session_hours=2)
+    client = visit(
+        "https://hub.example.org/geo", root_path="/geo", public_url="https://hub.example.org/geo/", session_hours=2
+    )
     session = next(value for name, value in set_cookies(fill_in(client, "alice")).items() if "session" in name)
     assert "Path=/geo;" in session
     assert "Max-Age=7200" in session
@@ -235,8 +237,8 @@ def test_a_form_that_is_none_is_refused(visit: Visit, content: bytes, kind: str,
     "back",
     [
         "https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "/\n/evil",
-        "javascript:alert(1)", "evil.example", "", " /explore", "///evil.example", "/login", "/login?next=/login", "/logout",
-        "/../hub/logout", "/%2e%2e/hub", "/..%2fhub", "/%5cevil.example/..", "/a b", "http:/evil", "/login/oidc",
+        "javascript:alert(1)", "evil.example", "", " /explore", "///evil.example", "/login", "/login?next=/a",
+        "/logout", "/../hub/logout", "/%2e%2e/hub", "/..%2fhub", "/%5cevil.example/..", "/a b", "http:/e", "/login/oidc",
     ],
 )  # fmt: skip
 def test_the_way_back_never_leads_to_another_host_or_round_in_circles(visit: Visit, back: str) -> None:
