@@ -6,18 +6,17 @@ what another began.
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import anyio.to_thread
 import httpx
-from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
 from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from cachetools import TTLCache  # type: ignore[import-untyped]
 from itsdangerous import BadSignature
@@ -134,29 +133,24 @@ class Provider:
         return state, nonce, verifier, back
 
     async def _exchanged(self, request: Request, code: str, verifier: str) -> str:
-        """Return the ID token for a code."""
+        """Return the ID token for a code (RFC 6749, section 4.1.3)."""
         described = await self._description()
-        secret = self._settings.oidc_client_secret
-        method = "none" if secret is None else described.methods[0]
-        client = AsyncOAuth2Client(
-            client_id=self._settings.oidc_client_id,
-            client_secret=secret.get_secret_value() if secret else None,
-            token_endpoint_auth_method=method,
-            redirect_uri=self._callback(request),
-            timeout=TIMEOUT_S,
-        )
-        try:
-            async with client:
-                answer = await client.fetch_token(
-                    described.token, code=code, code_verifier=verifier, grant_type="authorization_code"
-                )
-        except httpx.HTTPError:
-            raise self._away() from None
-        except (OAuthError, ValueError):
-            raise Unauthenticated("Your organisation did not accept the answer. Please sign in again.") from None
+        client_id, secret = str(self._settings.oidc_client_id), self._settings.oidc_client_secret
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._callback(request),
+            "code_verifier": verifier,
+        }
+        credentials = None
+        if secret is not None and described.methods[0] == "client_secret_basic":
+            credentials = httpx.BasicAuth(quote_plus(client_id), quote_plus(secret.get_secret_value()))
+        else:
+            form |= {"client_id": client_id, **({"client_secret": secret.get_secret_value()} if secret else {})}
+        answer = await self._asked("POST", described.token, data=form, auth=credentials)
         token = answer.get("id_token")
         if not isinstance(token, str):
-            raise Unauthenticated("Your organisation did not say who you are.")
+            raise Unauthenticated("Your organisation did not accept the answer. Please sign in again.")
         return token
 
     async def _claims(self, token: str, nonce: str) -> Mapping[str, Any]:
@@ -213,7 +207,7 @@ class Provider:
             user = await anyio.to_thread.run_sync(look)
         except ConfigurationError:
             raise Forbidden(
-                "This server only reads, and you are new to it, or your role has changed. Sign in at the one that writes."
+                "This server only reads, and you are new to it or your role has changed. Sign in at one that writes."
             ) from None
         if user.disabled:
             raise Forbidden("This account is disabled. An operator of this server can enable it.")
@@ -221,7 +215,7 @@ class Provider:
 
     def _role(self, claim: object) -> Role | None:
         groups = claim if isinstance(claim, list) else [claim]
-        roles = [self._settings.oidc_roles[group] for group in groups if group in self._settings.oidc_roles]
+        roles = [role for group, role in self._settings.oidc_roles.items() if group in groups]
         return max(roles, default=self._settings.oidc_default_role)
 
     # -- the provider ------------------------------------------------------------------------------------------------
@@ -235,7 +229,7 @@ class Provider:
         known: _Description | None = self._described.get(self._issuer)
         if known is not None:
             return known
-        found = await self._fetched(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+        found = await self._asked("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         try:
             described = _Description(
                 authorize=str(found["authorization_endpoint"]),
@@ -263,25 +257,28 @@ class Provider:
     async def _key_set(self, *, again: bool = False) -> KeySet:
         now = time.monotonic()
         if self._keys is None or (again and now - self._keys[0] > _KEYS_AGAIN_S):
-            found = await self._fetched((await self._description()).keys)
+            found = await self._asked("GET", (await self._description()).keys)
             # A shared key among them would let whoever knows it sign in anybody.
             keys = [key for key in found.get("keys", []) if isinstance(key, dict) and key.get("kty") != "oct"]
             self._keys = (now, KeySet.import_key_set({"keys": keys}))
         return self._keys[1]
 
-    async def _fetched(self, address: str) -> dict[str, Any]:
+    async def _asked(self, method: str, address: str, **options: Any) -> dict[str, Any]:
+        """Return what the provider answers; of a refusal, its error."""
+        body = b""
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_S) as client, client.stream("GET", address) as answer:
-                answer.raise_for_status()
-                body = b""
+            async with (
+                httpx.AsyncClient(timeout=TIMEOUT_S) as client,
+                client.stream(method, address, **options) as answer,
+            ):
                 async for part in answer.aiter_bytes():
                     body += part
                     if len(body) > _MAX_ANSWER:
                         raise self._away()
-            found = httpx.Response(200, content=body).json()
+            found = json.loads(body)
         except (httpx.HTTPError, ValueError):
             raise self._away() from None
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or answer.is_server_error:
             raise self._away()
         return found
 
