@@ -201,6 +201,7 @@ def test_units_of_work_and_processes_give_the_same(
 ) -> None:
     monkeypatch.setattr(bulk, "UNIT", 40)
     monkeypatch.setattr(incoming, "BATCH", 20)
+    monkeypatch.setattr(bulk, "ALONE", 2)
     empty.upsert_collection(a_collection())
     source = lines(tmp_path / "items.ndjson", *[an_item(f"i{n:03}", properties={"n": n}) for n in range(150)], *BAD)
     version = empty.version()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoetl.core.errors import GeoetlError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 UNIT = 50_000
 # A unit ends here too, so that large items do not fill the memory.
 UNIT_CHARACTERS = 256 * 1024**2
+# Batches that are checked before other processes are started.
+ALONE = 20
 # Bad items that are described; the rest is counted.
 MAX_FINDINGS = 1_000
 
@@ -191,18 +193,16 @@ def _checked(
     batches: Iterator[Batch], check: Callable[[Batch], tuple[list[CheckedItem], list[Finding]]], processes: int
 ) -> Iterator[tuple[list[CheckedItem], list[Finding]]]:
     """Check batch after batch, in other processes where more than one is wanted; the order stays."""
-    if processes <= 1:
-        yield from map(check, batches)
-        return
+    # Before others have started, which takes a second or more, a small source is done.
+    alone = batches if processes <= 1 else islice(batches, ALONE)
+    yield from map(check, alone)
     first = next(batches, None)
-    second = next(batches, None)
-    if first is None or second is None:  # not worth a process
-        yield from map(check, [batch for batch in (first, second) if batch is not None])
+    if first is None:
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting: deque[Future[tuple[list[CheckedItem], list[Finding]]]] = deque()
         try:
-            for batch in chain([first, second], batches):
+            for batch in chain([first], batches):
                 waiting.append(pool.submit(check, batch))
                 # So many that the writer never waits, and few enough to fit into memory.
                 if len(waiting) > 4 * processes:
