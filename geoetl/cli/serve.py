@@ -69,11 +69,11 @@ def run_server(role: "ServerRole", host: str, port: int, *, open_browser: bool) 
     import geoetl
     from geoetl.store.gate.gdal import restrict_gdal
 
-    _check_free(host, port)
     restrict_gdal()
     platform = geoetl.connect(read_only=not role.writes).guarded()
-    token = os.environ.get(TOKEN_VARIABLE) or None
     _check_users(platform, host, port)
+    _check_free(host, port)
+    token = os.environ.get(TOKEN_VARIABLE) or None
     err.print("Starting …")
     server = _server(platform, role, host, port, token)
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -66,7 +66,8 @@ def test_the_description_needs_no_other_host(client: TestClient) -> None:
 
 @pytest.fixture(scope="module")
 def page(filled: Platform) -> TestClient:
-    return TestClient(dashboards.app.create_app(filled), base_url=ADDRESS, raise_server_exceptions=False)
+    app = dashboards.app.create_app(filled)
+    return TestClient(app, base_url=ADDRESS, client=("127.0.0.1", 50000), raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "8.8.8.8", ""])

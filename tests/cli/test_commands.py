@@ -85,7 +85,8 @@ def test_an_empty_catalogue_says_what_to_do_first(command: Command) -> None:
         (["run", "ingest-raster", "sorce=x"], 2, "has no parameter 'sorce'", "Did you mean 'source'?"),
         (["run", "ingest-raster", "source"], 2, "'source' is not NAME=VALUE", "source=samples:landsat_rgb.tif"),
         (["pipelines", "ingest"], 3, "There is no pipeline 'ingest'", "Did you mean 'ingest-vector'?"),
-        (["serve", "--host", "0.0.0.0"], 8, "does not listen on 0.0.0.0", "127.0.0.1"),
+        (["serve", "--host", "0.0.0.0"], 8, "does not listen on 0.0.0.0", "geoetl users add"),
+        (["serve", "--role", "raeder"], 2, "'raeder' is not a role of a server", "Did you mean 'reader'?"),
     ],
 )
 @pytest.mark.usefixtures("filled")
@@ -146,7 +147,7 @@ def test_every_command_has_an_example_and_json(command: Command) -> None:
 
     for path, leaf in leaves(root, ()):
         assert "Example: geoetl" in (leaf.help or ""), path  # type: ignore[attr-defined]
-        if path != ("serve",):
+        if path not in (("serve",), ("up",)):
             options = [option for parameter in leaf.params for option in parameter.opts]  # type: ignore[attr-defined]
             assert "--json" in options, path
 
