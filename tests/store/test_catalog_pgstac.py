@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import shapely
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -349,6 +352,30 @@ def test_numbers_are_reckoned_as_sqlite_reckons_them(catalog_of_module: PgstacCa
     for pair, one, other in zip(pairs, expected, answers, strict=True):
         same = one is None if other is None else one == (int(other) if isinstance(one, int) else float(other))
         assert same, (pair, one, other)
+
+
+@pytest.mark.parametrize("name", ["intersects", "contains", "within", "equals", "touches", "crosses", "overlaps"])
+def test_shapes_relate_as_on_sqlite_points_on_edges_too(catalog_of_module: PgstacCatalog, name: str) -> None:
+    drawn = random.Random(3)
+    longitudes, latitudes = (-180, -90, -1 / 3, 0, 1 / 6, 1 / 3, 0.5, 1, 7 / 6, 2, 179), (-10, 0, 1 / 3, 0.5, 1, 10)
+    places = [(x, y) for x in longitudes for y in latitudes]
+    polygons = [shapely.Polygon(drawn.sample(places, drawn.choice([3, 4]))) for _ in range(80)]
+    shapes = [shape for shape in polygons if shape.is_valid and shape.area > 0]
+    shapes += [shapely.LineString(drawn.sample(places, 2)) for _ in range(30)]
+    shapes += [shapely.Point(place) for place in places]
+    shapes += [shapely.MultiPoint(drawn.sample(places, 3)) for _ in range(10)]
+    a, b = (np.repeat(shapes, len(shapes)), np.tile(np.array(shapes, dtype=object), len(shapes)))
+    said = "geoetl.intersects(a, b)" if name == "intersects" else f"geoetl.spatial('s_{name}', a, b)"
+    statement = f"""
+        select {said} from unnest(%(a)s::bytea[], %(b)s::bytea[]) with ordinality as t (x, y, n),
+            lateral (select st_geomfromwkb(x, 4326) a, st_geomfromwkb(y, 4326) b offset 0) q
+        order by n
+    """
+    with catalog_of_module.database.read() as connection:
+        values = {"a": shapely.to_wkb(a).tolist(), "b": shapely.to_wkb(b).tolist()}
+        answers = np.array([row[0] for row in connection.exec_driver_sql(statement, values)])
+    wrong = np.flatnonzero(answers != getattr(shapely, name)(a, b))
+    assert [(a[n].wkt, b[n].wkt) for n in wrong] == []
 
 
 @pytest.fixture(scope="module")

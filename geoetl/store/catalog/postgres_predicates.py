@@ -166,7 +166,7 @@ class PostgresDialect:
 
 def intersects(a: str, b: str) -> str:
     """Return whether two shapes touch."""
-    return f"st_intersects({a}, {b})"
+    return f"geoetl.intersects({a}, {b})"
 
 
 def interval_text(us: int) -> str:

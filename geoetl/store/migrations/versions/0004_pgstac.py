@@ -184,7 +184,22 @@ _NUMBERS = (
 
 # A predicate that cannot be told of two shapes (some collections, rings that cross themselves) is unknown.
 # A collection means the union of its parts, as GEOS takes it from version 3.13 on.
+# PostGIS looks for points in polygons without GEOS, and takes one within rounding of an edge for one on it; by way of
+# ST_Disjoint and ST_Relate, GEOS decides as it does on SQLite.
 _SHAPES = (
+    """
+    create function geoetl.has_points(shape geometry) returns boolean
+    language sql immutable parallel safe
+    return geometrytype(shape) in ('POINT', 'MULTIPOINT')
+    """,
+    """
+    create function geoetl.intersects(a geometry, b geometry) returns boolean
+    language sql immutable parallel safe
+    return case
+        when geoetl.has_points(a) or geoetl.has_points(b) then not st_disjoint(a, b)
+        else st_intersects(a, b)
+    end
+    """,
     """
     create function geoetl.spatial(name text, a geometry, b geometry) returns boolean
     language plpgsql immutable strict as $body$
@@ -194,6 +209,9 @@ _SHAPES = (
         end if;
         if geometrytype(b) = 'GEOMETRYCOLLECTION' then
             b := st_unaryunion(b);
+        end if;
+        if name in ('s_contains', 's_within') and (geoetl.has_points(a) or geoetl.has_points(b)) then
+            return st_relate(a, b, case name when 's_contains' then 'T*****FF*' else 'T*F**F***' end);
         end if;
         case name
             when 's_contains' then return st_contains(a, b);
