@@ -360,11 +360,13 @@ def test_shapes_relate_as_on_sqlite_points_on_edges_too(catalog_of_module: Pgsta
     longitudes, latitudes = (-180, -90, -1 / 3, 0, 1 / 6, 1 / 3, 0.5, 1, 7 / 6, 2, 179), (-10, 0, 1 / 3, 0.5, 1, 10)
     places = [(x, y) for x in longitudes for y in latitudes]
     polygons = [shapely.Polygon(drawn.sample(places, drawn.choice([3, 4]))) for _ in range(80)]
-    shapes = [shape for shape in polygons if shape.is_valid and shape.area > 0]
+    shapes: list[Any] = [shape for shape in polygons if shape.is_valid and shape.area > 0]
     shapes += [shapely.LineString(drawn.sample(places, 2)) for _ in range(30)]
-    shapes += [shapely.Point(place) for place in places]
-    shapes += [shapely.MultiPoint(drawn.sample(places, 3)) for _ in range(10)]
-    a, b = (np.repeat(shapes, len(shapes)), np.tile(np.array(shapes, dtype=object), len(shapes)))
+    points: list[Any] = [shapely.Point(place) for place in places]
+    points += [shapely.MultiPoint(drawn.sample(places, 3)) for _ in range(10)]
+    # Where two lines cross is rounded, and before GEOS 3.13 that decided whether they touch: points have no such place.
+    one, other = np.repeat(shapes + points, len(points)), np.tile(np.array(points), len(shapes + points))
+    a, b = np.concatenate([one, other]), np.concatenate([other, one])
     said = "geoetl.intersects(a, b)" if name == "intersects" else f"geoetl.spatial('s_{name}', a, b)"
     statement = f"""
         select {said} from unnest(%(a)s::bytea[], %(b)s::bytea[]) with ordinality as t (x, y, n),
