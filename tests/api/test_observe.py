@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+import geoetl
 from geoetl.api import edge, problems
 from geoetl.api.app import create_app
 from geoetl.api.limits import heavy_groups
@@ -23,6 +24,8 @@ from geoetl.core.logging import REDACTED, bound, bound_ids, configure_logging, r
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.core.settings import ServerSettings
 from geoetl.platform import Platform
+from geoetl.runs.notebook import NotebookRunner
+from geoetl.runs.pipeline import load_pipeline
 
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -243,6 +246,21 @@ def test_folders_of_this_machine_are_not_named() -> None:
     assert redacted(f"{Path(structlog.__file__)}") == "structlog/__init__.py"
 
 
+def test_what_a_run_logs_has_its_id(tmp_path: Path) -> None:
+    platform = geoetl.connect(tmp_path / "home")
+    seen: list[dict[str, str]] = []
+
+    class Watched(NotebookRunner):
+        def _papermill(self, *args: Any) -> None:
+            seen.append(dict(bound_ids()))
+
+    record = platform.runs.begin("ingest-raster", {}, identity="x" * 64, subject="s")
+    runner = Watched(platform.runs, platform.zones.internal, tmp_path, platform.settings.limits)
+    runner.execute(load_pipeline("ingest-raster"), record, {})
+    assert seen == [{"run_id": record.id}]
+    assert bound_ids() == {}
+
+
 # -- figures ---------------------------------------------------------------------------------------------------------
 
 
@@ -289,8 +307,6 @@ def test_the_figures_tell_of_catalogue_cache_runs_slots_and_process(filled: Plat
 
 
 def test_a_part_that_is_away_does_not_take_the_other_figures_along(filled: Platform, tmp_path: Path) -> None:
-    import geoetl
-
     platform = geoetl.connect(tmp_path / "home")
     platform.database.dispose()
     for file in platform.settings.home.glob("geoetl.db*"):

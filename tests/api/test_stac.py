@@ -17,8 +17,8 @@ from geoetl.api.roles import ServerRole
 from geoetl.platform import Platform
 from tests import catalogued
 from tests.api.conftest import ADDRESS
-from tests.api.serving import served
 from tests.catalogued import CLIMATE, HILL, IMAGES, MODEL, PLACES, SHIRES
+from tests.served import serving
 from tests.stac import a_collection, an_item
 
 COUNT = 25
@@ -47,8 +47,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Platform:
 @pytest.fixture(scope="module")
 def stac(searched: Platform) -> Iterator[pystac_client.Client]:
     """Give pystac-client on a server of its own."""
-    with served(create_app(searched)) as address:
-        yield pystac_client.Client.open(f"{address}stac/")
+    with serving(create_app(searched)) as address:
+        yield pystac_client.Client.open(f"{address}/stac/")
 
 
 @pytest.fixture(scope="module")

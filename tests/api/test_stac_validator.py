@@ -11,7 +11,7 @@ import pytest
 import dashboards.app
 import geoetl
 from geoetl.platform import Platform
-from tests.api.serving import served
+from tests.served import serving
 from tests.stac import a_collection, an_item
 
 ITEMS = 20_000
@@ -43,8 +43,8 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Platform:
 
 def test_stac_api_validator_finds_no_error_among_20000_items(platform: Platform) -> None:
     square = {"type": "Polygon", "coordinates": [[[0, 0], [30, 0], [30, 30], [0, 30], [0, 0]]]}
-    with served(dashboards.app.create_app(platform)) as address:
-        asked = ["--root-url", f"{address}stac/", "--collection", "scenes", "--geometry", json.dumps(square)]
+    with serving(dashboards.app.create_app(platform)) as address:
+        asked = ["--root-url", f"{address}/stac/", "--collection", "scenes", "--geometry", json.dumps(square)]
         classes = [option for name in CLASSES for option in ("--conformance", name)]
         done = subprocess.run(
             [sys.executable, "-m", "tests.api.judge", *asked, *classes, "--validate-pagination"],

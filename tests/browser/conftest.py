@@ -1,7 +1,5 @@
 """A served dashboard over a filled catalogue, and Chromium pages that note what they say and whom they ask."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,13 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import dashboards.app
 import geoetl
 from geoetl.platform import Platform
 from tests import catalogued
+from tests.served import serving as served_app
 
 # Without a graphics card Chromium draws WebGL in software (see the stack notes on the map component).
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
@@ -45,19 +43,8 @@ class Watched:
 @contextmanager
 def serving(platform: Platform) -> Iterator[str]:
     """Serve the dashboard of a platform and give its address."""
-    config = uvicorn.Config(
-        dashboards.app.create_app(platform), port=0, log_level="warning", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with served_app(dashboards.app.create_app(platform)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,10 @@ import geoetl
 from geoetl.api.app import create_app
 from geoetl.core.errors import GeoetlError, InvalidParameter, MissingCRS
 from geoetl.platform import Platform
-from tests.api.serving import served
 from tests.catalogued import CLIMATE, HILL, IMAGES, MODEL
 from tests.faults.conftest import ADDRESS, Canary
 from tests.faults.naughty import naughty
+from tests.served import serving
 from tests.stac import a_collection, an_item
 
 CELLS = "cells"
@@ -298,7 +298,7 @@ def test_a14_an_id_in_an_address_is_refused_and_opens_nothing(attacked: Platform
     before = _tree(attacked.settings.home)
     app = create_app(attacked)
     # Over a socket: a client that is handed an address tidies it up first.
-    with served(app) as address, closing(HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE_S)) as connection:
+    with serving(app) as address, closing(HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE_S)) as connection:
         for text, start in itertools.product(naughty(), ADDRESSES):
             path = start.format(quote(text, safe=""))
             connection.request("GET", path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import dashboards.app
 import geoetl
 from tests import catalogued
-from tests.api.serving import served
+from tests.served import serving
 
 # In every test run; enough for a first look at each operation.
 SHORT_S = 40
@@ -22,11 +22,11 @@ def test_no_operation_answers_with_an_error_of_the_server_or_a_status_that_it_hi
     seconds = int(os.environ.get("GEOETL_TEST_FUZZ_S", SHORT_S))
     platform = geoetl.connect(tmp_path / "home")
     catalogued.fill(platform, tmp_path / "home" / "shelf")
-    with served(dashboards.app.create_app(platform)) as address:
+    with serving(dashboards.app.create_app(platform)) as address:
         command = [
             Path(sys.executable).with_name("schemathesis"),
             "run",
-            f"{address}api/openapi.json",
+            f"{address}/api/openapi.json",
             "--checks=not_a_server_error,status_code_conformance",
             "--phases=examples,coverage,fuzzing",
             f"--max-time={seconds}",

@@ -214,6 +214,9 @@ class _Counter:
             raise _wrong(
                 f"The operator '{known}' has no list of arguments.", f'Write {{"op": "{known}", "args": [...]}}.'
             )
+        if known == "between" and len(arguments) == 2 and isinstance(arguments[1], list | tuple):
+            # As drafts of the standard had it, and clients still send it: both ends in a list.
+            arguments = [arguments[0], *arguments[1]]
         if len(arguments) > MAX_LIST:
             raise _wrong(f"'{known}' has {len(arguments)} arguments, more than {MAX_LIST}.", "Split the search.")
         return {"op": known, "args": [self.check(argument, depth + 1) for argument in arguments]}
