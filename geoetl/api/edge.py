@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OUTER = (Observed, SecurityHeaders, Problems, RequestLimits)
 # What Panel answers by itself, for the figures.
-PAGES = ("/explore", "/static", "/login", "/logout")
+PAGES = ("/explore", "/static")
 
 
 def install(app: FastAPI, platform: "Platform", *, writes: bool = True) -> Metrics:

@@ -301,33 +301,31 @@ def check_json(body: bytes) -> None:
         InvalidJson: It is malformed, nests too deeply, repeats a name, or holds what is no JSON or no text: NaN, half a
             surrogate pair, NUL, an integer beyond 64 bits.
     """
-    depth = _depth(body)
-    if depth > MAX_JSON_DEPTH:
-        raise _no_json(f"nests deeper than {MAX_JSON_DEPTH} levels", "Give fewer levels.")
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if "depth" in error.msg:
+            raise _too_deep() from None
         raise _no_json(
             f"is not JSON: {error.msg[:100]} (line {error.lineno}, column {error.colno})",
             "Send one JSON document in UTF-8; NaN and Infinity are written as null.",
         ) from None
+    if _depth(body) > MAX_JSON_DEPTH:
+        raise _too_deep()
     if b"\\u0000" in body and _holds_nul(json.loads(body)):
         raise _no_json("holds a NUL character", "Leave it out.")
     json.loads(body, object_pairs_hook=_distinct, parse_int=_within_64_bits)
 
 
 def _depth(body: bytes) -> int:
-    """Return how deeply the brackets of a document nest; one more than the limit where it is more."""
+    """Return how deeply a JSON document nests; one more than the limit where it is more."""
     brackets = _STRINGS.sub(b"", body).translate(_AS_BRACKETS, _NO_BRACKETS)
     depth = 0
     # Each turn takes away the innermost pairs; a long run of opening ones is told at once, so that turns are few.
     while brackets and depth <= MAX_JSON_DEPTH:
         if _TOO_DEEP in brackets:
             return MAX_JSON_DEPTH + 1
-        inner = brackets.replace(b"[]", b"")
-        if len(inner) == len(brackets):  # what is left does not match: no JSON, as the parser will say
-            return depth
-        brackets, depth = inner, depth + 1
+        brackets, depth = brackets.replace(b"[]", b""), depth + 1
     return depth
 
 
@@ -364,6 +362,10 @@ def _holds_nul(value: Any) -> bool:
 
 async def _at_once(body: bytes) -> None:
     check_json(body)
+
+
+def _too_deep() -> InvalidJson:
+    return _no_json(f"nests deeper than {MAX_JSON_DEPTH} levels", "Give fewer levels.")
 
 
 def _no_json(what: str, hint: str) -> InvalidJson:

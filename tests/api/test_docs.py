@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from geoetl.api import docs
 from geoetl.api.app import create_app
 from geoetl.platform import Platform
-from tests.api.serving import served
+from tests.served import serving
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def address(filled: Platform) -> Iterator[str]:
-    with served(create_app(filled)) as found:
+    with serving(create_app(filled)) as found:
         yield found
 
 
@@ -57,7 +57,7 @@ def check_nobody_else_was_asked(shown: Shown, address: str) -> None:
 
 def test_swagger_ui_shows_every_operation_and_tries_one(shown: Shown, address: str, tmp_path: Path) -> None:
     page = shown.page
-    page.goto(f"{address}docs")
+    page.goto(f"{address}/docs")
     operation = page.locator(".opblock", has_text="/api/livez").first
     expect(operation).to_be_visible()
     operation.click()
@@ -70,7 +70,7 @@ def test_swagger_ui_shows_every_operation_and_tries_one(shown: Shown, address: s
 
 def test_redoc_shows_and_searches_every_operation(shown: Shown, address: str, tmp_path: Path) -> None:
     page = shown.page
-    page.goto(f"{address}redoc")
+    page.goto(f"{address}/redoc")
     expect(page.get_by_role("heading", name="geoetl").first).to_be_visible()
     expect(page.get_by_text("/api/raster/point/{collection}/{item}").first).to_be_attached()
     page.get_by_placeholder("Search...").fill("preview")
