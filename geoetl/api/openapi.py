@@ -43,6 +43,7 @@ ANSWERS: Mapping[str, Any] = {
     "/api/livez": {"status": "ok", "version": "0.1.0"},
     "/livez": {"status": "ok", "version": "0.1.0"},
     "/readyz": {"status": "ok", "checks": [{"name": "database", "ok": True}]},
+    "/api/readyz": {"status": "ok", "checks": [{"name": "database", "ok": True, "detail": "SQLite 3.40"}]},
     "/metrics": "geoetl_http_requests_total 42.0",
     "/stac/": {
         "type": "Catalog",

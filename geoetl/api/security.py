@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -223,7 +223,9 @@ class Site:
             scheme = self._public_scheme  # a proxy that ends TLS and is not trusted for more
         here = str(scope["server"][0]) if scope.get("server") else ""
         through_proxy = any(name in headers for name in _FORWARDED)
-        return Asked(scheme, host, client, is_loopback(peer) and is_loopback(here) and not through_proxy)
+        asked = Asked(scheme, host, client, is_local=False)
+        is_local = all(map(is_loopback, (peer, here, asked.name))) and not through_proxy
+        return replace(asked, is_local=is_local)
 
     def check_host(self, asked: Asked, scope: Scope) -> None:
         """Refuse names that are not ours: a web page may make its own name resolve to this machine (DNS rebinding).
@@ -426,7 +428,7 @@ class Authority:
             user = await self._user_of(signed_in)
             if user is not None:
                 return Principal(user.id, user.name, user.role, Via.COOKIE), signed_in
-        if asked.is_local and not await self.has_users():
+        if asked.is_local and self.settings.is_for_one and not await self.has_users():
             return Principal("local", "Local operator", Role.OPERATOR, Via.LOCAL), None
         if self.settings.anonymous is not None:
             return Principal("anonymous", "Anonymous", self.settings.anonymous, Via.ANONYMOUS), None

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pystac_client
 import pytest
 from fastapi.testclient import TestClient
 
+import dashboards.app
 import geoetl
 from geoetl.api.app import create_app
 from geoetl.api.openapi import operations
@@ -374,22 +376,19 @@ def _bodies(document: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
 
 
 def test_the_examples_of_reading_are_answered(demo_home: Path) -> None:
-    app = create_app(geoetl.connect(demo_home))
-    client = TestClient(app, base_url=ADDRESS, raise_server_exceptions=False)
-    for method, path, operation in operations(app.openapi()):
-        if method != "get" or path in ("/metrics", "/readyz"):
-            continue
-        asked = {parameter["name"]: parameter for parameter in operation.get("parameters", ())}
-        for name, parameter in asked.items():
-            if parameter["in"] == "path":
-                path = path.replace(f"{{{name}}}", str(parameter["example"]))
-        needed = {
-            name: parameter["example"]
-            for name, parameter in asked.items()
-            if parameter["in"] == "query" and parameter.get("required")
-        }
-        assert client.get(path, params=needed).status_code == 200, path
-        for name, parameter in asked.items():
-            if parameter["in"] == "query" and "example" in parameter:
-                answer = client.get(path, params={**needed, name: parameter["example"]})
-                assert answer.status_code == 200, (path, name, answer.text)
+    app = dashboards.app.create_app(geoetl.connect(demo_home))
+    with serving(app) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+        for method, path, operation in operations(app.openapi()):
+            if method != "get":
+                continue
+            asked = {parameter["name"]: parameter for parameter in operation.get("parameters", ())}
+            for name, parameter in asked.items():
+                if parameter["in"] == "path":
+                    path = path.replace(f"{{{name}}}", str(parameter["example"]))
+            given = {name: parameter for name, parameter in asked.items() if parameter["in"] == "query"}
+            needed = {name: parameter["example"] for name, parameter in given.items() if parameter.get("required")}
+            assert client.get(path, params=needed).status_code == 200, path
+            for name, parameter in given.items():
+                if "example" in parameter:
+                    answer = client.get(path, params={**needed, name: parameter["example"]})
+                    assert answer.status_code == 200, (path, name, answer.text)

@@ -186,7 +186,8 @@ def test_a12_a_raster_without_crs_is_never_guessed(tmp_path: Path) -> None:
     from rasterio.transform import from_origin
 
     platform = geoetl.connect(tmp_path / "home")
-    path = platform.settings.home / "no_crs.tif"
+    path = platform.settings.home / "shelf" / "no_crs.tif"
+    path.parent.mkdir()
     with rasterio.open(
         path, "w", driver="GTiff", width=8, height=8, count=1, dtype="uint8", transform=from_origin(0, 8, 1, 1)
     ) as out:

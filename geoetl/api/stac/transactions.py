@@ -78,7 +78,7 @@ class Transactions(ApiExtension):
     def create_items(self, collection_id: str, item: dict[str, Any], *, request: Request) -> Response:
         """Add an item, or those of a FeatureCollection: all of them or none."""
         if item.get("type") != "FeatureCollection":
-            made = _stored(_of_collection(item, collection_id))
+            made = self._checked(_stored(_of_collection(item, collection_id)))
             self.platform.catalog.add_items([made])
             documents = self.documents(request)
             stored = documents.item(self.platform.catalog.item(collection_id, made["id"]))
@@ -91,7 +91,7 @@ class Transactions(ApiExtension):
                 hint="Send more of them in several calls, or load a file: geoetl catalog load FILE",
                 field="features",
             )
-        self.platform.catalog.add_items([_stored(_of_collection(one, collection_id)) for one in features])
+        self.platform.catalog.add_items(self._checked(_stored(_of_collection(one, collection_id))) for one in features)
         return encoded({"type": "FeatureCollection", "features": [], "numberCreated": len(features)}, GEOJSON, 201)
 
     def replace_item(self, collection_id: str, item_id: str, item: dict[str, Any], *, request: Request) -> Response:
@@ -109,7 +109,7 @@ class Transactions(ApiExtension):
 
     def create_collection(self, collection: dict[str, Any], *, request: Request) -> Response:
         """Add a collection."""
-        made = _stored(collection)
+        made = self._checked(_stored(collection))
         self.platform.catalog.add_collection(made)
         documents = self.documents(request)
         location = {"Location": f"{documents.root}collections/{made['id']}"}
@@ -128,6 +128,11 @@ class Transactions(ApiExtension):
         self.platform.catalog.delete_collection(collection_id)
         return Response(status_code=204)
 
+    def _checked(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document whose addresses lead nowhere that they may not."""
+        self.platform.gate.check_item(document)
+        return document
+
     def _changed_item(
         self, collection_id: str, item_id: str, change: Callable[[Mapping[str, Any]], dict[str, Any]], request: Request
     ) -> Response:
@@ -137,7 +142,7 @@ class Transactions(ApiExtension):
         def stored(present: Item) -> dict[str, Any]:
             answered = documents.item(present)
             changed = _of_collection(change(answered), collection_id)
-            return taken_back(changed, present, answered)
+            return self._checked(taken_back(changed, present, answered))
 
         return encoded(documents.item(self.platform.catalog.change_item(collection_id, item_id, stored)), GEOJSON)
 
@@ -148,7 +153,7 @@ class Transactions(ApiExtension):
 
         def stored(present: Collection) -> dict[str, Any]:
             answered = documents.collection(present)
-            return taken_back(change(answered), present, answered)
+            return self._checked(taken_back(change(answered), present, answered))
 
         return encoded(documents.collection(self.platform.catalog.change_collection(collection_id, stored)))
 
