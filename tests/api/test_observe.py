@@ -15,13 +15,14 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+import dashboards.app
 import geoetl
 from geoetl.api import edge, problems
 from geoetl.api.app import create_app
 from geoetl.api.limits import heavy_groups
 from geoetl.api.observe import UNROUTED, Metrics, Noted, Observed, route_of
 from geoetl.core.logging import REDACTED, bound, bound_ids, configure_logging, redacted
-from geoetl.core.principal import Principal, Role, Via
+from geoetl.core.principal import Forbidden, Principal, Role, Via
 from geoetl.core.settings import ServerSettings
 from geoetl.platform import Platform
 from geoetl.runs.notebook import NotebookRunner
@@ -328,7 +329,7 @@ def test_the_outer_layers_stay_outside_of_what_is_put_on_later(filled: Platform)
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
-                await problems.respond(problems.Forbidden("You may not."), scope)(scope, receive, send)
+                await problems.respond(Forbidden("You may not."), scope)(scope, receive, send)
                 return
             await self.app(scope, receive, send)
 
@@ -351,6 +352,29 @@ def test_the_outer_layers_stay_outside_of_what_is_put_on_later(filled: Platform)
     assert answer.status_code == 403
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+def test_all_of_it_stands_around_the_guard_and_the_pages(lines: Any, filled: Platform) -> None:
+    app = dashboards.app.create_app(filled)
+    client = TestClient(app, base_url=ADDRESS, client=("127.0.0.1", 50000), raise_server_exceptions=False)
+    stream = lines()
+    assert client.get("/api/raster/point/none/none?location=1,1").status_code == 404
+    page = client.get("/explore")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-request-id"]
+    missing = client.get("/static/none.js")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, problems.MEDIA_TYPE)
+    stranger = TestClient(app, base_url="http://evil.example", raise_server_exceptions=False)
+    assert stranger.get("/api/openapi.json").json()["request_id"]
+    told = [line for line in parsed(stream) if line["logger"] == "geoetl.access"]
+    assert [(line["route"], line["status"], line.get("principal")) for line in told] == [
+        ("/api/raster/point/{collection}/{item}", 404, "Local operator"),
+        ("/explore", 200, "Local operator"),
+        ("/static", 404, "Local operator"),
+        (UNROUTED, 403, None),
+    ]
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/api/readyz").json()["checks"][0]["info"]
 
 
 # -- headers ---------------------------------------------------------------------------------------------------------
