@@ -449,7 +449,8 @@ def connect(home: str | Path | None = None, *, read_only: bool = False, **overri
 
 def _make_home(home: Path) -> None:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        # For this user alone: the database has the secret that cookies are signed with.
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"The home folder cannot be made: {error.strerror}.",

@@ -162,11 +162,13 @@ def _check_users(platform: "Platform", host: str, port: int) -> None:
 def _tell_who_may(platform: "Platform", host: str) -> None:
     """Say who gets in, and what is not safe yet."""
     security = platform.settings.security
-    if not platform.identity.has_users() and _is_loopback(host):
-        err.print(
-            "There are no users: this machine's browser is signed in as the local operator. "
-            "Add one with: geoetl users add NAME --role operator"
+    if not platform.identity.has_users():
+        who = (
+            "this machine's browser is signed in as the local operator"
+            if _is_loopback(host) and security.is_for_one
+            else "nobody can sign in with a password"
         )
+        err.print(f"There are no users: {who}. Add one with: geoetl users add NAME --role operator")
     if _is_loopback(host):
         return
     if not (security.public_url or "").startswith("https:"):

@@ -133,6 +133,11 @@ class SecuritySettings(_Part):
             ip_network(network)  # raises ValueError with the text
         return networks
 
+    @property
+    def is_for_one(self) -> bool:
+        """Whether nothing says that others come here: only then this machine's browser needs no user."""
+        return not (self.public_url or self.hosts or self.trusted_proxies or self.oidc_issuer)
+
     @model_validator(mode="after")
     def _is_whole(self) -> "SecuritySettings":
         if self.oidc_issuer and not self.oidc_client_id:

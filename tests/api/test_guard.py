@@ -504,6 +504,21 @@ def test_nobody_from_elsewhere_is_the_local_operator(fresh: Platform) -> None:
     assert local(fresh, address="http://192.168.1.7:8000").get("/who").status_code == 401
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"public_url": "https://geo.example.org"},
+        {"hosts": ("geo.example.org",)},
+        {"trusted_proxies": ("10.0.0.1",)},
+        {"oidc_issuer": "https://id.example.org", "oidc_client_id": "x"},
+    ],
+)
+def test_where_the_settings_speak_of_others_nobody_is_the_local_operator(
+    fresh: Platform, settings: dict[str, object]
+) -> None:
+    assert local(fresh, **settings).get("/who").status_code == 401
+
+
 def test_once_there_are_users_loopback_signs_in_too(fresh: Platform) -> None:
     client = local(fresh)
     assert client.get("/who").status_code == 200
