@@ -5,7 +5,8 @@ dictionaries that show themselves · ``item`` the parts of the items that we wri
 ``pgstac`` the one on PostgreSQL · ``validation`` what a document must have · ``footprint`` geometries cut at the
 antimeridian · ``cql2`` filters, from text to a checked tree · ``predicates`` the tree as SQL, in the dialects
 ``sqlite_predicates`` and ``postgres_predicates`` · ``question`` what both make of a search · ``functions`` what
-SQLite lacks · ``paging`` tokens · ``hrefs`` portable and openable addresses · ``static`` export as a folder of files.
+SQLite lacks · ``paging`` tokens · ``hrefs`` portable and openable addresses · ``static`` export as a folder of files ·
+``geoparquet`` as one file, and back · ``incoming`` sources of many items · ``bulk`` load them.
 """
 
 from typing import TYPE_CHECKING, Any

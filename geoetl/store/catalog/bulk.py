@@ -7,16 +7,19 @@ units, and the same load again puts the same items in place (an upsert), so that
 
 import gc
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from geoetl.core.errors import GeoetlError
+from geoetl.core.errors import GeoetlError, Unavailable
 from geoetl.core.findings import Finding, Severity
 from geoetl.store.catalog.hrefs import Addresses
 from geoetl.store.catalog.incoming import Batch, Incoming, at_home, open_incoming, parse
@@ -25,6 +28,8 @@ from geoetl.store.catalog.protocol import Catalog
 from geoetl.store.catalog.validation import CheckedItem, check_collection, check_items
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from geoetl.store.gate import Gate
 
 # Items of one unit of work: an embedded database has one writer, and the others wait for this long, a few seconds.
@@ -237,7 +242,7 @@ def _checked(
     if first is None:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=gc.disable) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_checking) as pool:
         waiting: deque[Future[tuple[list[CheckedItem], list[Finding]]]] = deque()
         try:
             for batch in chain([first], batches):
@@ -247,9 +252,26 @@ def _checked(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise Unavailable(
+                "A process that checked items died, probably for lack of memory.",
+                hint="Load again; what is there is put in place once more.",
+            ) from None
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_checking() -> None:
+    """Make this process fit to check items; it ends with the one that started it instead of waiting for ever."""
+    gc.disable()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_exit, args=(parent,), name="geoetl-parent", daemon=True).start()
+
+
+def _wait_and_exit(parent: "BaseProcess") -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _units(parts: Iterable[tuple[list[CheckedItem], list[Finding]]], bad: "_Bad") -> Iterator[list[CheckedItem]]:
