@@ -34,7 +34,7 @@ UV_SETTINGS = \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -n "$$certificates" ]; then export SSL_CERT_FILE="$$certificates"; fi
 
-.PHONY: help setup demo serve lab test check format bench notebooks lock clean
+.PHONY: help setup demo serve lab test chaos check format bench notebooks lock clean
 
 help: ## List the targets
 	@echo "geoetl: rasters, vectors and climate cubes from file to map, in notebooks"
@@ -48,7 +48,7 @@ setup: $(READY) ## Make the environment in .venv
 demo: $(READY) ## Take real rasters, vectors and climate files from file to catalogue
 	@$(BIN)/geoetl demo $(ARGS)
 
-serve: $(READY) ## Open the dashboard
+serve: $(READY) ## Open the dashboard and the API
 	@$(BIN)/geoetl serve $(ARGS)
 
 # Root may only start Jupyter when it says so. Dask fills {port} in: its own dashboard, through jupyter-server-proxy.
@@ -58,6 +58,10 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 
 test: $(READY) ## Run the tests (GEOETL_TEST_REQUIRE=all: a missing browser or server fails instead of skipping)
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Ten minutes of questions to the API, and ten times as many broken files.
+chaos: $(READY) ## Run the long form of the fault tests
+	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 notebooks: $(READY) ## Run every notebook through the production runner
 	@$(BIN)/python -m pytest tests/notebooks -q $(ARGS)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from geoetl.core.errors import ConfigurationError
+from geoetl.core.errors import ConfigurationError, did_you_mean
 from geoetl.core.principal import Role
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -238,8 +238,13 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings; `overrides` win over the environment.
 
     Raises:
-        ConfigurationError: A value is not right; the message names the variable.
+        ConfigurationError: A value is not right, the message names the variable; or there is no such setting.
     """
+    for name in overrides:
+        if name not in Settings.model_fields:
+            raise ConfigurationError(
+                f"There is no setting '{name}'.", hint=did_you_mean(name, Settings.model_fields), field=name
+            )
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except SettingsError as error:

@@ -76,3 +76,8 @@ def test_a_value_that_is_no_json_is_told_with_its_form(
     monkeypatch.setenv(f"GEOETL_{name}", value)
     with pytest.raises(ConfigurationError, match=f"GEOETL_{name} is not valid JSON"):
         load_settings()
+
+
+def test_an_unknown_setting_is_not_passed_over() -> None:
+    with pytest.raises(ConfigurationError, match="no setting 'databse'.*\n.*Did you mean 'database'"):
+        load_settings(databse={"url": "sqlite:///x.db"})
