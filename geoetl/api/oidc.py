@@ -17,8 +17,8 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import anyio.to_thread
 import httpx
-from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
-from cachetools import TTLCache  # type: ignore[import-untyped]
+from authlib.oidc.core import CodeIDToken
+from cachetools import TTLCache
 from itsdangerous import BadSignature
 from joserfc import jwt
 from joserfc.errors import JoseError

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-from cachetools import TTLCache  # type: ignore[import-untyped]
+from cachetools import TTLCache
 from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cachetools import LRUCache  # type: ignore[import-untyped]
+from cachetools import LRUCache
 
 from geoetl.api.problems import TooManyRequests
 

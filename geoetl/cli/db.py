@@ -21,10 +21,10 @@ OLD_CATALOG, COPIED_CATALOG = "catalog.db", "catalog.db.copied"
 def upgrade(as_json: Json = False) -> None:
     """Bring the database to this version: our tables, and pgSTAC on PostgreSQL.
 
-    Run it as the owner of the database; PostGIS and the roles of pgSTAC need a superuser the first time.
+    Run it as the owner of the database that GEOETL_DATABASE__URL names; PostGIS and the roles of pgSTAC need a superuser the first time.
     Interrupted, it goes on when it is run again.
 
-    Example: GEOETL_DATABASE__URL=postgresql+psycopg://owner:password@host/name geoetl db upgrade
+    Example: geoetl db upgrade
     """
     from geoetl.core.settings import load_settings
     from geoetl.store import schema
