@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def check_id(text: str, field: str = "id") -> str:
     Raises:
         InvalidParameter: It is not; the hint offers the nearest id that is.
     """
-    if _ID.fullmatch(text) and ".." not in text and len(text) <= MAX_ID_LENGTH and not _RESERVED.fullmatch(text):
+    if len(text) <= MAX_ID_LENGTH and _is_id(text):
         return text
     shown = text if len(text) <= 60 else f"{text[:60]}…"
     raise InvalidParameter(
@@ -38,6 +39,12 @@ def check_id(text: str, field: str = "id") -> str:
         hint=f"For example '{slug(text)}'.",
         field=field,
     )
+
+
+# The segments of addresses are ids, and most of them come again and again.
+@lru_cache(maxsize=4096)
+def _is_id(text: str) -> bool:
+    return bool(_ID.fullmatch(text)) and ".." not in text and not _RESERVED.fullmatch(text)
 
 
 def slug(text: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from geoetl.core.errors import InvalidParameter
 from geoetl.store.catalog.footprint import BadGeometry, footprint_of, footprints_of
 from geoetl.store.catalog.hrefs import read_openable
+from geoetl.store.catalog.incoming import parse
 from geoetl.store.catalog.validation import check_items, encode
 from tests.stac import an_item
 
@@ -97,6 +98,29 @@ def test_a_checked_item_is_still_an_item_and_is_not_checked_again() -> None:
     assert check_items([checked], Plain())[0] is checked
     assert check_items([checked, item], Plain()) == [checked, checked]
     assert pickle.loads(pickle.dumps(checked)) == checked
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a": 18446744073709551616}', {"a": 2**64}),
+        (b"-9223372036854775809", -(2**63) - 1),
+        (b"[0.1234567890123456789012]", [0.1234567890123456789012]),
+        (b'"18446744073709551616"', "18446744073709551616"),
+        *[
+            (text, None)
+            for text in (b"NaN", b"1e999", b"[18446744073709551616, NaN]", b"[18446744073709551616, -1e999]")
+        ],
+        *[(text, None) for text in (b"", b"{", b"\xff", b"'a'", b"[1,]", b'"\\ud800"')],
+    ],
+)
+def test_json_text_is_read_to_the_last_digit_and_strictly(text: bytes, value: Any) -> None:
+    if value is None:
+        with pytest.raises(ValueError, match="."):
+            parse(text)
+    else:
+        assert parse(text) == value
+        assert json.dumps(parse(text)) == json.dumps(value)
 
 
 COORDINATES = st.one_of(

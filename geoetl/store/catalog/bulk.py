@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from geoetl.core.errors import GeoetlError, Unavailable
 from geoetl.core.findings import Finding, Severity
 from geoetl.store.catalog.hrefs import Addresses
-from geoetl.store.catalog.incoming import Batch, Incoming, at_home, open_incoming, parse
+from geoetl.store.catalog.incoming import BATCH, Batch, Incoming, at_home, open_incoming, parse
 from geoetl.store.catalog.item import new_collection
 from geoetl.store.catalog.protocol import Catalog
 from geoetl.store.catalog.validation import CheckedItem, check_collection, check_items
@@ -196,6 +196,8 @@ def check_batch(
         known: Ids of the collections that are there, or come along.
         addresses: What makes hrefs portable.
     """
+    # Of what `parse` has read it is known that it is strict JSON.
+    parsed = all(isinstance(document, bytes) for document in batch.documents)
     good: list[tuple[str, Mapping[str, Any]]] = []
     findings: list[Finding] = []
     for number, (document, place) in enumerate(zip(batch.documents, batch.places, strict=True)):
@@ -216,7 +218,7 @@ def check_batch(
                 continue
         good.append((place, item))
     try:
-        return check_items([item for _, item in good], addresses), findings
+        return check_items([item for _, item in good], addresses, parsed=parsed), findings
     except GeoetlError:
         checked = []
         for place, item in good:
@@ -243,15 +245,20 @@ def _checked(
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_checking) as pool:
-        waiting: deque[Future[tuple[list[CheckedItem], list[Finding]]]] = deque()
+        waiting: deque[tuple[Future[tuple[list[CheckedItem], list[Finding]]], int]] = deque()
+        ahead = 0
         try:
             for batch in chain([first], batches):
-                waiting.append(pool.submit(check, batch))
-                # So many that the writer never waits, and few enough to fit into memory.
-                if len(waiting) > 4 * processes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                size = sum(len(document) if isinstance(document, bytes) else 0 for document in batch.documents)
+                waiting.append((pool.submit(check, batch), size))
+                ahead += size
+                # While a unit is written the others go on; they never get farther ahead than fits into memory.
+                while len(waiting) > UNIT // BATCH + 4 * processes or ahead > UNIT_CHARACTERS:
+                    future, size = waiting.popleft()
+                    ahead -= size
+                    yield future.result()
+            for future, _ in waiting:
+                yield future.result()
         except BrokenProcessPool:
             raise Unavailable(
                 "A process that checked items died, probably for lack of memory.",

@@ -4,6 +4,7 @@
 that it links to · ``.parquet`` stac-geoparquet · a folder with ``catalog.json`` or ``collection.json``.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,9 @@ from geoetl.store.catalog.validation import MAX_DOCUMENT_BYTES
 if TYPE_CHECKING:
     from geoetl.store.gate import Gate
 
-# Items looked at together.
+# Items looked at together; large ones are fewer.
 BATCH = 1_000
+BATCH_BYTES = 16 * 1024**2
 # One JSON file is read as a whole, and takes several times its size in memory; lines and Parquet have no such limit.
 MAX_JSON_BYTES = 256 * 1024**2
 # A run of so many digits may be an integer that orjson would round to a float.
@@ -115,18 +117,26 @@ def open_incoming(gate: "Gate", source: str) -> Incoming:
     return _Features(path.name, features)
 
 
-def parse(text: bytes | str) -> Any:
+def parse(text: bytes) -> Any:
     """Return a JSON text as what it says; integers beyond 64 bits stay integers.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is no JSON, or has a number beyond every float.
     """
-    raw = text.encode() if isinstance(text, str) else text
-    if _MANY_DIGITS in raw.translate(_DIGITS):
+    if _MANY_DIGITS in text.translate(_DIGITS):
         import json
 
-        return json.loads(raw)
-    return orjson.loads(raw)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    return orjson.loads(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no number of JSON")
 
 
 def at_home(document: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -167,20 +177,28 @@ class _Lines:
 
     def batches(self) -> Iterator[Batch]:
         name = self.path.name
+        documents: list[bytes] = []
+        places: list[str] = []
+        size = 0
         with self.path.open("rb") as file:
             # A line without an end would fill the memory.
-            lines = enumerate(iter(partial(file.readline, MAX_DOCUMENT_BYTES + 1), b""), 1)
-            for chunk in batched(lines, BATCH):
-                kept = [(number, line) for number, line in chunk if not line.isspace()]
-                long = next((number for number, line in kept if len(line) > MAX_DOCUMENT_BYTES), None)
-                if long is not None:
+            for number, line in enumerate(iter(partial(file.readline, MAX_DOCUMENT_BYTES + 1), b""), 1):
+                if len(line) > MAX_DOCUMENT_BYTES:
                     raise LimitExceeded(
-                        f"Line {long} of '{name}' is longer than {MAX_DOCUMENT_BYTES} bytes.",
+                        f"Line {number} of '{name}' is longer than {MAX_DOCUMENT_BYTES} bytes.",
                         hint="Is it a file of one item a line?",
                         field="source",
                     )
-                if kept:
-                    yield Batch([line for _, line in kept], [f"{name}, line {number}" for number, _ in kept])
+                if line.isspace():
+                    continue
+                documents.append(line)
+                places.append(f"{name}, line {number}")
+                size += len(line)
+                if len(documents) == BATCH or size > BATCH_BYTES:
+                    yield Batch(documents, places)
+                    documents, places, size = [], [], 0
+        if documents:
+            yield Batch(documents, places)
 
 
 @dataclass(frozen=True)
@@ -254,13 +272,24 @@ class _Static:
                 yield at_home(document, str(path.parent))
 
     def batches(self) -> Iterator[Batch]:
-        for chunk in batched(self._items(), BATCH):
-            yield Batch(
-                [path.read_bytes() for path, _ in chunk],
-                [self._shown(path) for path, _ in chunk],
-                [str(path.parent) for path, _ in chunk],
-                [parent for _, parent in chunk],
-            )
+        found: list[tuple[Path, str | None]] = []
+        size = 0
+        for path, parent in self._items():
+            found.append((path, parent))
+            size += path.stat().st_size
+            if len(found) == BATCH or size > BATCH_BYTES:
+                yield self._batch(found)
+                found, size = [], 0
+        if found:
+            yield self._batch(found)
+
+    def _batch(self, found: list[tuple[Path, str | None]]) -> Batch:
+        return Batch(
+            [path.read_bytes() for path, _ in found],
+            [self._shown(path) for path, _ in found],
+            [str(path.parent) for path, _ in found],
+            [parent for _, parent in found],
+        )
 
     def _walk(self) -> Iterator[Path]:
         waiting, seen = [self.root], {self.root}

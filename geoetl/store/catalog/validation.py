@@ -67,10 +67,15 @@ class CheckedItem(Mapping[str, Any]):
         return len(self.document)
 
 
-def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses) -> list[CheckedItem]:
+def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses, *, parsed: bool = False) -> list[CheckedItem]:
     """Return the items as they may be stored; the items given are not changed.
 
     Items that were checked before, perhaps in another process, are taken as they are.
+
+    Args:
+        items: Items that were not looked at yet.
+        addresses: What makes hrefs portable.
+        parsed: Whether they come from JSON text, so that they can hold nothing but what JSON has.
 
     Raises:
         InvalidParameter: An item lacks something, has something of a wrong kind, or is not strict JSON.
@@ -91,7 +96,7 @@ def check_items(items: Sequence[Mapping[str, Any]], addresses: Addresses) -> lis
         document = to_portable(document, addresses)
         if bbox is None:
             document["bbox"] = footprint.bbox()
-        content = encode(document, f"Item '{identity}'")
+        content = encode(document, f"Item '{identity}'", parsed=parsed)
         checked.append(CheckedItem(document["collection"], identity, start, end, footprint, content))
     return checked
 
@@ -198,8 +203,13 @@ def instant_us(name: str, text: Any, field: str) -> int:
         ) from None
 
 
-def encode(document: Mapping[str, Any], name: str) -> str:
+def encode(document: Mapping[str, Any], name: str, *, parsed: bool = False) -> str:
     """Return a document as strict JSON text.
+
+    Args:
+        document: Item or collection.
+        name: What it is called in messages.
+        parsed: Whether it comes from JSON text, and need not be read back to tell that it is JSON.
 
     Raises:
         InvalidParameter: It holds what JSON has not; the pointer to it is in the message.
@@ -207,7 +217,7 @@ def encode(document: Mapping[str, Any], name: str) -> str:
     """
     pointer, reason = "", ""
     try:
-        text = _encode(document)
+        text = _encode(document, parsed)
     except (ValueError, TypeError, RecursionError):
         pointer, reason = _fault(document)
         text = "" if reason else json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -228,14 +238,14 @@ def encode(document: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _encode(document: Mapping[str, Any]) -> str:
+def _encode(document: Mapping[str, Any], parsed: bool) -> str:
     """Return a document as JSON text; raise one of several errors where it may be none, or has very large integers.
 
     orjson writes what JSON has not (NaN as null, a UUID as text), so that only text that reads back as what was given
     is taken; the rest goes through the standard library, which is strict and slow (tuples, NaN).
     """
     raw = orjson.dumps(document, option=_ONLY_JSON)
-    if orjson.loads(raw) == document:
+    if parsed or orjson.loads(raw) == document:
         return raw.decode()
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
