@@ -32,9 +32,9 @@ class VisitorCookie:
     NAME: ClassVar[str] = "user"
 
     def __init__(self, authority: Authority) -> None:
-        self._key = authority.derived_key("panel user").hex()
-        # Panel has one key in a process, and so one database.
-        pn.config.cookie_secret = self._key
+        # Panel has one key in a process: a second application there takes that of the first.
+        pn.config.cookie_secret = pn.config.cookie_secret or authority.derived_key("panel user").hex()
+        self._key = str(pn.config.cookie_secret)
 
     def __call__(self, principal: Principal) -> tuple[str, str]:
         return self.NAME, create_signed_value(self._key, self.NAME, principal.name).decode()
