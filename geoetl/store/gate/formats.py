@@ -74,10 +74,10 @@ def file_format(path: SourcePath | RemoteReader) -> Format:
     """Tell what a file is by its first bytes, whatever its name says."""
     if isinstance(path, RemoteReader):
         return format_of(path.read_at(0, min(HEAD_BYTES, path.size)))
-    if path.is_dir():
-        return Format.UNKNOWN
     if isinstance(path, RemoteFile):
         return format_of(path.read(0, min(HEAD_BYTES, path.size)))
+    if path.exists() and not path.is_file():
+        return Format.UNKNOWN  # a folder, or a pipe or device that one would wait for
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     return format_of(head)

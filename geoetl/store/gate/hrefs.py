@@ -24,6 +24,8 @@ _OWN_NAMES = re.compile(
 # Media types and roles of references (xpystac's convention), which name further files.
 _REFERENCE_ROLES = frozenset({"references", "index"})
 _MAX_HREF = 4096
+# The ideographic full stop, which separates labels like a dot (IDNA 2003, section 3.1).
+_WIDE_DOT = "\u3002"
 _MAX_DEPTH = 32
 
 
@@ -93,7 +95,7 @@ def _check_host(href: str, field: str) -> None:
     """Refuse a URL whose host is this machine, its network, or written so that one may not see which it is."""
     try:
         parts = urlsplit(href)
-        host = unicodedata.normalize("NFKC", parts.hostname or "").rstrip(".")
+        host = unicodedata.normalize("NFKC", parts.hostname or "").replace(_WIDE_DOT, ".").rstrip(".")
         port_is_right = parts.port is None or parts.port > 0
     except ValueError:
         raise _refused(href, "is not an address", "Correct the URL.", field) from None

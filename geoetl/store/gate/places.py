@@ -148,7 +148,9 @@ class Places:
             OutsideAllowedRoots: One does.
         """
         if not folder.is_dir():
-            raise UnreadableFile(f"'{folder.name}' is not a folder.", hint="Give the folder of the store.")
+            raise UnreadableFile(
+                f"'{folder.name}' is not a folder.", hint="Give the folder of the store.", field="source"
+            )
         waiting = [folder]
         while waiting:
             with os.scandir(waiting.pop()) as entries:
@@ -161,6 +163,12 @@ class Places:
                         )
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
+                    elif not entry.is_symlink() and not entry.is_file():
+                        raise UnreadableFile(
+                            f"'{entry.name}' in '{folder.name}' is a pipe or device, no file.",
+                            hint="Remove it, or make the store again from its sources.",
+                            field="source",
+                        )
 
     def behind(self, targets: Mapping[str, str], subject: str) -> dict[str, SourcePath]:
         """Return the file behind each address; `targets` tells where in `subject` each stands.

@@ -128,12 +128,22 @@ def _data(*others: type[Exception]) -> Iterator[None]:
         yield
     except LimitExceeded:
         raise
-    except MemoryError:
-        raise
-    except GeoetlError:
-        pass
-    except DAMAGE + others:
-        pass
+    except _harmless(others) as error:
+        if _lacked_memory(error):
+            raise MemoryError from None
+
+
+def _harmless(others: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    return (GeoetlError, *DAMAGE, *others)
+
+
+def _lacked_memory(error: BaseException | None) -> bool:
+    """Tell whether an error came of too little memory; libraries say it in their own ways."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "alloc" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 KINDS: Mapping[str, tuple[Callable[[Gate, Path], None], tuple[str, ...]]] = {
@@ -162,7 +172,7 @@ def answer(question: Mapping[str, Any], begun: Callable[[], None]) -> dict[str, 
     try:
         look(gate, Path(question["path"]))
     except GeoetlError as error:
-        return {"problem": error.problem()}
+        return {"memory": True} if _lacked_memory(error) else {"problem": error.problem()}
     except MemoryError:
         return {"memory": True}
     except Exception as error:  # noqa: BLE001  the edge of this process: its parent is told, and lives

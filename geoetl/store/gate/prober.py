@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,9 +39,19 @@ _FOLDER_HEADS = ("zarr.json", ".zmetadata", "repo", "refs")
 
 @dataclass(frozen=True)
 class _Child:
+    """The child.
+
+    Attributes:
+        process: As it was started.
+        lifeline: The end of a pipe that it lives by.
+        owner: Process id of its parent.
+        unread: What came behind the last answer.
+    """
+
     process: "subprocess.Popen[bytes]"
     lifeline: int
     owner: int
+    unread: bytearray = field(default_factory=bytearray)
 
 
 class Prober:
@@ -212,15 +222,16 @@ def _read_line(child: _Child, seconds: float) -> dict[str, Any]:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     deadline = time.monotonic() + seconds
-    line = b""
-    while not line.endswith(b"\n"):
+    while b"\n" not in child.unread:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(math.ceil(left * 1000)):
             raise _Ended(late=True)
         piece = os.read(handle, 4096)
-        if not piece or len(line) > _MAX_ANSWER_BYTES:
+        if not piece or len(child.unread) > _MAX_ANSWER_BYTES:
             raise _Ended(late=False)
-        line += piece
+        child.unread.extend(piece)
+    line, _, rest = bytes(child.unread).partition(b"\n")
+    child.unread[:] = rest
     answer: dict[str, Any] = json.loads(line)
     return answer
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ _METADATA_BYTES = 64 * 1024**2
 _RECORD_ROWS = 10_000_000
 # Of JSON references, which are read whole; a million of them take a hundred.
 _JSON_BYTES = 256 * 1024**2
+# A packed chunk may be larger than it is unpacked; by less than this.
+_INLINE_SLACK_BYTES = 64 * 1024
 # Decoders that run what the data say.
 _RUNNING_CODECS = frozenset({"pickle"})
 
@@ -56,10 +59,16 @@ def check_references(path: Path, places: Places, limits: LimitSettings) -> None:
 
 
 def _opened(path: Path, places: Places, limits: LimitSettings) -> "JsonReferences | ParquetReferences":
+    from geoetl.store.references import JsonReferences
+
     references = _parquet_references(path, places, limits) if path.is_dir() else _json_references(path, places, limits)
-    for key, document in references.metadata.items():
-        if key.endswith(".zarray"):
-            _check_array(key, document, path.name, limits, references.metadata)
+    unpacked = {
+        key.removesuffix("/.zarray"): _check_array(key, document, path.name, limits, references.metadata)
+        for key, document in references.metadata.items()
+        if key.endswith("/.zarray")
+    }
+    if isinstance(references, JsonReferences):
+        _check_inlined(references, unpacked)
     return references
 
 
@@ -67,6 +76,8 @@ def _json_references(path: Path, places: Places, limits: LimitSettings) -> "Json
     from geoetl.store.references import JsonReferences
 
     try:
+        if not path.is_file():
+            raise ValueError("no file")  # a pipe or device that one would wait for
         if path.stat().st_size > _JSON_BYTES:
             raise LimitExceeded(
                 f"'{path.name}' has {path.stat().st_size:,} bytes; JSON of references may have {_JSON_BYTES:,}.",
@@ -77,13 +88,18 @@ def _json_references(path: Path, places: Places, limits: LimitSettings) -> "Json
         references = document["refs"]
         targets: dict[str, str] = {}
         ends: dict[str, int] = {}
+        malformed = ""
         for key, value in references.items():
-            if type(value) is list:
-                target = value[0]
-                if target not in targets:
-                    targets[target], ends[target] = key, 0
-                if len(value) == 3 and value[1] + value[2] > ends[target]:
+            if type(value) is not list:
+                continue
+            target = value[0]
+            if target not in ends:
+                targets[target], ends[target] = key, 0
+            if len(value) == 3 and type(value[1]) is type(value[2]) is int and value[1] >= 0 and value[2] >= 0:
+                if value[1] + value[2] > ends[target]:
                     targets[target], ends[target] = key, value[1] + value[2]
+            elif len(value) != 1:
+                malformed = malformed or key
         if not all(isinstance(target, str) for target in targets):
             raise ValueError("a target is not an address")
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -99,9 +115,16 @@ def _json_references(path: Path, places: Places, limits: LimitSettings) -> "Json
         )
     _check_count(len(references), path.name, limits)
     sources = places.behind(targets, path.name)
+    _check_remembered(places, document.get("sources"), path.name, sources)
+    if malformed:
+        raise UnreadableFile(
+            f"The reference '{malformed[:80]}' of '{path.name}' has {str(references[malformed][1:])[:80]} "
+            "behind its address, which is no offset and size.",
+            hint="Build the references again.",
+            field="source",
+        )
     for target, end in ends.items():
         _check_end(sources[target], end, targets[target], path.name)
-    _check_remembered(places, document.get("sources"), path.name, sources)
     return JsonReferences(path.name, references, sources)
 
 
@@ -324,8 +347,11 @@ def _no_references(folder: Path, reason: str) -> UnreadableFile:
     )
 
 
-def _check_array(key: str, content: bytes, name: str, limits: LimitSettings, documents: Mapping[str, bytes]) -> None:
+def _check_array(key: str, content: bytes, name: str, limits: LimitSettings, documents: Mapping[str, bytes]) -> int:
     """Refuse an array that declares more than a limit, or that is decoded by running what the data say.
+
+    Returns:
+        Bytes that one chunk of it unpacks to.
 
     Raises:
         UnreadableFile: It is not described as Zarr asks for.
@@ -357,6 +383,57 @@ def _check_array(key: str, content: bytes, name: str, limits: LimitSettings, doc
             field="source",
         )
     check_array(own, name, limits, shape, chunk, item_bytes, is_axis=is_axis)
+    return math.prod(chunk) * item_bytes
+
+
+def _check_inlined(references: "JsonReferences", unpacked: Mapping[str, int]) -> None:
+    """Refuse content in the references themselves that is more than the chunk that it stands for.
+
+    Args:
+        references: Of a JSON document.
+        unpacked: Bytes of one chunk of each array.
+
+    Raises:
+        UnreadableFile: It is no base64.
+        LimitExceeded: It is more.
+    """
+    from geoetl.store.references import is_metadata
+
+    for key, value in references.refs.items():
+        if type(value) is list or is_metadata(key):
+            continue
+        array = key.rpartition("/")[0]
+        if array not in unpacked:
+            continue
+        try:
+            content = references.find(key)
+        except ValueError:
+            raise UnreadableFile(
+                f"The content of '{key[:80]}' in '{references.name}' is no base64.",
+                hint="Build the references again.",
+                field="source",
+            ) from None
+        if isinstance(content, bytes) and _inflated(content, unpacked[array]) > unpacked[array] + _INLINE_SLACK_BYTES:
+            raise LimitExceeded(
+                f"The content of '{key[:80]}' in '{references.name}' unpacks to more than the {unpacked[array]:,} "
+                "bytes of its chunk.",
+                hint="Do not use references of this origin.",
+                field="source",
+            )
+
+
+def _inflated(content: bytes, most: int) -> int:
+    """Return how many bytes a content unpacks to, no more than a little beyond `most`; its own where it is not packed.
+
+    Of zlib and gzip, which pack a thousand times; others that are used in Zarr write the size before the content.
+    """
+    if content[:1] in (b"\x78", b"\x1f"):
+        unpacker = zlib.decompressobj(wbits=47)  # either of the two, by its header
+        try:
+            return len(unpacker.decompress(content, most + _INLINE_SLACK_BYTES + 1))
+        except zlib.error:
+            pass  # it only begins like one
+    return len(content)
 
 
 def _check_count(count: int, name: str, limits: LimitSettings) -> None:
