@@ -70,14 +70,14 @@ _FilterLang = Annotated[
 _FilterCrs = Annotated[str | None, Query(alias="filter-crs", description="CRS84, the only one", examples=[_CRS84])]
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class OfCollection(APIRequest):
     """One collection."""
 
     collection_id: CollectionId
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class OfItem(APIRequest):
     """One item."""
 
@@ -85,7 +85,7 @@ class OfItem(APIRequest):
     item_id: ItemId
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class CollectionsQuery(APIRequest):
     """A search for collections."""
 
@@ -101,11 +101,8 @@ class CollectionsQuery(APIRequest):
     token: _Token = None
 
 
-@attr.s(auto_attribs=True)
-class ItemsQuery(APIRequest):
-    """A search for items of one collection."""
-
-    collection_id: CollectionId
+@attr.s(auto_attribs=True, kw_only=True)
+class _ItemsQuery(APIRequest):
     bbox: _Bbox = None
     datetime: _Datetime = None
     limit: _Limit = None
@@ -117,15 +114,19 @@ class ItemsQuery(APIRequest):
     filter_crs: _FilterCrs = None
 
 
-@attr.s(auto_attribs=True)
-class SearchQuery(APIRequest):
+@attr.s(auto_attribs=True, kw_only=True)
+class ItemsQuery(OfCollection, _ItemsQuery):
+    """A search for items of one collection."""
+
+
+@attr.s(auto_attribs=True, kw_only=True)
+class SearchQuery(_ItemsQuery):
     """A search for items."""
 
     collections: Annotated[
         str | None, Query(description="Ids of collections, comma-separated", examples=["demo-rasters"])
     ] = None
     ids: Annotated[str | None, Query(description="Ids of items, comma-separated", examples=["landsat_rgb"])] = None
-    bbox: _Bbox = None
     intersects: Annotated[
         str | None,
         Query(
@@ -134,14 +135,6 @@ class SearchQuery(APIRequest):
             examples=['{"type": "Point", "coordinates": [-79, 25]}'],
         ),
     ] = None
-    datetime: _Datetime = None
-    limit: _Limit = None
-    token: _Token = None
-    sortby: _Sortby = None
-    fields: _Fields = None
-    filter: _Filter = None
-    filter_lang: _FilterLang = None
-    filter_crs: _FilterCrs = None
 
 
 # -- as JSON ---------------------------------------------------------------------------------------------------------
@@ -232,57 +225,51 @@ _Patch = Annotated[
     dict[str, Any],
     Body(
         description="Members to set; null removes one (JSON Merge Patch, RFC 7396)",
-        examples=[{"properties": {"title": "A better title"}}],
+        examples=[{"description": "A better text", "keywords": None}],
     ),
 ]
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class NewItem(OfCollection):
     """An item, or several as a FeatureCollection."""
 
     item: _ItemBody
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class WholeItem(OfItem):
     """An item that takes the place of another."""
 
     item: _ItemBody
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class ItemPatch(OfItem):
     """A change of an item."""
 
     patch: _Patch
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class NewCollection(APIRequest):
     """A collection."""
 
     collection: _CollectionBody
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class WholeCollection(OfCollection):
     """A collection that takes the place of another."""
 
     collection: _CollectionBody
 
 
-@attr.s(auto_attribs=True)
+@attr.s(auto_attribs=True, kw_only=True)
 class CollectionPatch(OfCollection):
     """A change of a collection."""
 
-    patch: Annotated[
-        dict[str, Any],
-        Body(
-            description="Members to set; null removes one (JSON Merge Patch, RFC 7396)",
-            examples=[{"title": "A better title"}],
-        ),
-    ]
+    patch: _Patch
 
 
 # -- from question to search -----------------------------------------------------------------------------------------
