@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoetl.core.errors import EmptyDataset, GeoetlError, InvalidParameter, LimitExceeded, MissingCRS
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate.confine import end_with, forbid_network, limit_next, limit_resources
+from geoetl.store.gate.confine import address_space, end_with, forbid_network, limit_next, limit_resources
 from geoetl.store.gate.formats import DAMAGE
 from geoetl.store.gate.gate import Gate
 
@@ -26,6 +26,8 @@ MIB = 1024**2
 # Values are taken from so many variables of a cube, from the first and the last chunk of each.
 _VARIABLES_READ = 32
 _ATTRIBUTES_READ = 64
+# All libraries together take less than two of it.
+_MOST_SPACE_BYTES = 4 * 1024**3
 # Features that are read of a vector file.
 _FEATURES_READ = 1000
 # Pixels a side of what is read of a raster, where a block is larger.
@@ -196,10 +198,9 @@ def main() -> None:
         answers.flush()
 
     for line in sys.stdin:
-        said = answer(json.loads(line), lambda: say({"begun": True}))
-        say(said)
-        if said.get("memory"):
-            return  # what it could not give back stays with it
+        say(answer(json.loads(line), lambda: say({"begun": True})))
+        if address_space() > _MOST_SPACE_BYTES:
+            return  # something was not given back; the next one starts anew
 
 
 if __name__ == "__main__":

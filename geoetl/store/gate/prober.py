@@ -132,8 +132,6 @@ class Prober:
             status = child.process.wait()
             self._end()
             return {"late": True} if status == -signal.SIGXCPU else {"died": status}
-        if said.get("memory"):
-            self._end()
         return said
 
     def _running(self) -> _Child:
