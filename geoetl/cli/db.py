@@ -21,7 +21,7 @@ OLD_CATALOG, COPIED_CATALOG = "catalog.db", "catalog.db.copied"
 def upgrade(as_json: Json = False) -> None:
     """Bring the database to this version: our tables, and pgSTAC on PostgreSQL.
 
-    Run it as the owner of the database that GEOETL_DATABASE__URL names; PostGIS and the roles of pgSTAC need a superuser
+    Run it as the owner of the database in GEOETL_DATABASE__URL; PostGIS and the roles of pgSTAC need a superuser
     the first time. Interrupted, it goes on when it is run again.
 
     Example: geoetl db upgrade
