@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from geoetl.store.gate import Gate
 
 # Items of one unit of work: an embedded database has one writer, and the others wait for this long, a few seconds.
-UNIT = 50_000
+UNIT = 100_000
 # A unit ends here too, so that large items do not fill the memory.
 UNIT_CHARACTERS = 256 * 1024**2
 # Batches that are checked before other processes are started.

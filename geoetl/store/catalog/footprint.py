@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -32,8 +32,7 @@ class BadGeometry(ValueError):
     """A GeoJSON geometry cannot be used; the text says why, the caller knows where it came from."""
 
 
-@dataclass(frozen=True)
-class Footprint:
+class Footprint(NamedTuple):
     """Where an item is.
 
     Attributes:
