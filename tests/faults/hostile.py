@@ -283,6 +283,20 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
+def crashing(path: Path) -> Path:
+    """Write an HDF5 file whose reader crashes: one bit makes its texts a sequence of an unknown kind.
+
+    Found by mutation: h5py 3.16 with HDF5 2.0 ends with a segmentation fault when the values are read.
+    Source: HDF5 file format, IV.A.2.d, class 9 (variable-length): type 0 is a sequence, 1 a string, 3 reserved.
+    """
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_dataset("texts", data=np.array([b"a", b"bc"], dtype=h5py.string_dtype()))
+    content = path.read_bytes()
+    at = content.index(bytes([0x19, 0x01, 0x01, 0x00]))
+    path.write_bytes(content[: at + 1] + b"\x03" + content[at + 2 :])
+    return path
+
+
 # -- bombs -------------------------------------------------------------------------------------------------------------
 
 

@@ -51,8 +51,8 @@ from tests.faults import hostile
 from tests.faults.conftest import ADDRESS, Canary
 from tests.faults.readers import READERS, open_raster, open_references, read_vector
 
-# Mutations of HDF5 that each run tries; GEOETL_MUTATIONS asks for more.
-MUTATIONS = int(os.environ.get("GEOETL_MUTATIONS", "2000"))
+# Mutations of HDF5 that each run tries; HOSTILE_MUTATIONS asks for more.
+MUTATIONS = int(os.environ.get("HOSTILE_MUTATIONS", "2000"))
 FLIPS = 200
 MIB = 1024**2
 
@@ -868,6 +868,14 @@ def test_a8_mutated_hdf5_ends_no_reader_and_others_are_answered_meanwhile(
     assert set(health) == {200}
 
 
+def test_a8_a_file_that_crashes_its_reader_is_refused(tmp_path: Path, guarded: Gate) -> None:
+    path = hostile.crashing(tmp_path / "crash.nc")
+    for opening in (guarded.open_netcdf, guarded.open_hdf5):
+        with pytest.raises(UnreadableFile) as caught:
+            opening(path)
+        assert told(caught.value, path).field == "source"
+
+
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a small file that its reader needs seconds for: many chunks, each of which unpacks to 200 MB."""
@@ -1081,7 +1089,9 @@ def test_the_api_answers_hostile_names_without_a_leak(
 ) -> None:
     platform, client = served
     home = platform.settings.home
+    _new(home / "shelf" / ".git").joinpath("config").write_text(canary.secret)
     inside = [str(home / "geoetl.db"), (home / "geoetl.db-wal").as_uri(), ".env", f"{home}/./geoetl.db"]
+    inside += [str(home / "shelf" / ".git" / "config"), str(home / "shelf" / "." / ".env.local")]
     for number, href in enumerate([*hostile.names(listener.port, canary.path), *inside]):
         if not href.strip() or "\0" in href:
             continue  # the catalogue does not take it
@@ -1104,6 +1114,7 @@ def test_the_api_answers_hostile_files_without_a_leak_and_lives(
     files = [*hostile.following(_new(folder / "files"), str(target)), *hostile.following(_new(folder / "asks"), asked)]
     files.append(hostile.sparse_tiff(folder / "sparse.tif"))
     files.append(hostile.tiff(folder / "bands.tif", width=1, height=1, bands=65_535))
+    files.append(hostile.crashing(folder / "crash.h5"))
     files.append(hostile.references(folder / "refs.json", {"x/0": [str(canary.path), 0, 8]}))
     for path in files:
         media_type = (

@@ -12,6 +12,8 @@ from geoetl.store.remote import RemoteRoot, SourcePath, Stamp, is_remote, stamp_
 from geoetl.store.samples import sample_path
 
 SAMPLE_SCHEME = "samples:"
+# Where programs keep secrets; a working folder that is an allowed root may hold them.
+_SECRET_NAMES = frozenset({".git", ".ssh", ".aws", ".azure", ".gnupg", ".netrc", ".pgpass", ".pypirc"})
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Places:
 
     def _is_private(self, path: Path) -> bool:
         own = path.parent in self.private and not path.is_dir()
-        return own or path in self.private or path.name.startswith(".env")
+        return own or path in self.private or path.name.startswith(".env") or not _SECRET_NAMES.isdisjoint(path.parts)
 
     def check_links(self, folder: Path) -> None:
         """Check that no link below a folder leads out of the allowed roots.
