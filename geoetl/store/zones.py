@@ -5,6 +5,7 @@ Writing is always: a temporary name, verify, sync, rename.  A reader sees the ol
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +26,7 @@ from geoetl.core.errors import (
     Unavailable,
     VerificationFailed,
 )
-from geoetl.core.identifiers import check_id, file_digest
+from geoetl.core.identifiers import MAX_ID_LENGTH, check_id, file_digest
 from geoetl.store.artifacts import ArtifactRepository
 
 # Read size when hashing or copying; large enough that Python's overhead does not show.
@@ -33,6 +34,9 @@ BLOCK_BYTES = 4 * 1024 * 1024
 _INCOMING = ".incoming"
 # What a reader of a Zarr store or of Parquet references asks for first: it arrives last, and with it the whole store.
 _ENTRY_FILES = (".zmetadata", "zarr.json")
+# The most of keys are seen to be right in one look; the others are looked at segment by segment, to say what is wrong.
+_SEGMENT = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|$))[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*"
+_USUAL_KEY = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*", re.IGNORECASE | re.ASCII)
 _REMOTE_SCHEMES = ("s3", "az", "azure", "abfs", "abfss", "gs", "memory")
 
 
@@ -432,12 +436,26 @@ class Zones:
         Raises:
             InvalidParameter: The key leads out of the zone.
         """
-        for zone in (self.internal, self.external):
-            plain = href.removeprefix("file://") if zone.root else href
-            for start in (zone.prefix, f"{zone.name}://"):
-                if plain.startswith(start):
-                    return f"{zone.name}://{check_key(plain.removeprefix(start))}"
+        if not href.startswith(self._beginnings):
+            return href
+        for start, name in self._names:
+            if href.startswith(start):
+                key = check_key(href[len(start) :])
+                return href if start.startswith(name) else f"{name}://{key}"
         return href
+
+    @cached_property
+    def _names(self) -> tuple[tuple[str, str], ...]:
+        """How an address in a zone begins, with the name of the zone."""
+        names: list[tuple[str, str]] = []
+        for zone in (self.internal, self.external):
+            starts = (f"{zone.name}://", zone.prefix, *([f"file://{zone.prefix}"] if zone.root else []))
+            names += [(start, zone.name) for start in starts]
+        return tuple(names)
+
+    @cached_property
+    def _beginnings(self) -> tuple[str, ...]:
+        return tuple(start for start, _ in self._names)
 
     def openable(self, href: str) -> str:
         """Return the path or URL behind ``internal://key``; any other address as it is.
@@ -464,6 +482,8 @@ def check_key(key: str) -> str:
     Raises:
         InvalidParameter: It is not.
     """
+    if len(key) <= MAX_ID_LENGTH and _USUAL_KEY.fullmatch(key):
+        return key
     segments = key.split("/")
     if not segments or len(key) > 700:
         raise InvalidParameter(f"An object key has 1 to 700 characters, not {len(key)}.", field="key")

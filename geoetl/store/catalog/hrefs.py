@@ -50,7 +50,9 @@ def map_hrefs(document: Mapping[str, Any], change: Callable[[str], str]) -> dict
     copy = dict(document)
     assets, links = document.get("assets"), document.get("links")
     if isinstance(assets, dict):
-        copy["assets"] = {name: _asset(asset, change) for name, asset in assets.items()}
+        changed = {name: new for name, asset in assets.items() if (new := _asset(asset, change)) is not asset}
+        if changed:
+            copy["assets"] = {**assets, **changed}
     if isinstance(links, list):
         copy["links"] = [_with_href(link, change) for link in links]
     return copy
