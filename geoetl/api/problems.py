@@ -7,7 +7,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -225,9 +225,8 @@ def respond(error: GeoetlError, scope: Scope, *, headers: Mapping[str, str] | No
     """
     request_id = request_id_of(scope)
     body = {**error.problem(), "request_id": request_id}
-    errors = getattr(error, "errors", None)
-    if errors:
-        body["errors"] = errors
+    if error.errors:
+        body["errors"] = error.errors
     below: tuple[str, ...] = getattr(getattr(scope.get("app"), "state", None), "bad_request_below", ())
     if below and str(scope.get("path", "")).startswith(below):
         body["description"] = body["detail"]
@@ -457,16 +456,6 @@ _PLACES = {"query": "parameter", "path": "part of the address", "header": "heade
 _VARIANT = re.compile(r"[\[\](]|^(?:function-|lax-or-strict|json-or-python|tagged-union|union|literal)")
 
 
-class _Invalid(InvalidParameter):
-    """Some values of a request are not right.
-
-    Attributes:
-        errors: Each with what is wrong, and where: ``parameter`` or ``pointer`` (RFC 6901, into the body).
-    """
-
-    errors: Sequence[Mapping[str, str]] = ()
-
-
 def _of_validation(errors: Iterable[Mapping[str, Any]], scope: Scope, place: str = "") -> GeoetlError:
     found = list(errors)[:MAX_ERRORS]
     first = found[0]
@@ -476,7 +465,7 @@ def _of_validation(errors: Iterable[Mapping[str, Any]], scope: Scope, place: str
         return wrong_media_type(scope)
     told = [_told(error, place) for error in found]
     unique = list({(one["detail"], one["where"]): one for one in told}.values())
-    result = _Invalid(unique[0]["detail"], hint=_hint(first), field=unique[0]["where"])
+    result = InvalidParameter(unique[0]["detail"], hint=_hint(first), field=unique[0]["where"])
     result.errors = [
         {"detail": one["detail"], "pointer" if one["place"] == "body" else "parameter": one["where"]} for one in unique
     ]

@@ -5,7 +5,7 @@ command line).  Each error says in one sentence what was got and what was expect
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 # How many names an error lists before it stops being readable.
@@ -19,6 +19,9 @@ class GeoetlError(Exception):
         detail: One plain sentence: what was got, what was expected, with units.
         hint: The next step for the person who reads it.
         field: The parameter or column that caused it.
+
+    Attributes:
+        errors: Each of several things that are wrong at once, for an answer over HTTP.
     """
 
     code: ClassVar[str] = "error"
@@ -32,6 +35,7 @@ class GeoetlError(Exception):
         self.detail = detail
         self.hint = hint
         self.field = field
+        self.errors: Sequence[Mapping[str, str]] = ()
 
     def __str__(self) -> str:
         return f"{self.detail}\n{self.hint}" if self.hint else self.detail

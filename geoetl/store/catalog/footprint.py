@@ -111,7 +111,7 @@ def footprint_of(geometry: Mapping[str, Any], bbox: Sequence[float] | None = Non
     if box is not None and box.crosses_antimeridian and box.width_deg < shape.bounds[2] - shape.bounds[0] > 180:
         turned = shapely.transform(shape, _east_of_greenwich)
         shape = turned if turned.bounds[2] - turned.bounds[0] <= 180 else shape
-    shape = _on_one_world(shape if shape.is_valid else shapely.make_valid(shape))
+    shape = _on_one_world(shape if shape.is_valid else _repaired(shape))
     west, south, east, north = shape.bounds
     footprint = Footprint(
         wkb=shapely.to_wkb(shape),
@@ -226,6 +226,15 @@ def _parse(geometry: Mapping[str, Any]) -> BaseGeometry:
     return shapely.force_2d(shape)
 
 
+def _repaired(shape: BaseGeometry) -> BaseGeometry:
+    for method in ("linework", "structure"):
+        try:
+            return shapely.make_valid(shape, method=method)
+        except shapely.errors.GEOSException:
+            continue  # GEOS gives up on some rings that run back and forth; the other method may not
+    raise BadGeometry(f"the {shape.geom_type} is not valid and cannot be repaired")
+
+
 def _on_one_world(shape: BaseGeometry) -> BaseGeometry:
     west, _, east, _ = shape.bounds
     if west >= -180 and east <= 180:
@@ -236,7 +245,8 @@ def _on_one_world(shape: BaseGeometry) -> BaseGeometry:
     pieces: list[BaseGeometry] = []
     for turn in (-360.0, 0.0, 360.0):
         world = shapely.box(turn - 180, -90, turn + 180, 90)
-        for piece in _parts(shapely.intersection(shape, world)):
+        # Part by part: GEOS does not cut a collection of shapes of several dimensions.
+        for piece in [piece for part in _parts(shape) for piece in _parts(shapely.intersection(part, world))]:
             # An edge along the cut is left over as a line; it belongs to the piece beside it.
             if not piece.is_empty and shapely.get_dimensions(piece) == dimension:
                 pieces.append(translate(piece, -turn))
