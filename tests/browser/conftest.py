@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import dashboards.app
 import geoetl
@@ -18,6 +18,7 @@ from tests.served import serving as served_app
 # Without a graphics card Chromium draws WebGL in software (see the stack notes on the map component).
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 SLOW_MS = 30_000
+expect.set_options(timeout=SLOW_MS)
 
 
 @dataclass

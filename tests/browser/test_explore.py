@@ -184,6 +184,7 @@ def test_the_dark_theme_reaches_the_map(served: str, visit: Visit, tmp_path: Pat
 def test_programs_are_shown_to_copy(served: str, visit: Visit) -> None:
     watched = visit(f"{served}/explore?collection={IMAGES}&item={HILL}")
     page = watched.page
+    expect(page.locator(".layer")).to_be_visible()
     page.get_by_role("tab", name="Code").click()
     for name, line in (
         ("geoetl", "platform = geoetl.connect()"),

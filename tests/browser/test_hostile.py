@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 import geoetl
 from tests import catalogued
-from tests.browser.conftest import SLOW_MS, Watched, serving
+from tests.browser.conftest import Watched, serving
 from tests.catalogued import HILL, IMAGES, PLACES, SHIRES
 
 Visit = Callable[[str], Watched]
@@ -53,7 +53,7 @@ def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit
         )
         with serving(platform) as address:
             page = visit(f"{address}/explore?collection={IMAGES}&item={HILL}").page
-            expect(page.locator(".layer")).to_be_visible(timeout=SLOW_MS)
+            expect(page.locator(".layer")).to_be_visible()
             for tab in page.get_by_role("tab").all():
                 tab.click()
                 page.wait_for_timeout(100)
@@ -63,7 +63,7 @@ def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit
             page.goto(f"{address}/explore?collection={PLACES}&item={SHIRES}")
             text = quote(attack)
             page.goto(f"{address}/explore?q={text}&collection={text}&item={text}&point={text}&time={text}")
-            expect(page.get_by_role("alert").first).to_be_visible(timeout=SLOW_MS)
+            expect(page.get_by_role("alert").first).to_be_visible()
             assert page.evaluate(PWNED), attack
 
 
