@@ -281,7 +281,7 @@ def measure_ingest(found: Measured, platform: Platform, items: Items, folder: Pa
     source.unlink()
     size_mb = sum(file.stat().st_size for file in folder.glob("**/*.db*")) / 1e6
     found.result |= {"items": count, "ingest_items_per_s": round(count / taken), "ingest_processes": processes}
-    print(f"{count:,} items loaded: {count / taken:,.0f} items/s with {processes} processes beside, {size_mb:,.0f} MB")
+    print(f"{count:,} items loaded: {count / taken:,.0f} items/s with {processes} processes, {size_mb:,.0f} MB")
 
 
 def measure_upserts(found: Measured, platform: Platform, items: Items) -> None:
@@ -408,7 +408,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK.items:,} items; only equality and ratios decide")
     parser.add_argument("--save", action="store_true", help=f"write every round to {RESULTS.relative_to(ROOT.parent)}")
     parser.add_argument("--folder", type=Path, help="where the databases go (4 GB); by default a temporary folder")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that check items beside the writer")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="that work on a load, the writer among them"
+    )
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     found = Measured()

@@ -42,6 +42,9 @@ ALONE = 20
 MAX_FINDINGS = 1_000
 
 
+type _Looked = tuple[list[CheckedItem], list[Finding]]
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a load has come.
@@ -99,7 +102,7 @@ def load(
         source: Items as ``.ndjson`` (one a line), ``.json`` or ``.parquet`` (stac-geoparquet), or a static catalogue.
         collection: Where items go that name no collection; it is made when it is not there.
         skip_bad: Write what is good and report the rest, instead of writing nothing when anything is bad.
-        processes: With more than one, items are checked in so many others while this one writes (started by spawning:
+        processes: How many work; with more than one, this one writes while the others check items (they are spawned:
             the program that calls this needs ``if __name__ == "__main__"``).  The result is the same.
         progress: Called after each batch.
 
@@ -233,10 +236,8 @@ def _home(batch: Batch, number: int, collection: str | None) -> str | None:
     return (batch.parents[number] if batch.parents else None) or collection
 
 
-def _checked(
-    batches: Iterator[Batch], check: Callable[[Batch], tuple[list[CheckedItem], list[Finding]]], processes: int
-) -> Iterator[tuple[list[CheckedItem], list[Finding]]]:
-    """Check batch after batch, in other processes where more than one is wanted; the order stays."""
+def _checked(batches: Iterator[Batch], check: Callable[[Batch], "_Looked"], processes: int) -> Iterator["_Looked"]:
+    """Check batch after batch, with other processes beside this one where more than one is wanted; the order stays."""
     # Before others have started, which takes a second or more, a small source is done.
     alone = batches if processes <= 1 else islice(batches, ALONE)
     yield from map(check, alone)
@@ -244,21 +245,20 @@ def _checked(
     if first is None:
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_checking) as pool:
-        waiting: deque[tuple[Future[tuple[list[CheckedItem], list[Finding]]], int]] = deque()
+    with ProcessPoolExecutor(processes - 1, mp_context=spawn, initializer=_begin_checking) as pool:
+        waiting: deque[tuple[Future[_Looked], Batch, int]] = deque()
         ahead = 0
         try:
             for batch in chain([first], batches):
                 size = sum(len(document) if isinstance(document, bytes) else 0 for document in batch.documents)
-                waiting.append((pool.submit(check, batch), size))
+                waiting.append((pool.submit(check, batch), batch, size))
                 ahead += size
                 # While a unit is written the others go on; they never get farther ahead than fits into memory.
                 while len(waiting) > UNIT // BATCH + 4 * processes or ahead > UNIT_CHARACTERS:
-                    future, size = waiting.popleft()
-                    ahead -= size
-                    yield future.result()
-            for future, _ in waiting:
-                yield future.result()
+                    ahead -= waiting[0][2]
+                    yield _next_of(waiting, check)
+            while waiting:
+                yield _next_of(waiting, check)
         except BrokenProcessPool:
             raise Unavailable(
                 "A process that checked items died, probably for lack of memory.",
@@ -266,6 +266,20 @@ def _checked(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _next_of(waiting: "deque[tuple[Future[_Looked], Batch, int]]", check: Callable[[Batch], "_Looked"]) -> "_Looked":
+    """Return what became of the first batch that waits; while it is not ready this process checks later ones itself."""
+    future, _, _ = waiting.popleft()
+    position = 0
+    while not future.done() and position < len(waiting):
+        other, batch, size = waiting[position]
+        if other.cancel():
+            mine: Future[_Looked] = Future()
+            mine.set_result(check(batch))
+            waiting[position] = (mine, batch, size)
+        position += 1
+    return future.result()
 
 
 def _begin_checking() -> None:
