@@ -280,15 +280,17 @@ print(refused)
 """
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed (Debian: apt install strace)")
-def test_a2_the_kernel_sees_no_connection(tmp_path: Path, canary: Canary, listener: Listener) -> None:
+def test_a2_the_kernel_sees_no_connection(
+    tmp_path: Path, canary: Canary, listener: Listener, require: Callable[[str, str], str]
+) -> None:
+    strace = require("strace", "on Debian and Ubuntu: apt-get install strace")
     trace = tmp_path / "trace.txt"
     folder = _new(tmp_path / "files")
     code = ASKING.format(
         root=str(Path(__file__).parents[2]), folder=str(folder), port=listener.port, canary=str(canary.path)
     )
     done = subprocess.run(
-        ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace), sys.executable, "-c", code],
+        [strace, "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace), sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
