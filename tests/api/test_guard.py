@@ -493,7 +493,7 @@ def test_without_users_this_machines_browser_is_the_operators(fresh: Platform) -
         assert client.post("/change", headers=headers).status_code == 403, headers
 
 
-@pytest.mark.parametrize("header", [*(FORWARDED.keys() - {"X-Forwarded-Prefix"}), "x-forwarded-port"])
+@pytest.mark.parametrize("header", [*sorted(FORWARDED.keys() - {"X-Forwarded-Prefix"}), "x-forwarded-port"])
 def test_who_comes_through_a_proxy_is_not_the_local_operator(fresh: Platform, header: str) -> None:
     assert local(fresh).get("/who", headers={header: "127.0.0.1"}).status_code == 401
 
