@@ -78,6 +78,20 @@ class LimitSettings(_Part):
     run_minutes: float = Field(240.0, gt=0, description="Time that one pipeline run may take, minutes")
 
 
+class QuerySettings(_Part):
+    """What one question about values may ask for; boxes and times are bounded for HTTP alone."""
+
+    max_bbox_area_degrees: float | None = Field(
+        100.0, gt=0, description="Largest bbox of an extract over HTTP, square degrees"
+    )
+    max_time_range_days: int | None = Field(
+        3650, gt=0, description="Longest range of time over HTTP, days (or steps, where there are fewer)"
+    )
+    max_read_gib: float = Field(4.0, gt=0, description="Most bytes that one question may unpack, GiB")
+    max_chunks: int = Field(100_000, gt=0, description="Most chunks that one question may read")
+    max_points: int = Field(1000, gt=0, description="Most points in one call")
+
+
 class SecuritySettings(_Part):
     """Who may ask, under which names, and how people sign in."""
 
@@ -192,6 +206,7 @@ class Settings(BaseSettings):
     dask: DaskSettings = DaskSettings()
     map: MapSettings = MapSettings()
     limits: LimitSettings = LimitSettings()
+    query: QuerySettings = QuerySettings()
     server: ServerSettings = ServerSettings()
     security: SecuritySettings = SecuritySettings()
 
