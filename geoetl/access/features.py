@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from geoetl.access.items import AssetKind, FoundAsset, Items, Lookup
@@ -74,6 +74,37 @@ class FeatureAccess:
         _check_count(len(frame), found)
         frame.attrs.update(found.source.model_dump())
         return frame.reset_index(drop=True)
+
+    def rows(
+        self,
+        collection: str,
+        item: str,
+        *,
+        where: Mapping[str, Any],
+        columns: Sequence[str] | None = None,
+        asset: str | None = None,
+    ) -> "gpd.GeoDataFrame":
+        """Return the features whose attributes are equal to these values, in longitude and latitude (EPSG:4326).
+
+        Args:
+            collection: STAC collection id.
+            item: STAC item id.
+            where: Value of each attribute that counts; a list of values means any of them.
+            columns: Attributes to return besides the geometry; left out, all.
+            asset: Key of the asset; the item's GeoParquet file where it is left out.
+
+        Raises:
+            NotFound: There is no such item or asset.
+            InvalidParameter: A column is unknown.
+        """
+        found = self._items.find(collection, item, asset, (AssetKind.GEOPARQUET,))
+        _checked_columns(found, [*where, *(columns or ())])
+        frame = self._in_degrees(self._gate.read_geoparquet(found.path))
+        for name, value in where.items():
+            frame = frame[frame[name].isin(value if isinstance(value, list | tuple) else [value])]
+        frame = frame if columns is None else frame[[*columns, frame.geometry.name]]
+        frame.attrs.update(found.source.model_dump())
+        return frame
 
     def at(
         self, collection: str, item: str, location: Point, tolerance_deg: float = 0.0, *, asset: str | None = None
