@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from geoetl.core.spatial import Point, wrap_longitude
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
+    from scipy.spatial import cKDTree
 
 # Tried in this order, whatever the case, where CF metadata say nothing.
 LONGITUDE_NAMES = ("lon", "longitude", "x", "nav_lon")
@@ -28,6 +29,12 @@ EARTH_RADIUS_KM = 6371.0088
 # A point belongs to an irregular grid while it is within this many cell spacings of a cell's centre.
 _REACH_IN_SPACINGS = 1.5
 _SLACK_DEG = 1e-6
+# Edges of neighbouring cells that differ by less than this share of a cell are one edge: coordinates are often float32.
+_ROUNDING = 1e-3
+# Where no array tells which cells are neighbours, so many of the nearest are taken for them.
+_NEIGHBOURS = 6
+# Chord of the unit sphere beyond which nothing lies.
+_SPHERE = 2.0
 # Cells are read this much finer than the picture at least; beyond that only every n-th is.
 _OVERSAMPLING = 2
 
@@ -56,12 +63,32 @@ class Axis:
         centres: Coordinate of each cell in degrees, in the order of the file.
         low: Outer edge of the lowest cell.
         high: Outer edge of the highest cell.
+        bounds: The edges that the file gives each cell, array (cell, 2); None where it gives none, or unsound ones.
     """
 
     dim: str
     centres: "NDArray[np.float64]"
     low: float
     high: float
+    bounds: "NDArray[np.float64] | None" = None
+
+    @cached_property
+    def edges(self) -> "NDArray[np.float64]":
+        """Lower and upper edge of each cell, array (cell, 2): its bounds, else halfway between neighbouring centres.
+
+        The outermost reach to `low` and `high`. Cells never overlap; between those that have bounds there may be gaps.
+        """
+        order = np.argsort(self.centres, kind="stable")
+        ordered = self.centres[order]
+        if self.bounds is None:
+            halfway = (ordered[1:] + ordered[:-1]) / 2
+            lower, upper = np.append(self.low, halfway), np.append(halfway, self.high)
+        else:
+            lower, upper = self.bounds[order].T.copy()
+            lower[0], upper[-1] = self.low, self.high
+        edges = np.empty((len(order), 2))
+        edges[order] = np.clip(np.stack([lower, upper], axis=1), self.low, self.high)
+        return edges
 
 
 @dataclass(frozen=True)
@@ -132,66 +159,139 @@ class IrregularGrid:
     kind: str
 
     @cached_property
-    def _vectors(self) -> "NDArray[np.float64]":
-        """Each cell's centre on the unit sphere: array (3, cells)."""
-        return _unit_vectors(self.lon.ravel(), self.lat.ravel())
+    def _placed(self) -> "NDArray[np.intp]":
+        """Flat position of each cell that has a place."""
+        return np.flatnonzero(np.isfinite(self.lon) & np.isfinite(self.lat))
 
-    @property
+    @cached_property
+    def _tree(self) -> "cKDTree":
+        """The placed cells' centres on the unit sphere; the nearest by the chord is nearest by the great circle."""
+        from scipy.spatial import cKDTree
+
+        vectors = _unit_vectors(self.lon.ravel()[self._placed], self.lat.ravel()[self._placed])
+        # Unbalanced, it is built in half of the time, and answers as quickly.
+        return cKDTree(np.ascontiguousarray(vectors.T), balanced_tree=False)
+
+    @cached_property
+    def _reach(self) -> "NDArray[np.float64]":
+        """How far from its centre each placed cell is still the answer, as a chord of the unit sphere."""
+        spacing = self._spacing_of_neighbours() if self.lon.ndim == 2 else self._spacing_of_nearest()
+        # A cell that stands alone is the answer everywhere.
+        return np.where(spacing > 0, _REACH_IN_SPACINGS * spacing, _SPHERE)
+
+    def _spacing_of_neighbours(self) -> "NDArray[np.float64]":
+        """Return the distance to the neighbours in the array.
+
+        Of the two along a dimension the nearer counts, as the other may lie beyond a seam or a fold of the grid; of the
+        two dimensions the wider.
+        """
+        vectors = np.moveaxis(_unit_vectors(self.lon, self.lat), 0, -1)
+        widest = np.zeros(self.lon.shape)
+        for axis in range(2):
+            steps = np.linalg.norm(np.diff(vectors, axis=axis), axis=-1)
+            none = np.full((1, steps.shape[1]) if axis == 0 else (steps.shape[0], 1), np.nan)
+            before, behind = np.concatenate([none, steps], axis), np.concatenate([steps, none], axis)
+            widest = np.fmax(widest, np.fmin(before, behind))
+        spacing: NDArray[np.float64] = widest.ravel()[self._placed]
+        return spacing
+
+    def _spacing_of_nearest(self) -> "NDArray[np.float64]":
+        """Return the distance to the sixth nearest centre: where no array tells, as many share an edge or a corner."""
+        count = min(1 + _NEIGHBOURS, len(self._placed))
+        ways, _ = self._tree.query(self._tree.data, k=[count])
+        spacing: NDArray[np.float64] = ways[:, 0]
+        return spacing
+
+    @cached_property
     def extent(self) -> Extent:
-        """What the cells' centres cover."""
+        """What the cells' centres cover; to the pole where one lies among them."""
         lon, lat = self.lon[np.isfinite(self.lon)], self.lat[np.isfinite(self.lat)]
+        south, north = float(lat.min()), float(lat.max())
         ordered = np.unique(np.mod(lon, 360))
         gaps = np.diff(ordered, append=ordered[0] + 360)
         widest = int(np.argmax(gaps))
         spacing = float(np.median(gaps)) if len(gaps) > 1 else 0.0
         if len(ordered) > 1 and gaps[widest] <= max(4 * spacing, 5.0):
-            return Extent(-180.0, float(lat.min()), 180.0, float(lat.max()))
+            poles = [pole for pole in (-90.0, 90.0) if self.nearest_cells(np.array(pole), np.array(0.0)) >= 0]
+            return Extent(-180.0, min([south, *poles]), 180.0, max([north, *poles]))
         west = float(ordered[(widest + 1) % len(ordered)])
-        return Extent.from_edges(west, float(lat.min()), west + 360 - float(gaps[widest]), float(lat.max()))
+        return Extent.from_edges(west, south, west + 360 - float(gaps[widest]), north)
+
+    def nearest_cells(self, latitudes: "NDArray[np.float64]", longitudes: "NDArray[np.float64]") -> "NDArray[np.intp]":
+        """Return the cell nearest to each place by great circle: its position in the flattened grid.
+
+        Args:
+            latitudes: Of the places, in degrees; an array of any shape.
+            longitudes: Of the same shape, of any convention.
+
+        Returns:
+            An array of that shape; -1 where even the nearest centre is farther than 1.5 times the distance between
+            cells there, and where a place is not finite.
+        """
+        lat, lon = np.asarray(latitudes, dtype=np.float64), np.asarray(longitudes, dtype=np.float64)
+        cells = np.full(lat.shape, -1, dtype=np.intp)
+        known = np.isfinite(lat) & np.isfinite(lon)
+        if not len(self._placed) or not known.any():
+            return cells
+        # What is farther than any cell reaches need not be looked for.
+        farthest = float(self._reach.max()) + _SLACK_DEG
+        ways, found = self._tree.query(_unit_vectors(lon[known], lat[known]).T, distance_upper_bound=farthest)
+        near = np.minimum(found, len(self._placed) - 1)  # one beyond the last where there is none
+        cells[known] = np.where(ways <= self._reach[near], self._placed[near], -1)
+        return cells
 
     def nearest(self, point: Point) -> Cell | None:
         """Return the cell nearest by great circle; None where even that is far outside of the grid."""
-        cosines = _unit_vectors(np.array([point.lon]), np.array([point.lat]))[:, 0] @ self._vectors
-        if not np.isfinite(cosines).any():
+        found = int(self.nearest_cells(np.array([point.lat]), np.array([point.lon]))[0])
+        if found < 0:
             return None
-        position = np.unravel_index(int(np.nanargmax(cosines)), self.lon.shape)
-        centre = self._centre(position)
-        away = great_circle_km(point, centre)
-        if away > _REACH_IN_SPACINGS * self._spacing_km(position, centre):
-            return None
-        return Cell({dim: int(i) for dim, i in zip(self.dims, position, strict=True)}, centre, away)
-
-    def _centre(self, position: tuple[Any, ...]) -> Point:
-        return Point(wrap_longitude(float(self.lon[position])), float(self.lat[position]))
-
-    def _spacing_km(self, position: tuple[Any, ...], centre: Point) -> float:
-        """Return the distance to the farthest of the neighbours along the dimensions."""
-        widest = 0.0
-        for axis, at in enumerate(position):
-            for step in (-1, 1):
-                neighbour = (*position[:axis], at + step, *position[axis + 1 :])
-                if 0 <= at + step < self.lon.shape[axis] and np.isfinite(self.lon[neighbour]):
-                    widest = max(widest, great_circle_km(centre, self._centre(neighbour)))
-        return widest or EARTH_RADIUS_KM
+        position = np.unravel_index(found, self.lon.shape)
+        centre = Point(wrap_longitude(float(self.lon[position])), float(self.lat[position]))
+        index = {dim: int(i) for dim, i in zip(self.dims, position, strict=True)}
+        return Cell(index, centre, great_circle_km(point, centre))
 
 
 Grid = RegularGrid | IrregularGrid
 
 
 def nearest_values(
-    array: "xr.DataArray", grid: RegularGrid, latitudes: "NDArray[np.float64]", longitudes: "NDArray[np.float64]"
+    array: "xr.DataArray", grid: Grid, latitudes: "NDArray[np.float64]", longitudes: "NDArray[np.float64]"
 ) -> "NDArray[np.float64]":
     """Return the nearest cell of each pixel: array (latitude, longitude), NaN = no data or outside.
 
-    Only the rows and columns that are asked for are read, and of a grid much finer than the pixels every n-th.
+    Only the rows and columns that are asked for are read, and of a regular grid much finer than the pixels every n-th.
 
     Args:
-        array: The values, over the two dimensions of the grid.
+        array: The values, over the dimensions of the grid.
         grid: Where they lie.
         latitudes: Of each row of pixels.
         longitudes: Of each column of pixels, of any convention.
     """
-    rows, columns = grid.rows(latitudes), grid.columns(longitudes)
+    if isinstance(grid, IrregularGrid):
+        up, across = np.meshgrid(latitudes, longitudes, indexing="ij")
+        return values_of_cells(array, grid, grid.nearest_cells(up, across))
+    return _nearest_of_rows(array, grid, grid.rows(latitudes), grid.columns(longitudes))
+
+
+def values_of_cells(array: "xr.DataArray", grid: IrregularGrid, cells: "NDArray[np.intp]") -> "NDArray[np.float64]":
+    """Return the values of cells by their positions in the flattened grid, NaN for -1; of the shape of `cells`."""
+    values = np.full(cells.shape, np.nan)
+    inside = cells >= 0
+    if not inside.any():
+        return values
+    at = np.unravel_index(cells[inside], grid.lon.shape)
+    firsts = [int(positions.min()) for positions in at]
+    window = {
+        dim: slice(first, int(positions.max()) + 1) for dim, first, positions in zip(grid.dims, firsts, at, strict=True)
+    }
+    read = array.isel(window).transpose(*grid.dims).values.astype(np.float64)
+    values[inside] = read[tuple(positions - first for first, positions in zip(firsts, at, strict=True))]
+    return values
+
+
+def _nearest_of_rows(
+    array: "xr.DataArray", grid: RegularGrid, rows: "NDArray[np.intp]", columns: "NDArray[np.intp]"
+) -> "NDArray[np.float64]":
     drawn = np.full((len(rows), len(columns)), np.nan)
     row_slice, row_at = _window(rows)
     # Where the pixels cross the seam of the grid its last columns stand before its first: each side is read by itself.
@@ -298,25 +398,30 @@ def _lon_axis(dataset: "xr.Dataset", coordinate: "xr.DataArray") -> Axis:
     if not (np.diff(centres) > 0).all():
         # Neighbours more than half a turn apart are so only by convention (…179, -179…).
         centres = np.unwrap(centres, period=360)
-    low, high = _edges(dataset, coordinate, centres)
+    low, high, bounds = _edges(dataset, coordinate, centres)
     spacing = (high - low) / len(centres)
     if high - low > 360 - spacing / 2:
         low, high = low, low + 360
-    return Axis(str(coordinate.dims[0]), centres, low, high)
+    return Axis(str(coordinate.dims[0]), centres, low, high, bounds)
 
 
 def _lat_axis(dataset: "xr.Dataset", coordinate: "xr.DataArray") -> Axis:
     centres = coordinate.values.astype(np.float64)
-    low, high = _edges(dataset, coordinate, centres)
+    low, high, bounds = _edges(dataset, coordinate, centres)
     spacing = (high - low) / len(centres)
     # A global Gaussian grid without bounds leaves a sliver at the poles, which belongs to its outermost rows.
     if low < -90 + spacing and high > 90 - spacing:
         low, high = -90.0, 90.0
-    return Axis(str(coordinate.dims[0]), centres, max(low, -90.0), min(high, 90.0))
+    return Axis(str(coordinate.dims[0]), centres, max(low, -90.0), min(high, 90.0), bounds)
 
 
-def _edges(dataset: "xr.Dataset", coordinate: "xr.DataArray", centres: "NDArray[np.float64]") -> tuple[float, float]:
-    """Return the outer edges of an axis: from its CF bounds where they are sound, else half a cell beyond the ends."""
+def _edges(
+    dataset: "xr.Dataset", coordinate: "xr.DataArray", centres: "NDArray[np.float64]"
+) -> tuple[float, float, "NDArray[np.float64] | None"]:
+    """Return the outer edges of an axis, and its CF bounds where they are sound.
+
+    Without them the outer edges lie half a cell beyond the outermost centres.
+    """
     ordered = np.sort(centres)
     if len(ordered) > 1:
         low = ordered[0] - (ordered[1] - ordered[0]) / 2
@@ -332,8 +437,29 @@ def _edges(dataset: "xr.Dataset", coordinate: "xr.DataArray", centres: "NDArray[
         reach = max(high - low, 1.0)
         if np.isfinite(edges).all() and edges.min() <= ordered[0] and edges.max() >= ordered[-1]:
             if edges.min() > low - reach and edges.max() < high + reach:
-                return float(edges.min()), float(edges.max())
-    return float(low), float(high)
+                return float(edges.min()), float(edges.max()), _cell_bounds(centres, edges)
+    return float(low), float(high), None
+
+
+def _cell_bounds(centres: "NDArray[np.float64]", edges: "NDArray[np.float64]") -> "NDArray[np.float64] | None":
+    """Return the lower and upper edge of each cell, array (cell, 2); None where cells miss their centre or overlap.
+
+    Edges of neighbours that differ by rounding alone become one.
+    """
+    bounds = np.sort(edges, axis=1)
+    order = np.argsort(centres, kind="stable")
+    lower, upper = bounds[order].T
+    width = upper - lower
+    slack = _ROUNDING * width
+    inside = (lower - slack <= centres[order]) & (centres[order] <= upper + slack)
+    between = lower[1:] - upper[:-1]
+    rounding = _ROUNDING * np.minimum(width[1:], width[:-1])
+    if not inside.all() or not (width > 0).all() or (between < -rounding).any():
+        return None
+    shared = np.where(np.abs(between) <= rounding, (lower[1:] + upper[:-1]) / 2, np.nan)
+    bounds[order[1:], 0] = np.where(np.isnan(shared), lower[1:], shared)
+    bounds[order[:-1], 1] = np.where(np.isnan(shared), upper[:-1], shared)
+    return bounds
 
 
 def _irregular(lon: "xr.DataArray", lat: "xr.DataArray", kind: str) -> IrregularGrid:
