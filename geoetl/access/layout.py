@@ -11,6 +11,7 @@ import numpy as np
 
 from geoetl.access.grid import TIME_NAMES, Grid, find_coordinate, find_grid
 from geoetl.access.result import Result
+from geoetl.access.time_axis import TimeAxis
 from geoetl.core.errors import InvalidParameter, InvalidTime, did_you_mean
 from geoetl.core.temporal import iso_of
 
@@ -67,16 +68,29 @@ class Layout:
     Attributes:
         grid: Its horizontal grid.
         time_dim: Its time dimension, where it has one.
-        times: ISO 8601 text of each step; one where the time is a scalar, none without time.
-        calendar: CF calendar of the times.
+        time: Its steps; one where the time is a scalar, None without time.
         extra: Its extra dimensions with all their values.
     """
 
     grid: Grid
     time_dim: str | None
-    times: tuple[str, ...]
-    calendar: str | None
+    time: TimeAxis | None
     extra: tuple[DimensionInfo, ...]
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """ISO 8601 text of each step in the cube's own calendar; one where the time is a scalar, none without time."""
+        return () if self.time is None else self.time.texts
+
+    @property
+    def calendar(self) -> str | None:
+        """CF calendar of the times; None without dates."""
+        return None if self.time is None or self.time.calendar is None else self.time.calendar.name
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are; a variable without time is one."""
+        return 1 if self.time is None else len(self.time)
 
 
 class OpenCube:
@@ -173,22 +187,11 @@ def layout_of(dataset: "xr.Dataset", name: str) -> Layout:
     if time is not None and (time.ndim > 1 or set(time.dims) & set(grid.dims)):
         time = None
     time_dim = str(time.dims[0]) if time is not None and time.ndim == 1 else None
-    times, calendar = ((), None) if time is None else _time_texts(time)
+    steps = None if time is None else TimeAxis.of(time)
     extra = tuple(
         _dimension_info(dataset, str(dim)) for dim in array.dims if dim != time_dim and str(dim) not in grid.dims
     )
-    return Layout(grid, time_dim, times, calendar, extra)
-
-
-def _time_texts(time: "xr.DataArray") -> tuple[tuple[str, ...], str | None]:
-    """Return each time as ISO 8601 text of its own calendar, and the calendar; other labels have no calendar."""
-    values = np.atleast_1d(time.values)
-    if values.dtype.kind == "M":
-        texts = np.datetime_as_string(values.astype("datetime64[s]"))
-        return tuple(str(text) for text in texts), str(time.encoding.get("calendar", "proleptic_gregorian"))
-    if values.dtype.kind == "O" and values.size and hasattr(values[0], "calendar"):
-        return tuple(iso_of(date) for date in values), str(values[0].calendar)
-    return tuple(str(_plain(value)) for value in values), None
+    return Layout(grid, time_dim, steps, extra)
 
 
 def _dimension_info(dataset: "xr.Dataset", dim: str) -> DimensionInfo:

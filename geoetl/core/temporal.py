@@ -112,7 +112,8 @@ def utc_text(moment: datetime) -> str:
 
 def iso_of(date: CalendarDate) -> str:
     """Return a date of any calendar as ISO text in its own calendar: 2000-02-30 stays 2000-02-30."""
-    return f"{date.year:04d}-{date.month:02d}-{date.day:02d}T{date.hour:02d}:{date.minute:02d}:{date.second:02d}"
+    year = f"-{-date.year:04d}" if date.year < 0 else f"{date.year:04d}"
+    return f"{year}-{date.month:02d}-{date.day:02d}T{date.hour:02d}:{date.minute:02d}:{date.second:02d}"
 
 
 def nearest_gregorian(date: CalendarDate) -> datetime:
