@@ -14,7 +14,7 @@ from geoetl.core.spatial import BBox, Point, wrap_longitude
 
 if TYPE_CHECKING:
     from affine import Affine
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from pyproj import Transformer
 
 WEB_MERCATOR = "EPSG:3857"
@@ -33,6 +33,21 @@ _SLACK_DEG = 1e-9
 # A point on the outermost edge may come out a hair outside after projecting.
 _EDGE_SLACK_PIXELS = 1e-6
 _CRS84 = "OGC:CRS84"
+# Projections whose x is proportional to longitude, as EPSG and PROJ name them.
+_CYLINDRICAL = frozenset(
+    {
+        "Popular Visualisation Pseudo Mercator",
+        "Mercator (variant A)",
+        "Mercator (variant B)",
+        "Mercator (1SP)",
+        "Mercator (Spherical)",
+        "Equidistant Cylindrical",
+        "Equidistant Cylindrical (Spherical)",
+        "Lambert Cylindrical Equal Area",
+        "Lambert Cylindrical Equal Area (Spherical)",
+        "Miller Cylindrical",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +280,53 @@ class RasterGrid:
         return inverse
 
     @cached_property
-    def _is_geographic(self) -> bool:
+    def is_geographic(self) -> bool:
+        """Tell whether its map coordinates are longitudes and latitudes."""
         from pyproj import CRS
 
         return bool(CRS.from_wkt(self.crs_wkt).is_geographic)
+
+    @cached_property
+    def is_straight(self) -> bool:
+        """Tell whether its rows and columns follow the axes of the map."""
+        return bool(self.transform.b == 0 and self.transform.d == 0)
+
+    @cached_property
+    def period(self) -> float | None:
+        """After how much of x the same places come again, in map units: 360 for degrees; None where they do not."""
+        if self.is_geographic:
+            return 360.0
+        from pyproj import CRS
+
+        operation = CRS.from_wkt(self.crs_wkt).coordinate_operation
+        if operation is None or operation.method_name not in _CYLINDRICAL:
+            return None
+        # A degree is the same everywhere, but for the place where x jumps.
+        at, _ = self._from_degrees.transform([0.0, 1.0, 90.0, 91.0], [0.0] * 4)
+        return 360 * min(abs(at[1] - at[0]), abs(at[3] - at[2]))
+
+    def from_degrees(self, lon: "ArrayLike", lat: "ArrayLike") -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return map coordinates of longitudes and latitudes; not finite where there are none."""
+        x, y = self._from_degrees.transform(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
+        return np.asarray(x), np.asarray(y)
+
+    def positions(
+        self, x: "NDArray[np.float64]", y: "NDArray[np.float64]"
+    ) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return columns and rows, with fractions, of map coordinates; of those that come again, the one inside.
+
+        Args:
+            x: Of any shape; of a straight grid it may differ from that of `y`.
+            y: Likewise.
+        """
+        at = self._inverse
+        if self.period is not None:
+            centre = self.transform.c + (self.transform.a * self.width + self.transform.b * self.height) / 2
+            with np.errstate(invalid="ignore"):
+                x = centre + (x - centre + self.period / 2) % self.period - self.period / 2
+        if self.is_straight:
+            return at.a * x + at.c, at.e * y + at.f
+        return at.a * x + at.b * y + at.c, at.d * x + at.e * y + at.f
 
     @cached_property
     def extent(self) -> Extent:
@@ -287,7 +345,7 @@ class RasterGrid:
         if not known.any():
             raise InvalidParameter("No point of the raster has a place on Earth in its coordinate reference system.")
         south, north = float(lat[known].min()), float(lat[known].max())
-        if self._is_geographic:
+        if self.is_geographic:
             # PROJ brings longitudes back to -180..180; the raster's own numbers tell which turn they belong to.
             unwrapped = lon[known] + 360 * np.round((x[known] - lon[known]) / 360)
             return Extent.from_edges(float(unwrapped.min()), south, float(unwrapped.max()), north)
@@ -337,7 +395,7 @@ class RasterGrid:
         x, y = self._from_degrees.transform(wrap_longitude(point.lon), point.lat)
         if not (math.isfinite(x) and math.isfinite(y)):
             return None
-        turns = (0, 360, -360) if self._is_geographic else (0,)
+        turns = (0, 360, -360) if self.is_geographic else (0,)
         # An edge belongs to the pixel that begins there; only the outermost ones have to take those that end.
         for index in (_index_within, _index_at_edge):
             for turn in turns:

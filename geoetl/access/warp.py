@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoetl.access.frame import Frame, RasterGrid
+from geoetl.access.mesh import project
 from geoetl.core.errors import MissingCRS
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ _OVERSAMPLING = 1.25
 # How far a pixel may be taken from beside its place. GDAL's own 0.125 puts 3 to 6 percent of pixels into the wrong
 # neighbour, which shows on classes; this puts 0.4 percent there and still saves most of the exact projection's time.
 _WARP_TOLERANCE_PIXELS = 0.02
+_TOLERANCE_PIXELS = 0.02
+# Pixels of a picture often lie on the edges of the raster's, to within rounding: none falls to one side or the other.
+_EDGE_SLACK_PIXELS = 1e-6
 
 
 class RasterHandle:
@@ -35,7 +40,7 @@ class RasterHandle:
 
     def __init__(self, gate: "Gate", path: Path) -> None:
         import rasterio
-        from rasterio.enums import ColorInterp, MaskFlags
+        from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 
         self._stack = ExitStack()
         # A dataset that is entered starts a GDAL environment of its thread, unless there is one, and ends it when it is
@@ -49,6 +54,31 @@ class RasterHandle:
         self.rgb = tuple(interpretations.index(c) + 1 for c in colours) if set(colours) <= set(interpretations) else ()
         self.palettes = tuple(i for i, kind in enumerate(interpretations, 1) if kind is ColorInterp.palette)
         self.has_masks = any(flags != [MaskFlags.all_valid] for flags in self.dataset.mask_flag_enums)
+        self.is_interleaved_by_pixel = self.dataset.interleaving is Interleaving.pixel
+        self._mask_flags = [frozenset(flags) for flags in self.dataset.mask_flag_enums]
+
+    def is_masked_by_value(self, band: int) -> bool:
+        """Tell whether the pixels of a band without data are those of one value, which the file declares."""
+        from rasterio.enums import MaskFlags
+
+        return self._mask_flags[band - 1] == {MaskFlags.nodata}
+
+    def has_mask(self, band: int, *, by_value: bool) -> bool:
+        """Tell whether it takes the mask of a band to know which of its pixels have data.
+
+        Args:
+            band: Its number, from 1.
+            by_value: Whether that counts as a mask too where one value means that there is none. NaN never does, as it
+                stays what it is however pixels are mixed.
+        """
+        from rasterio.enums import MaskFlags
+
+        if self._mask_flags[band - 1] == {MaskFlags.all_valid}:
+            return False
+        nodata = self.dataset.nodatavals[band - 1]
+        if self.is_masked_by_value(band):
+            return by_value and not (nodata is not None and math.isnan(nodata))
+        return True
 
     @cached_property
     def grid(self) -> RasterGrid:
@@ -68,6 +98,210 @@ class RasterHandle:
     def close(self) -> None:
         """Close the file."""
         self._stack.close()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A window of a raster, and which pixels of a picture are taken from it.
+
+    Attributes:
+        top: First row of the window.
+        left: First column.
+        height: Rows of the window.
+        width: Columns.
+        rows: Rows that it is read as: fewer than `height` where the picture is coarser.
+        columns: Columns that it is read as.
+        into: Index of the picture's pixels, over its last two axes.
+        out_of: Index of what was read, likewise.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    rows: int
+    columns: int
+    into: Any
+    out_of: Any
+
+    @property
+    def shrink(self) -> float:
+        """How many rows or columns become one, by the axis that is reduced less."""
+        return min(self.height / self.rows, self.width / self.columns)
+
+
+def parts_of(grid: RasterGrid, frame: Frame) -> tuple[Part, ...]:
+    """Return which windows of a raster have the pixels of a picture: more than one where the raster's edges meet.
+
+    Each pixel has the one of the raster in which its centre lies. Where the picture is coarser than the raster it is
+    read a little finer than the picture, from overviews where there are some.
+    """
+    at = grid.transform
+    size = min(math.hypot(at.a, at.d), math.hypot(at.b, at.e))
+    mesh = project(frame, grid.crs_wkt, _TOLERANCE_PIXELS * size)
+    if mesh.is_straight and grid.is_straight:
+        return straight_parts(grid, *grid.positions(mesh.x, mesh.y))
+    return _bent_parts(grid, *grid.positions(*mesh.grids()))
+
+
+def straight_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]") -> tuple[Part, ...]:
+    """Return the windows of a raster that have certain columns of certain rows, both with fractions."""
+    columns, rows = _inside(columns, grid.width), _inside(rows, grid.height)
+    wanted_rows = np.flatnonzero(rows >= 0)
+    parts = []
+    # Where the picture crosses the raster's edge its last columns stand before its first: each side is a window.
+    known = np.flatnonzero(columns >= 0)
+    seams = np.flatnonzero(np.abs(np.diff(columns[known])) > grid.width / 2) + 1
+    for wanted_columns in np.split(known, seams):
+        if not (wanted_columns.size and wanted_rows.size):
+            continue
+        left, width, count, out_columns = _axis(columns[wanted_columns])
+        top, height, lines, out_rows = _axis(rows[wanted_rows])
+        into = np.ix_(wanted_rows, wanted_columns)
+        parts.append(Part(top, left, height, width, lines, count, into, np.ix_(out_rows, out_columns)))
+    return tuple(parts)
+
+
+def _axis(
+    positions: "NDArray[np.float64]",
+) -> tuple[int, int, int, "NDArray[np.intp]"]:
+    """Return first, length and length as read of what holds some positions, and where they lie in what is read."""
+    first = math.floor(positions.min())
+    length = math.floor(positions.max()) + 1 - first
+    count = min(length, math.ceil(len(positions) * _OVERSAMPLING))
+    at = np.floor((positions - first) * (count / length)).astype(np.intp)
+    return first, length, count, np.minimum(at, count - 1)
+
+
+def _bent_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]") -> tuple[Part, ...]:
+    columns, rows = _inside(columns, grid.width), _inside(rows, grid.height)
+    wanted = (columns >= 0) & (rows >= 0)
+    if not wanted.any():
+        return ()
+    shrink = max(1.0, _step(columns, rows, wanted) / _OVERSAMPLING)
+    x, y = columns[wanted], rows[wanted]
+    left, top = math.floor(x.min()), math.floor(y.min())
+    width, height = math.floor(x.max()) + 1 - left, math.floor(y.max()) + 1 - top
+    count, lines = math.ceil(width / shrink), math.ceil(height / shrink)
+    out_of = (
+        np.minimum((y - top) * (lines / height), lines - 1).astype(np.intp),
+        np.minimum((x - left) * (count / width), count - 1).astype(np.intp),
+    )
+    return (Part(top, left, height, width, lines, count, wanted, out_of),)
+
+
+def _step(columns: "NDArray[np.float64]", rows: "NDArray[np.float64]", wanted: "NDArray[np.bool_]") -> float:
+    """Return how many pixels of the raster a step of one pixel of the picture is, along the denser axis."""
+    steps = []
+    for axis in (0, 1):
+        both = np.logical_and(*(np.take(wanted, span, axis) for span in _neighbours(wanted.shape[axis])))
+        if both.any():
+            moved = np.hypot(np.diff(columns, axis=axis), np.diff(rows, axis=axis))
+            steps.append(float(np.median(moved[both])))
+    return min(steps, default=1.0)
+
+
+def _neighbours(count: int) -> tuple[range, range]:
+    return range(count - 1), range(1, count)
+
+
+def _inside(positions: "NDArray[np.float64]", size: int) -> "NDArray[np.float64]":
+    """Return positions, a hair to the right so that those on an edge all go one way; -1 for those outside."""
+    moved = positions + _EDGE_SLACK_PIXELS
+    with np.errstate(invalid="ignore"):
+        return np.where(
+            (moved >= 0) & (moved < size + 2 * _EDGE_SLACK_PIXELS), np.minimum(moved, size - _EDGE_SLACK_PIXELS), -1.0
+        )
+
+
+def read_parts(
+    handle: RasterHandle, bands: Sequence[int], parts: Sequence[Part], shape: tuple[int, int], averaged: bool
+) -> "NDArray[np.floating[Any]]":
+    """Return bands on a grid of pixels, scale and offset applied: array (band, row, column), NaN = no data.
+
+    Args:
+        handle: The raster.
+        bands: Their numbers, from 1.
+        parts: Where the pixels come from; those that are in none have no data.
+        shape: Rows and columns of the grid.
+        averaged: Whether a pixel that stands for many is their average, or one of them (classes).
+    """
+    result = np.full((len(bands), *shape), np.nan, dtype=physical_dtype(handle.dataset, bands))
+    for part in parts:
+        values = _read(handle, bands, part, averaged)
+        result[(slice(None), *_index(part.into))] = values[(slice(None), *part.out_of)]
+    return result
+
+
+def _index(into: Any) -> tuple[Any, ...]:
+    return into if isinstance(into, tuple) else (into,)
+
+
+def _read(handle: RasterHandle, bands: Sequence[int], part: Part, averaged: bool) -> "NDArray[np.floating[Any]]":
+    from rasterio.enums import Resampling
+
+    dataset = handle.dataset
+    dtype = physical_dtype(dataset, bands)
+    window = ((part.top, part.top + part.height), (part.left, part.left + part.width))
+    indexes = list(bands)
+    # The average of one pixel is the pixel itself; only a real reduction needs it.
+    reading = Resampling.average if averaged and part.shrink > 1 else Resampling.nearest
+    how: dict[str, Any] = {"window": window, "out_shape": (len(indexes), part.rows, part.columns)}
+    if reading is Resampling.nearest:
+        raw = dataset.read(indexes, **how)
+        values = raw.astype(dtype)
+        for layer, stored, band in zip(values, raw, indexes, strict=True):
+            if handle.is_masked_by_value(band):
+                layer[stored == dataset.nodatavals[band - 1]] = np.nan
+    else:
+        values = dataset.read(indexes, **how, resampling=reading, out_dtype=dtype)
+    masked = [i for i, band in enumerate(indexes) if handle.has_mask(band, by_value=reading is Resampling.average)]
+    if masked:
+        valid = dataset.read_masks(
+            [indexes[i] for i in masked],
+            window=window,
+            out_shape=(len(masked), *how["out_shape"][1:]),
+            resampling=reading,
+        )
+        for i, kept in zip(masked, valid, strict=True):
+            values[i][kept == 0] = np.nan
+    values[np.isinf(values)] = np.nan
+    for layer, band in zip(values, indexes, strict=True):
+        scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
+        if scale != 1 or offset != 0:
+            layer *= scale
+            layer += offset
+    return values
+
+
+def physical_dtype(dataset: "DatasetReader", bands: Sequence[int]) -> "np.dtype[np.floating[Any]]":
+    """Return the type that holds the values of bands exactly, with scale and offset applied."""
+    if any(dataset.scales[band - 1] != 1 or dataset.offsets[band - 1] != 0 for band in bands):
+        return np.dtype(np.float64)
+    exact: np.dtype[Any] = np.result_type(np.float32, *(dataset.dtypes[band - 1] for band in bands))
+    return exact
+
+
+def blocks_of(handle: RasterHandle, bands: Sequence[int], parts: Sequence[Part]) -> tuple[int, int]:
+    """Return how many blocks have to be unpacked for some windows, of the overview that fits, and to how many bytes."""
+    dataset = handle.dataset
+    together = handle.is_interleaved_by_pixel
+    count = size = 0
+    for part in parts:
+        factor = max((f for f in dataset.overviews(bands[0]) if f <= part.shrink), default=1)
+        for band in bands[:1] if together else bands:
+            rows, columns = dataset.block_shapes[band - 1]
+            rows, columns = min(rows, dataset.height), min(columns, dataset.width)
+            down = _blocks(part.top / factor, (part.top + part.height) / factor, rows)
+            across = _blocks(part.left / factor, (part.left + part.width) / factor, columns)
+            count += down * across
+            depth = dataset.count if together else 1
+            size += down * across * rows * columns * depth * np.dtype(dataset.dtypes[band - 1]).itemsize
+    return count, size
+
+
+def _blocks(start: float, stop: float, length: int) -> int:
+    return math.ceil(stop / length) - math.floor(start / length)
 
 
 def warped(handle: RasterHandle, bands: Sequence[int], frame: Frame, averaged: bool) -> "NDArray[np.float32]":

@@ -1,0 +1,389 @@
+"""What can be drawn and cut out: bands of a raster, or one step of a cube's variable, each as numbers on a map."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from geoetl.access.bands import BandInfo, band_info, class_labels, default_bands, is_continuous, refuse_complex
+from geoetl.access.chunks import Reading, reading_of
+from geoetl.access.colormap import Palette
+from geoetl.access.cube import readable
+from geoetl.access.fill import values_of
+from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Extent, Frame, RasterGrid
+from geoetl.access.grid import Grid, IrregularGrid, RegularGrid, nearest_values, values_of_cells
+from geoetl.access.items import FoundAsset
+from geoetl.access.layout import Layout, OpenCube, Selection, picked_positions, step_of_time, step_position
+from geoetl.access.mesh import project
+from geoetl.access.rescale import item_ranges
+from geoetl.access.result import Source, ValueRange
+from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, read_parts, straight_parts
+from geoetl.access.window import even_grid, window_of
+from geoetl.core.errors import InvalidTime, UnreadableFile
+from geoetl.core.spatial import BBox
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+# Pixels in another projection may be off by so much of a degree: a centimetre on the ground.
+_TOLERANCE_DEG = 1e-7
+
+
+@dataclass(frozen=True)
+class NativeWindow:
+    """Values on the layer's own grid.
+
+    Attributes:
+        values: Array (band, row, column), NaN = no data, scale and offset applied.
+        grid: Where the pixels lie: transform and CRS.
+        method: How cells became pixels.
+    """
+
+    values: "NDArray[np.floating[Any]]"
+    grid: RasterGrid
+    method: str
+
+
+class Layer(Protocol):
+    """Bands of a raster or a step of a cube's variable: what tiles, pictures, cuts and downloads are made of.
+
+    Attributes:
+        bands: What its bands are called.
+        units: Units of its values, where all bands have the same.
+        variable: The variable, or the names of the bands.
+        time: ISO 8601 text of the step in its own calendar, where there is one.
+        calendar: CF calendar of the time.
+        sel: The values of the extra dimensions.
+        source: Where it comes from.
+        render: How the item says that it is drawn.
+        own_ranges: The item's own range of values of each band, where it has one.
+        palette: The colours of its classes, where the file has some.
+        labels: What the item calls these.
+        extent: What it covers.
+    """
+
+    bands: tuple[BandInfo, ...]
+    units: str | None
+    variable: str
+    time: str | None
+    calendar: str | None
+    sel: dict[str, str | float | int]
+    source: Source
+    render: Mapping[str, Any]
+    own_ranges: tuple[ValueRange | None, ...]
+    palette: Palette | None
+    labels: Mapping[int, str]
+
+    @property
+    def extent(self) -> Extent: ...
+
+    def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
+        """Return its values on a picture's grid: array (band, row, column), NaN = no data.
+
+        Raises:
+            UnreadableFile: A source is gone, changed or damaged.
+        """
+        ...
+
+    def opacity(self, frame: Frame) -> "NDArray[np.floating[Any]] | None":
+        """Return 0 (transparent) to 255 for each pixel: array (row, column); None where only no data is transparent."""
+        ...
+
+    def method_on(self, frame: Frame) -> str:
+        """Tell how pixels of a picture's grid come from cells."""
+        ...
+
+    def reading_on(self, frame: Frame) -> Reading:
+        """Return what `on_frame` has to read."""
+        ...
+
+    def window(self, bbox: BBox) -> NativeWindow:
+        """Return its own pixels whose centres lie in a box; on a bent or rotated grid, the rectangle around them.
+
+        Raises:
+            InvalidParameter: The box has no place in its projection.
+            UnreadableFile: A source is gone, changed or damaged.
+        """
+        ...
+
+    def window_grid(self, bbox: BBox) -> RasterGrid:
+        """Return where the pixels of a window lie, without reading them."""
+        ...
+
+    def reading_of(self, bbox: BBox) -> Reading:
+        """Return what `window` has to read."""
+        ...
+
+
+class RasterLayer:
+    """Bands of an open raster; for one thread at a time, as long as the handle is borrowed.
+
+    Args:
+        handle: The open raster.
+        found: Its asset.
+        bands: Numbers from 1, in the order wanted; those that the item shows where it is None.
+
+    Raises:
+        MissingCRS: The raster does not say where it lies.
+        InvalidParameter: A band holds complex numbers.
+    """
+
+    def __init__(self, handle: RasterHandle, found: FoundAsset, bands: Sequence[int] | None = None) -> None:
+        dataset = handle.dataset
+        self._handle = handle
+        self._found = found
+        self._grid = handle.grid
+        defaults = default_bands(handle.rgb, handle.bands, found.render)
+        self.indexes = tuple(defaults if bands is None else bands)
+        refuse_complex(dataset, self.indexes)
+        self.bands = tuple(band_info(dataset, found.asset, band) for band in self.indexes)
+        self.units = self.bands[0].units if len({band.units for band in self.bands}) == 1 else None
+        self.variable = ", ".join(band.name for band in self.bands)
+        self.time: str | None = None
+        self.calendar: str | None = None
+        self.sel: dict[str, str | float | int] = {}
+        self.source = found.source
+        self.render = found.render
+        ranges = item_ranges(found.render)
+        if len(ranges) == 1:
+            ranges *= len(defaults)
+        own = dict(zip(defaults, ranges, strict=True)) if len(ranges) == len(defaults) else {}
+        self.own_ranges = tuple(own.get(band) for band in self.indexes)
+        only = self.indexes[0] if len(self.indexes) == 1 else None
+        self.palette = Palette.from_mapping(dataset.colormap(only)) if only in handle.palettes else None
+        self.labels: Mapping[int, str] = class_labels(found.asset, only) if only is not None else {}
+        self._last: tuple[Frame | None, tuple[Part, ...]] = (None, ())
+        self._averaged = self.palette is None and is_continuous(dataset, found.asset, self.indexes)
+
+    @property
+    def extent(self) -> Extent:
+        """What the raster covers."""
+        return self._grid.extent
+
+    def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
+        """Return the bands on a picture's grid, read from the overview that fits: array (band, row, column)."""
+        return self._read(self.indexes, self._parts_on(frame), (frame.height, frame.width))
+
+    def opacity(self, frame: Frame) -> "NDArray[np.floating[Any]] | None":
+        """Return the alpha band on a picture's grid: array (row, column); None without one."""
+        if self._handle.alpha is None:
+            return None
+        shape = (frame.height, frame.width)
+        alpha = self._read((self._handle.alpha,), self._parts_on(frame), shape)[0]
+        return np.asarray(np.nan_to_num(alpha))
+
+    def method_on(self, frame: Frame) -> str:
+        """Tell whether pixels are averages."""
+        coarser = any(part.shrink > 1 for part in self._parts_on(frame))
+        return "nearest of averaged pixels" if self._averaged and coarser else "nearest pixel"
+
+    def reading_on(self, frame: Frame) -> Reading:
+        """Return the blocks under a picture, of the overview that fits."""
+        return Reading(*blocks_of(self._handle, self.indexes, self._parts_on(frame)))
+
+    def window(self, bbox: BBox) -> NativeWindow:
+        """Return the pixels of a box, no data where it reaches beyond the raster."""
+        pixels = window_of(self._grid, bbox)
+        parts = straight_parts(self._grid, *pixels.positions(self._grid))
+        values = self._read(self.indexes, parts, (pixels.grid.height, pixels.grid.width))
+        return NativeWindow(values, pixels.grid, "native pixels")
+
+    def window_grid(self, bbox: BBox) -> RasterGrid:
+        """Return where the pixels of a box lie."""
+        return window_of(self._grid, bbox).grid
+
+    def reading_of(self, bbox: BBox) -> Reading:
+        """Return the blocks under the pixels of a box."""
+        pixels = window_of(self._grid, bbox)
+        return Reading(
+            *blocks_of(self._handle, self.indexes, straight_parts(self._grid, *pixels.positions(self._grid)))
+        )
+
+    def _parts_on(self, frame: Frame) -> tuple[Part, ...]:
+        """Return where the pixels of a picture come from, worked out once for the frame that was asked for last."""
+        known, parts = self._last
+        if known != frame:
+            parts = parts_of(self._grid, frame)
+            self._last = frame, parts
+        return parts
+
+    def _read(self, bands: Sequence[int], parts: Sequence[Part], shape: tuple[int, int]) -> "NDArray[np.floating[Any]]":
+        with readable_raster(self._found):
+            return read_parts(self._handle, bands, parts, shape, self._averaged)
+
+
+class CubeLayer:
+    """One step of a variable of an open cube, on whatever grid its cells lie.
+
+    Args:
+        cube: The open cube.
+        found: Its asset.
+        variable: Name of the variable; the item's own where it is None.
+        sel: A value for each extra dimension; the first value of those left out.
+        time_index: Number of the step, from 1; the first where neither it nor `time` is given.
+        time: ISO 8601 date of the step, in the cube's own calendar.
+
+    Raises:
+        InvalidParameter: There is no such variable, step or value.
+        InvalidTime: There is no such date, or both `time` and `time_index` are given.
+    """
+
+    def __init__(
+        self,
+        cube: OpenCube,
+        found: FoundAsset,
+        variable: str | None = None,
+        *,
+        sel: Selection | None = None,
+        time_index: int | None = None,
+        time: str | None = None,
+    ) -> None:
+        name = cube.variable(variable)
+        layout = cube.layout(name)
+        self.step = chosen_step(layout, time_index, time)
+        picked, taken = picked_positions(layout, sel)
+        info = cube.info(name)
+        self._found = found
+        self.positions = {**picked, **step_position(layout, self.step)}
+        self.grid = layout.grid
+        self._whole = cube.dataset[name]
+        self.array: xr.DataArray = self._whole.isel(self.positions)
+        self.bands = (BandInfo(index=1, name=name, units=info.units),)
+        self.units = info.units
+        self.variable = name
+        self.time = layout.times[self.step - 1] if layout.times else None
+        self.calendar = layout.calendar
+        self.sel = taken
+        self.source = found.source
+        self.render = found.render
+        own = item_ranges(found.render) if name == cube.default_variable else ()
+        self.own_ranges: tuple[ValueRange | None, ...] = (own[0] if len(own) == 1 else None,)
+        self.palette: Palette | None = None
+        self.labels: Mapping[int, str] = {}
+
+    @property
+    def extent(self) -> Extent:
+        """What the cells cover."""
+        return self.grid.extent
+
+    @cached_property
+    def _cells(self) -> tuple[RasterGrid, bool]:
+        return even_grid(self.grid)
+
+    def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
+        """Return the nearest cell of each pixel of a picture's grid: array (1, row, column)."""
+        with readable(self._found):
+            if frame.crs in (GEOGRAPHIC, WEB_MERCATOR):
+                return nearest_values(self.array, self.grid, frame.latitudes(), frame.longitudes())[np.newaxis]
+            lon, lat = project(frame, GEOGRAPHIC, _TOLERANCE_DEG).grids()
+            return self._at(lat, lon)[np.newaxis]
+
+    def _at(self, lat: "NDArray[np.float64]", lon: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """Return the nearest cell of each place: an array of the same shape."""
+        grid = self.grid
+        if isinstance(grid, IrregularGrid):
+            return values_of_cells(self.array, grid, grid.nearest_cells(lat, lon))
+        values = np.full(lat.shape, np.nan)
+        known = np.isfinite(lat) & np.isfinite(lon)
+        rows, columns = grid.rows(lat[known]), grid.columns(lon[known])
+        inside = (rows >= 0) & (columns >= 0)
+        if inside.any():
+            rows, columns = rows[inside], columns[inside]
+            top, left = int(rows.min()), int(columns.min())
+            window = {grid.lat.dim: slice(top, int(rows.max()) + 1), grid.lon.dim: slice(left, int(columns.max()) + 1)}
+            read = values_of(self.array.isel(window).transpose(*grid.dims))
+            flat = np.full(known.sum(), np.nan)
+            flat[inside] = read[rows - top, columns - left]
+            values[known] = flat
+        return values
+
+    def opacity(self, frame: Frame) -> None:
+        """Return None: a cell without data is transparent, every other is not."""
+
+    def method_on(self, frame: Frame) -> str:
+        """Tell how the cells were found."""
+        return _nearest(self.grid)
+
+    def reading_on(self, frame: Frame) -> Reading:
+        """Return the chunks under a picture."""
+        return self._reading(frame.bbox)
+
+    def window(self, bbox: BBox) -> NativeWindow:
+        """Return the cells of a box, north up, no data where it reaches beyond the grid.
+
+        Cells that do not lie evenly are told on an even grid of about their size, each pixel its nearest cell.
+        """
+        whole, own = self._cells
+        pixels = window_of(whole, bbox)
+        at, grid = pixels.grid.transform, pixels.grid
+        latitudes = np.asarray(at.f + at.e * (np.arange(grid.height) + 0.5), dtype=np.float64)
+        longitudes = np.asarray(at.c + at.a * (np.arange(grid.width) + 0.5), dtype=np.float64)
+        with readable(self._found):
+            values = nearest_values(self.array, self.grid, latitudes, longitudes)
+        method = "native cells" if own else f"{_nearest(self.grid)} on an even grid"
+        return NativeWindow(values[np.newaxis], grid, method)
+
+    def window_grid(self, bbox: BBox) -> RasterGrid:
+        """Return where the cells of a box lie."""
+        return window_of(self._cells[0], bbox).grid
+
+    def reading_of(self, bbox: BBox) -> Reading:
+        """Return the chunks under the cells of a box."""
+        return self._reading(bbox)
+
+    def _reading(self, bbox: BBox) -> Reading:
+        return reading_of(self._whole, {**self.positions, **_cells_near(self.grid, bbox)})
+
+
+def _cells_near(grid: Grid, bbox: BBox) -> dict[str, "NDArray[np.intp]"]:
+    """Return the positions along each horizontal dimension that a box has, and one more on each side."""
+    if isinstance(grid, RegularGrid):
+        rows = _near(grid.lat.centres, bbox.south, bbox.height_deg)
+        columns = _near((grid.lon.centres - bbox.west) % 360 + bbox.west, bbox.west, bbox.width_deg)
+        return {grid.lat.dim: rows, grid.lon.dim: columns}
+    lon, lat = (grid.lon - bbox.west) % 360, grid.lat
+    inside = (lon <= bbox.width_deg) & (lat >= bbox.south) & (lat <= bbox.north)
+    if not inside.any():
+        return {dim: np.zeros(1, dtype=np.intp) for dim in grid.dims}
+    found = np.nonzero(inside)
+    return {dim: np.arange(at.min(), at.max() + 1) for dim, at in zip(grid.dims, found, strict=True)}
+
+
+def _nearest(grid: Grid) -> str:
+    return "nearest cell" if isinstance(grid, RegularGrid) else "nearest cell by great circle"
+
+
+def _near(centres: "NDArray[np.float64]", start: float, length: float) -> "NDArray[np.intp]":
+    inside = np.flatnonzero((centres >= start) & (centres <= start + length))
+    return inside if inside.size else np.array([int(np.abs(centres - start - length / 2).argmin())])
+
+
+def chosen_step(layout: Layout, time_index: int | None, time: str | None) -> int:
+    """Return the number of a step, from 1: as it is given, that of a date, or the first.
+
+    Raises:
+        InvalidTime: There is no such date, or both are given.
+    """
+    if time is None:
+        return 1 if time_index is None else time_index
+    if time_index is not None:
+        raise InvalidTime("Both time and time_index are given.", hint="Give one of them.", field="time")
+    return step_of_time(layout, time)
+
+
+@contextmanager
+def readable_raster(found: FoundAsset) -> Iterator[None]:
+    """Tell of a raster whose pixels are damaged."""
+    from rasterio.errors import RasterioIOError
+
+    try:
+        yield
+    except RasterioIOError:
+        raise UnreadableFile(
+            f"The pixels of {found.source} (asset '{found.name}') cannot be read: the file is damaged.",
+            hint="Ingest it again from its source.",
+        ) from None

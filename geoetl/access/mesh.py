@@ -1,0 +1,121 @@
+"""Where each pixel of a picture lies in another coordinate reference system, exact to a small part of a pixel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoetl.access.frame import Frame
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyproj import Transformer
+
+    type Projection = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], ...]]
+
+# Pixels between the places that are projected exactly; each is tried in turn, then every pixel is projected.
+_STEPS = (32, 8)
+# Places a side at which it is tried whether x depends on the column alone, and y on the row.
+_TRIED = 5
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The centres of a frame's pixels in another system; not finite where they have no place there.
+
+    Attributes:
+        x: Array (column,) where rows and columns stay straight, else (row, column).
+        y: Array (row,), else (row, column).
+    """
+
+    x: "NDArray[np.float64]"
+    y: "NDArray[np.float64]"
+
+    @property
+    def is_straight(self) -> bool:
+        """Tell whether x depends on the column alone, and y on the row."""
+        return self.x.ndim == 1
+
+    def grids(self) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return x and y of each pixel: arrays (row, column)."""
+        if not self.is_straight:
+            return self.x, self.y
+        x, y = np.meshgrid(self.x, self.y)
+        return x, y
+
+
+@lru_cache(maxsize=128)
+def transformer(crs: str, other: str) -> "Transformer":
+    """Return what projects from one system to another, x before y; made once, as that takes long."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs(crs, other, always_xy=True)
+
+
+def project(frame: Frame, crs: str, tolerance: float) -> Mesh:
+    """Return where the centres of a frame's pixels lie.
+
+    Args:
+        frame: The picture's grid.
+        crs: The other system, as WKT or an authority code.
+        tolerance: How far a place may be off, in units of `crs`.
+    """
+    there = transformer(frame.crs, crs).transform
+    x = frame.left + (np.arange(frame.width) + 0.5) * (frame.right - frame.left) / frame.width
+    y = frame.top - (np.arange(frame.height) + 0.5) * (frame.top - frame.bottom) / frame.height
+    if _is_straight(there, x, y, tolerance):
+        middle_x, middle_y = x[len(x) // 2], y[len(y) // 2]
+        across, _ = there(x, np.full_like(x, middle_y))
+        _, up = there(np.full_like(y, middle_x), y)
+        return Mesh(np.asarray(across), np.asarray(up))
+    for step in _STEPS:
+        found = _interpolated(there, x, y, step, tolerance)
+        if found is not None:
+            return found
+    return _exact(there, x, y)
+
+
+def _exact(there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]") -> Mesh:
+    across, up = there(*np.meshgrid(x, y))
+    return Mesh(np.asarray(across), np.asarray(up))
+
+
+def _is_straight(there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]", tolerance: float) -> bool:
+    some = [np.unique(np.linspace(0, len(axis) - 1, _TRIED).round().astype(int)) for axis in (x, y)]
+    tried = _exact(there, x[some[0]], y[some[1]])
+    if not (np.isfinite(tried.x).all() and np.isfinite(tried.y).all()):
+        return False
+    bent = max(np.ptp(tried.x, axis=0).max(), np.ptp(tried.y, axis=1).max())
+    return bool(bent < tolerance * 1e-3)
+
+
+def _interpolated(
+    there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]", step: int, tolerance: float
+) -> Mesh | None:
+    """Return places interpolated between every `step`-th; None where that is not good enough."""
+    if min(len(x), len(y)) < 2 * step:
+        return None
+    # Twice as many are projected as are looked at: the others tell how far off those between them would be.
+    at_x, at_y = (np.linspace(0, len(axis) - 1, 2 * (len(axis) // step) + 1) for axis in (x, y))
+    knots = _exact(there, np.interp(at_x, np.arange(len(x)), x), np.interp(at_y, np.arange(len(y)), y))
+    across, down = _weights(len(x), at_x), _weights(len(y), at_y)
+    thin_across, thin_down = (_weights(len(at), np.arange(0.0, len(at), 2)) for at in (at_x, at_y))
+    for values in (knots.x, knots.y):
+        if not np.isfinite(values).all():
+            return None
+        guessed = thin_down @ values[::2, ::2] @ thin_across.T
+        if np.abs(guessed - values).max() > tolerance:
+            return None
+    return Mesh(down @ knots.x @ across.T, down @ knots.y @ across.T)
+
+
+def _weights(count: int, knots: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Return what each of the `knots` contributes to positions 0 to `count` - 1, linearly: array (position, knot)."""
+    right = np.clip(np.searchsorted(knots, np.arange(count)), 1, len(knots) - 1)
+    share = (np.arange(count) - knots[right - 1]) / (knots[right] - knots[right - 1])
+    weights = np.zeros((count, len(knots)))
+    weights[np.arange(count), right - 1] = 1 - share
+    weights[np.arange(count), right] = share
+    return weights
