@@ -1,9 +1,22 @@
-"""Answers in strict JSON, whatever an operation returns."""
+"""Answers in strict JSON, whatever an operation returns, and as files that say in their headers what is in them."""
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
+from fastapi import Response
 from fastapi.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from geoetl.access.result import Source
+    from geoetl.core.spatial import BBox
+
+# What a header may hold as it is: printable ASCII but the sign that begins an escape (RFC 9110, section 5.5).
+_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# What a file's name may hold in quotes.
+_IN_NAME = "".join(character for character in _PLAIN if character not in '"\\/')
 
 
 class StrictJSON(JSONResponse):
@@ -15,6 +28,67 @@ class StrictJSON(JSONResponse):
             return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
         except TypeError:
             return orjson.dumps(_plain(content))
+
+
+def file_answer(
+    content: bytes,
+    media_type: str,
+    *,
+    source: "Source",
+    variable: str,
+    units: str | None,
+    method: str,
+    weighting: str = "none",
+    time: str | None = None,
+    calendar: str | None = None,
+    sel: Mapping[str, str | float | int] | None = None,
+    bbox: "BBox | None" = None,
+    crs: str | None = None,
+    name: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return bytes that say in their headers what they are; text beyond ASCII is percent-encoded, in UTF-8.
+
+    The headers are ``Content-Bbox`` (west,south,east,north in degrees, west > east across the antimeridian),
+    ``Content-Crs``, ``X-Collection``, ``X-Item``, ``X-Asset``, ``X-Dataset-Version``, ``X-Variable``, ``X-Units``,
+    ``X-Method``, ``X-Weighting``, ``X-Time``, ``X-Calendar`` and ``X-Sel`` (JSON); those of which nothing is known are
+    left out.
+
+    Args:
+        content: The file.
+        media_type: Its media type.
+        source: Where the values came from.
+        variable: What they are.
+        units: Their units.
+        method: How they were taken.
+        weighting: How they were weighted.
+        time: The step's time in its own calendar.
+        calendar: CF calendar of the time.
+        sel: The values of the extra dimensions.
+        bbox: What it covers.
+        crs: Projection of its rows and columns.
+        name: What a browser calls the file.
+        headers: Further ones.
+    """
+    said = {
+        "Content-Bbox": None if bbox is None else ",".join(f"{number:.10g}" for number in bbox.as_list()),
+        "Content-Crs": crs,
+        "X-Collection": source.collection,
+        "X-Item": source.item,
+        "X-Asset": source.asset,
+        "X-Dataset-Version": source.dataset_version,
+        "X-Variable": variable,
+        "X-Units": units,
+        "X-Method": method,
+        "X-Weighting": weighting,
+        "X-Time": time,
+        "X-Calendar": calendar,
+        "X-Sel": json.dumps(dict(sel)) if sel else None,
+    }
+    known = {header: quote(text, safe=_PLAIN) for header, text in said.items() if text is not None}
+    if name is not None:
+        known["Content-Disposition"] = f'inline; filename="{quote(name, safe=_IN_NAME)}"'
+    return Response(content, media_type=media_type, headers={**known, **(headers or {})})
 
 
 def _plain(value: Any) -> Any:
