@@ -5,7 +5,6 @@ would end the whole statement.
 """
 
 import math
-import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -14,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.engine import Connection
 
+from geoetl.core import letters
 from geoetl.core.errors import InvalidTime
 from geoetl.store.catalog.validation import instant_us
 
@@ -83,15 +83,12 @@ def instant(text: Any) -> int | None:
 
 def casei(text: Any) -> str | None:
     """Return a text without the difference of upper and lower case (Unicode case folding)."""
-    return text.casefold() if isinstance(text, str) else None
+    return letters.casei(text) if isinstance(text, str) else None
 
 
 def accenti(text: Any) -> str | None:
     """Return a text without its accents."""
-    if not isinstance(text, str):
-        return None
-    letters = unicodedata.normalize("NFD", text)
-    return unicodedata.normalize("NFC", "".join(letter for letter in letters if not unicodedata.combining(letter)))
+    return letters.accenti(text) if isinstance(text, str) else None
 
 
 def power(base: Any, exponent: Any) -> float | None:

@@ -9,8 +9,9 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from geoetl.core.letters import pattern_steps
 from geoetl.store.catalog.footprint import Box
-from geoetl.store.catalog.predicates import BEGINNING_US, END_US, Kind, Operand, pattern_steps
+from geoetl.store.catalog.predicates import BEGINNING_US, END_US, Kind, Operand
 
 _DAY_US = 24 * 3600 * 1_000_000
 

@@ -11,7 +11,7 @@ negated or not, does not match (three-valued logic as in SQL and CQL2).
 pgSTAC).  A DATE stands for the whole day.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal, Protocol
@@ -508,16 +508,6 @@ def _day_us(text: Any) -> int:
         return (date.fromisoformat(text) - date(1970, 1, 1)) // timedelta(days=1) * _DAY_US
     except (TypeError, ValueError):
         raise _wrong(f"{_shown(text)} is no date.", "For example: DATE('2020-02-28')") from None
-
-
-def pattern_steps(pattern: str) -> Iterator[tuple[str, bool]]:
-    """Return the letters of a CQL2 pattern, each with whether it is a wildcard (``%`` or ``_``)."""
-    letters = iter(pattern)
-    for letter in letters:
-        if letter == "\\":
-            yield next(letters, letter), False
-        else:
-            yield letter, letter in "%_"
 
 
 def _balanced(joint: str, conditions: list[str]) -> str:

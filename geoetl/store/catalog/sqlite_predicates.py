@@ -6,8 +6,9 @@ Truth values are 1 and 0, times microseconds since 1970 UTC; what SQLite lacks i
 import json
 from typing import Any
 
+from geoetl.core.letters import pattern_steps
 from geoetl.store.catalog.footprint import Box
-from geoetl.store.catalog.predicates import Kind, Operand, pattern_steps
+from geoetl.store.catalog.predicates import Kind, Operand
 
 _MAX_INTEGER = 1 << 63
 
