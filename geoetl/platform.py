@@ -32,6 +32,8 @@ from geoetl.store.zones import Zone, Zones
 if TYPE_CHECKING:
     from geoetl.access import CubeAccess, FeatureAccess, RasterAccess
     from geoetl.access.items import CatalogCache
+    from geoetl.access.places import Places
+    from geoetl.access.vector_tiles import VectorTiles
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
@@ -116,6 +118,13 @@ class Platform:
         return CatalogCache(self.catalog)
 
     @cached_property
+    def places(self) -> "Places":
+        """Places by name, and the items that boundaries come from."""
+        from geoetl.access.places import Places
+
+        return Places.load(self.settings.places)
+
+    @cached_property
     def ingest(self) -> Ingest:
         """The stages of `ingest-raster` and `ingest-vector`."""
         from geoetl.ingest import RasterIngest, VectorIngest
@@ -150,6 +159,13 @@ class Platform:
         from geoetl.access import FeatureAccess
 
         return FeatureAccess(self.lookup, self.gate, self.zones)
+
+    @cached_property
+    def vector_tiles(self) -> "VectorTiles":
+        """Vector tiles of vector items."""
+        from geoetl.access.vector_tiles import VectorTiles
+
+        return VectorTiles(self.lookup, self.gate, self.zones)
 
     def guarded(self) -> "Platform":
         """Return this platform for a server: what geoetl did not write itself is opened in a child process first."""

@@ -40,6 +40,7 @@ class AssetKind(StrEnum):
     ZARR = "zarr"
     NETCDF = "netcdf"
     GEOPARQUET = "geoparquet"
+    PMTILES = "pmtiles"
 
 
 # What opens as a cube: variables over longitude and latitude, mostly also over time.
@@ -62,6 +63,7 @@ _BY_MEDIA_TYPE: Mapping[str, AssetKind] = {
     "application/x-hdf5": AssetKind.NETCDF,
     "application/vnd.apache.parquet": AssetKind.GEOPARQUET,
     "application/x-parquet": AssetKind.GEOPARQUET,
+    "application/vnd.pmtiles": AssetKind.PMTILES,
 }
 _REFERENCES_IN: Mapping[str, AssetKind] = {
     "application/json": AssetKind.REFERENCES,
@@ -73,7 +75,7 @@ _PREFERRED_KEYS = ("references", "data", "zarr")
 
 
 def kind_of(asset: Mapping[str, Any]) -> AssetKind | None:
-    """Tell what a STAC asset can be opened as; None for pictures, tiles and other side products.
+    """Tell what a STAC asset can be opened as; None for pictures and other side products.
 
     Kerchunk references are JSON or Parquet with the role ``references`` or ``index`` (xpystac's convention), or name
     the engine in ``xarray:open_kwargs``.

@@ -51,7 +51,7 @@ def open_item(
         NotFound: There is no such item or asset; the hint names the nearest.
         InvalidParameter: The asset is nothing that can be opened as data.
     """
-    found = Items(catalog, gate, zones).find(str(item.get("collection")), str(item.get("id")), asset, AssetKind)
+    found = Items(catalog, gate, zones).find(str(item.get("collection")), str(item.get("id")), asset, OPENABLE)
     return OPENERS[found.kind](gate, found)
 
 
@@ -180,6 +180,8 @@ def open_features(gate: "Gate", found: FoundAsset) -> "gpd.GeoDataFrame":
     return gate.read_geoparquet(found.path)
 
 
+# Tiles are for maps: there is nothing to compute with.
+OPENABLE = tuple(kind for kind in AssetKind if kind is not AssetKind.PMTILES)
 OPENERS: Registry[Opener] = Registry(
     "opener",
     {

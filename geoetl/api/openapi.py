@@ -29,6 +29,7 @@ _CUBE = {
     "time_index": 1,
     "variable": "air",
 }
+_VECTOR = {"collection": "demo-vectors", "item": "us_states", "asset": "pmtiles", "z": 0, "x": 0, "y": 0}
 # By the beginning of the path, the longest that fits; each gives the values of parameters by name.
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/": {},
@@ -36,6 +37,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/executions/": _RASTER,
     "/api/raster/": _RASTER,
     "/tiles/cubes/": _CUBE,
+    "/tiles/vector/": _VECTOR,
     "/stac/": {"collection_id": "demo-rasters", "item_id": "landsat_rgb"},
 }
 # Where there is nothing to ask with, what is answered; by the path.
@@ -63,6 +65,7 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/executions/": (206, 304, 416),
     "/api/raster/preview": (304,),
     "/tiles/cubes/{collection}/{item}/{z}": (304,),
+    "/tiles/vector/{collection}/{item}/{z}": (204, 304),
 }
 
 _PROBLEM: Mapping[str, Any] = {

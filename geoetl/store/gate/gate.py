@@ -12,6 +12,7 @@ from geoetl.store.gate import cubes, hrefs, netcdf, parquet, raster, references,
 from geoetl.store.gate.formats import Format, file_format
 from geoetl.store.gate.places import Places
 from geoetl.store.gate.prober import Kind, Prober
+from geoetl.store.gate.tile_archive import TileArchive
 from geoetl.store.gate.vector import VectorRead
 from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
 
@@ -199,6 +200,15 @@ class Gate:
             LimitExceeded: A row group is too large to be unpacked.
         """
         return table.open_parquet(path)
+
+    def open_tiles(self, path: Path) -> TileArchive:
+        """Open a PMTiles archive of vector tiles; whoever opens it closes it, or lets go of it.
+
+        Raises:
+            FormatNotAllowed: It is no PMTiles archive of version 3, or has other tiles.
+            UnreadableFile: Truncated or damaged.
+        """
+        return TileArchive(path)
 
     def open_netcdf(self, path: Path, **options: Any) -> "xr.Dataset":
         """Open a NetCDF file lazily, by the engine of its container; `options` go to ``xarray.open_dataset``.
