@@ -56,12 +56,13 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DASK_DISTRIBUTED__DASHBOARD__LINK='/proxy/{port}/status' \
 		$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $$(if [ "$$(id -u)" = 0 ]; then echo --allow-root; fi) $(ARGS)
 
+# One process for each processor; ARGS="-n 0" runs them in one, for a debugger.
 test: $(READY) ## Run the tests (GEOETL_TEST_REQUIRE=all: a missing browser or server fails instead of skipping)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
 # Ten minutes of questions to the API, and ten times as many broken files.
 chaos: $(READY) ## Run the long form of the fault tests
-	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 $(BIN)/python -m pytest tests/faults $(ARGS)
+	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 $(BIN)/python -m pytest -n logical --dist loadfile tests/faults $(ARGS)
 
 notebooks: $(READY) ## Run every notebook through the production runner
 	@$(BIN)/python -m pytest tests/notebooks -q $(ARGS)
