@@ -1,16 +1,16 @@
 """Cubes by the ids of their items: what is in them, a picture of a time step, the series at a point."""
 
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoetl.access.colormap import colormap_name, item_colormap, legend
+from geoetl.access.colormap import colormap_name
+from geoetl.access.cost import QueryLimits
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside
-from geoetl.access.grid import Grid, RegularGrid, nearest_values
-from geoetl.access.items import CUBE_KINDS, AssetKind, FoundAsset, Items, Lookup
+from geoetl.access.grid import Grid, RegularGrid
+from geoetl.access.items import CUBE_KINDS, FoundAsset, Items, Lookup
+from geoetl.access.layer import CubeLayer
 from geoetl.access.layout import (
     DimensionInfo,
     OpenCube,
@@ -18,16 +18,18 @@ from geoetl.access.layout import (
     VariableInfo,
     listed,
     picked_positions,
-    step_position,
 )
 from geoetl.access.open import OPENERS
-from geoetl.access.picture import Picture, encode_mapped, media_type_of
+from geoetl.access.picture import Picture, media_type_of, paint
 from geoetl.access.pool import SharedPool
-from geoetl.access.rescale import Rescale, chosen_ranges, item_ranges
+from geoetl.access.readable import readable
+from geoetl.access.regional_access import RegionalAccess
+from geoetl.access.rescale import Rescale
 from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
 from geoetl.access.series import Series
-from geoetl.core.errors import InvalidParameter, UnreadableFile
+from geoetl.core.errors import InvalidParameter
 from geoetl.core.html import facts, heading
+from geoetl.core.settings import QuerySettings
 from geoetl.core.spatial import Point
 
 if TYPE_CHECKING:
@@ -79,16 +81,20 @@ class CubeDescription(Result):
         )
 
 
-class CubeAccess:
+class CubeAccess(RegionalAccess):
     """Answers questions about cubes in the catalogue: virtual references, Icechunk, Zarr and NetCDF.
 
     Args:
         catalog: Where items are looked up.
         gate: Opens the files.
         zones: The object zones.
+        query: What one question may ask for.
     """
 
-    def __init__(self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None) -> None:
+    def __init__(
+        self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None, *, query: QuerySettings = QuerySettings()
+    ) -> None:
+        super().__init__(QueryLimits.within(gate.limits, query))
         self._gate = gate
         self._items = Items(catalog, gate, zones)
         self._pool: SharedPool[OpenCube] = SharedPool(MAX_OPEN_CUBES)
@@ -157,8 +163,7 @@ class CubeAccess:
 
         Raises:
             NotFound: There is no such item or asset.
-            InvalidParameter: A variable, step, value, colour map, range or format is not right, or the grid is not
-                regular.
+            InvalidParameter: A variable, step, value, colour map, range or format is not right.
             LimitExceeded: The picture would have more pixels than the limit; nothing was read.
         """
         media_type = media_type_of(format)
@@ -170,37 +175,9 @@ class CubeAccess:
             )
         wanted_colormap = None if colormap is None else colormap_name(colormap)
         cube, found = self.opened(collection, item, asset)
-        name = cube.variable(variable)
-        layout = cube.layout(name)
-        step = step_position(layout, time_index)
-        picked, taken = picked_positions(layout, sel)
-        grid = regular_grid(layout.grid, name)
-        frame = map_frame(grid.extent, wanted_crs, max_size)
-        array = cube.dataset[name].isel({**picked, **step})
-        with readable(found):
-            values = nearest_values(array, grid, frame.latitudes(), frame.longitudes())
-        info = cube.info(name)
-        own = item_ranges(found.render) if name == cube.default_variable else ()
-        (limits,) = chosen_ranges(rescale, [values], [own[0] if len(own) == 1 else None])
-        map_name = wanted_colormap or item_colormap(found.render)
-        return Picture(
-            content=encode_mapped(values, limits, map_name, media_type),
-            media_type=media_type,
-            bbox=frame.bbox,
-            crs=frame.crs,
-            bounds=(frame.left, frame.bottom, frame.right, frame.top),
-            width=frame.width,
-            height=frame.height,
-            rescale=(limits,),
-            colormap=map_name,
-            legend=legend(map_name, limits, info.units),
-            variable=name,
-            units=info.units,
-            method="nearest cell",
-            time=layout.times[time_index - 1] if layout.times else None,
-            sel=taken,
-            source=found.source,
-        )
+        layer = CubeLayer(cube, found, variable, sel=sel, time_index=time_index)
+        frame = map_frame(layer.extent, wanted_crs, max_size)
+        return paint(layer, frame, layer.on_frame(frame), media_type, rescale=rescale, colormap=wanted_colormap)
 
     def series(
         self,
@@ -263,33 +240,6 @@ class CubeAccess:
 
     def _open(self, found: FoundAsset) -> OpenCube:
         return OpenCube(OPENERS[found.kind](self._gate, found), _own_variable(found.properties))
-
-
-@contextmanager
-def readable(found: FoundAsset) -> Iterator[None]:
-    """Tell of a source that was lost, changed or damaged since the cube was made, whatever its kind calls that."""
-    try:
-        yield
-    except UnreadableFile as error:
-        raise _lost(found, error.detail.rstrip(".")) from None
-    except _errors_of(found.kind) as error:
-        raise _lost(found, str(error).splitlines()[0][:200] if str(error) else type(error).__name__) from None
-
-
-def _errors_of(kind: AssetKind) -> tuple[type[Exception], ...]:
-    common = (OSError, RuntimeError, ValueError, zlib.error)
-    if kind is not AssetKind.ICECHUNK:
-        return common
-    import icechunk
-
-    return (icechunk.IcechunkError, *common)
-
-
-def _lost(found: FoundAsset, reason: str) -> UnreadableFile:
-    return UnreadableFile(
-        f"The values of {found.source} (asset '{found.name}') cannot be read: {reason}.",
-        hint="A source file is gone, moved, changed or damaged; make the item again from its sources.",
-    )
 
 
 def _own_variable(properties: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,6 @@
 """What can be drawn and cut out: bands of a raster, or one step of a cube's variable, each as numbers on a map."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,18 +10,18 @@ import numpy as np
 from geoetl.access.bands import BandInfo, band_info, class_labels, default_bands, is_continuous, refuse_complex
 from geoetl.access.chunks import Reading, reading_of
 from geoetl.access.colormap import Palette
-from geoetl.access.cube import readable
 from geoetl.access.fill import values_of
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Extent, Frame, RasterGrid
 from geoetl.access.grid import Grid, IrregularGrid, RegularGrid, nearest_values, values_of_cells
 from geoetl.access.items import FoundAsset
 from geoetl.access.layout import Layout, OpenCube, Selection, picked_positions, step_of_time, step_position
 from geoetl.access.mesh import project
+from geoetl.access.readable import readable, readable_raster
 from geoetl.access.rescale import item_ranges
 from geoetl.access.result import Source, ValueRange
 from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, read_parts, straight_parts
 from geoetl.access.window import even_grid, window_of
-from geoetl.core.errors import InvalidTime, UnreadableFile
+from geoetl.core.errors import InvalidTime
 from geoetl.core.spatial import BBox
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ class CubeLayer:
         self.grid = layout.grid
         self._whole = cube.dataset[name]
         self.array: xr.DataArray = self._whole.isel(self.positions)
-        self.bands = (BandInfo(index=1, name=name, units=info.units),)
+        self.bands: tuple[BandInfo, ...] = (BandInfo(index=1, name=name, units=info.units),)
         self.units = info.units
         self.variable = name
         self.time = layout.times[self.step - 1] if layout.times else None
@@ -373,17 +372,3 @@ def chosen_step(layout: Layout, time_index: int | None, time: str | None) -> int
     if time_index is not None:
         raise InvalidTime("Both time and time_index are given.", hint="Give one of them.", field="time")
     return step_of_time(layout, time)
-
-
-@contextmanager
-def readable_raster(found: FoundAsset) -> Iterator[None]:
-    """Tell of a raster whose pixels are damaged."""
-    from rasterio.errors import RasterioIOError
-
-    try:
-        yield
-    except RasterioIOError:
-        raise UnreadableFile(
-            f"The pixels of {found.source} (asset '{found.name}') cannot be read: the file is damaged.",
-            hint="Ingest it again from its source.",
-        ) from None

@@ -3,13 +3,13 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoetl.access.colormap import Legend, lookup_table
-from geoetl.access.rescale import to_bytes
+from geoetl.access.colormap import Legend, Palette, item_colormap, legend, lookup_table
+from geoetl.access.rescale import Rescale, chosen_ranges, to_bytes
 from geoetl.access.result import BBoxField, Result, Source, ValueRange, extent_text
 from geoetl.core.errors import InvalidParameter, NotFound
 from geoetl.core.registry import Registry
@@ -17,6 +17,9 @@ from geoetl.core.registry import Registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+    from geoetl.access.frame import Frame
+    from geoetl.access.layer import Layer
 
 # A palette PNG has 256 entries: the last one is the transparent one.
 _TOP_INDEX = 254
@@ -84,6 +87,89 @@ class Picture(Result):
             f"<figcaption>{html.escape(caption)}<br><small>{html.escape(extent_text(self.bbox))}</small></figcaption>"
             f"{legend}</figure>"
         )
+
+
+def paint(
+    layer: "Layer",
+    frame: "Frame",
+    values: "NDArray[Any]",
+    media_type: str,
+    *,
+    rescale: Rescale = None,
+    colormap: str | None = None,
+) -> Picture:
+    """Draw one band through a colour map or the colours of its classes, or three as red, green and blue.
+
+    Args:
+        layer: What is drawn.
+        frame: The picture's grid.
+        values: The layer's values on it: array (band, row, column), NaN = no data.
+        media_type: As `media_type_of` returned it.
+        rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of the picture; left
+            out, the item's own, else ``"auto"``.
+        colormap: Name of a colour map, which was checked; left out, the item's own, else viridis.
+
+    Raises:
+        InvalidParameter: There are neither one nor three bands, a colour map is to draw three, or `rescale` is not
+            right.
+    """
+    if len(layer.bands) not in (1, 3):
+        raise InvalidParameter(
+            f"There are {len(layer.bands)} bands; a picture shows 1 (through a colour map) or 3 (red, green, blue).",
+            hint="Name one band or three, or ask for format=tif or npy.",
+            field="bands",
+        )
+    if len(layer.bands) == 3 and colormap is not None:
+        raise InvalidParameter(
+            "A colour map draws one band, and three are shown.", hint="Give bands=[1].", field="colormap"
+        )
+    limits: tuple[ValueRange, ...] = ()
+    map_name: str | None = None
+    explained: Legend | None = None
+    if layer.palette is not None and colormap is None:
+        content, explained = _draw_classes(values[0], layer.palette, layer.labels, layer.units, media_type)
+    else:
+        limits = chosen_ranges(rescale, list(values), layer.own_ranges)
+        if len(layer.bands) == 3:
+            opacity = layer.opacity(frame)
+            # Where no band has data there is nothing, whatever an alpha band says.
+            shown = np.isfinite(values).any(axis=0)
+            content = encode_composite(
+                values, limits, np.where(shown, 255 if opacity is None else opacity, 0), media_type
+            )
+        else:
+            map_name = colormap or item_colormap(layer.render)
+            content = encode_mapped(values[0], limits[0], map_name, media_type)
+            explained = legend(map_name, limits[0], layer.units)
+    return Picture(
+        content=content,
+        media_type=media_type,
+        bbox=frame.bbox,
+        crs=frame.crs,
+        bounds=(frame.left, frame.bottom, frame.right, frame.top),
+        width=frame.width,
+        height=frame.height,
+        rescale=limits,
+        colormap=map_name,
+        legend=explained,
+        variable=layer.variable,
+        units=layer.units,
+        method=layer.method_on(frame),
+        time=layer.time,
+        sel=layer.sel,
+        source=layer.source,
+    )
+
+
+def _draw_classes(
+    values: "NDArray[Any]", palette: Palette, labels: Mapping[int, str], units: str | None, media_type: str
+) -> tuple[bytes, Legend]:
+    known = np.isfinite(values) & (values >= 0) & (values < len(palette.colours))
+    classes = np.where(known, values, 0).astype(int)
+    colours = palette.colours[classes]
+    alpha = np.where(known, colours[..., 3], 0)
+    present = [int(value) for value in np.unique(classes[known])]
+    return encode_colours(colours[..., :3], alpha, media_type), palette.legend(present, labels, units)
 
 
 def media_type_of(format: str) -> str:

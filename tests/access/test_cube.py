@@ -267,16 +267,29 @@ def test_a_curvilinear_grid_is_read_at_the_nearest_cell_by_great_circle(shelf: S
         shelf.platform.cube.series(COLLECTION, item, Point(0, 0))
 
 
-def test_a_curvilinear_grid_is_not_drawn_as_if_it_were_regular(shelf: Shelf) -> None:
-    item = shelf.cube("curvilinear", curvilinear_cube())
+def test_each_pixel_of_a_curvilinear_grid_is_its_nearest_cell_by_great_circle(shelf: Shelf) -> None:
+    cube = curvilinear_cube()
+    item = shelf.cube("curvilinear", cube)
     described = shelf.platform.cube.describe(COLLECTION, item)
     assert described.grid == "curvilinear"
     assert described.bbox.crosses_antimeridian
-    with pytest.raises(
-        InvalidParameter, match="curvilinear grid, which cannot be drawn as a regular grid yet"
-    ) as error:
-        shelf.platform.cube.preview(COLLECTION, item)
-    assert error.value.hint == "Its values can be read at a point: use series()."
+    picture = shelf.platform.cube.preview(
+        COLLECTION, item, rescale=[0, 5080], colormap="gray", crs="EPSG:4326", max_size=64
+    )
+    drawn = indices(picture)
+    lon, lat = longitudes(picture), latitudes(picture)
+    compared = 0
+    for row, column in [(r, c) for r in range(4, picture.height, 9) for c in range(4, picture.width, 9)]:
+        if drawn[row, column] == TRANSPARENT:
+            continue
+        (value, _) = shelf.platform.cube.series(
+            COLLECTION, item, Point((lon[column] + 180) % 360 - 180, lat[row])
+        ).values
+        assert value is not None
+        assert drawn[row, column] == pytest.approx(value / 20, abs=0.51)
+        compared += 1
+    assert compared > 5
+    assert picture.method == "nearest cell by great circle"
 
 
 def test_a_projected_grid_is_read_through_its_grid_mapping(shelf: Shelf) -> None:

@@ -10,7 +10,6 @@ import rasterio
 import xarray as xr
 from rasterio.warp import transform as to_crs
 
-from geoetl.core.errors import InvalidParameter
 from geoetl.core.spatial import Point
 from geoetl.platform import Platform
 from tests.access.conftest import COG, COLLECTION, TRANSPARENT, Shelf, colours, indices
@@ -132,8 +131,9 @@ def test_a_full_curvilinear_ocean_grid_equals_a_search_by_hand(shelf: Shelf, put
             series = shelf.platform.cube.series(COLLECTION, item, Point(x, y))
             assert list(series.values) == expected
             assert series.calendar == "noleap"
-    with pytest.raises(InvalidParameter, match="curvilinear"):
-        shelf.platform.cube.preview(COLLECTION, item)
+    picture = shelf.platform.cube.preview(COLLECTION, item, crs="EPSG:4326")
+    assert picture.method == "nearest cell by great circle"
+    assert picture.bbox.width_deg == 360
 
 
 @pytest.mark.parametrize(
