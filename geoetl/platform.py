@@ -151,7 +151,7 @@ class Platform:
         """Pictures and point series of cubes."""
         from geoetl.access import CubeAccess
 
-        return CubeAccess(self.lookup, self.gate, self.zones)
+        return CubeAccess(self.lookup, self.gate, self.zones, query=self.settings.query)
 
     @cached_property
     def features(self) -> "FeatureAccess":

@@ -92,9 +92,9 @@ class CubeAccess(RegionalAccess):
     """
 
     def __init__(
-        self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None, *, query: QuerySettings = QuerySettings()
+        self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None, *, query: QuerySettings | None = None
     ) -> None:
-        super().__init__(QueryLimits.within(gate.limits, query))
+        super().__init__(QueryLimits.within(gate.limits, query or QuerySettings()))
         self._gate = gate
         self._items = Items(catalog, gate, zones)
         self._pool: SharedPool[OpenCube] = SharedPool(MAX_OPEN_CUBES)
