@@ -436,7 +436,8 @@ def _edges(
         edges = centres[:, np.newaxis] + offsets
         reach = max(high - low, 1.0)
         if np.isfinite(edges).all() and edges.min() <= ordered[0] and edges.max() >= ordered[-1]:
-            if edges.min() > low - reach and edges.max() < high + reach:
+            alone = len(centres) == 1 and edges.max() - edges.min() <= 360
+            if alone or (edges.min() > low - reach and edges.max() < high + reach):
                 return float(edges.min()), float(edges.max()), _cell_bounds(centres, edges)
     return float(low), float(high), None
 

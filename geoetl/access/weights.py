@@ -254,7 +254,8 @@ def _eastward(axis: Axis, columns: "NDArray[np.intp]") -> "NDArray[np.intp]":
         start = lower[order[np.argmin((lower[order] + width[order] / 2 - 180) % 360)]]
         end = start + 360
     along = (lower - start) % 360
-    taken = np.flatnonzero(along <= ((end - start) % 360 if end - start != 360 else 360))
+    # A column that the file has twice has no width left the second time.
+    taken = np.flatnonzero((along <= ((end - start) % 360 if end - start != 360 else 360)) & (width > 0))
     return np.asarray(taken[np.argsort(along[taken], kind="stable")])
 
 
@@ -281,7 +282,7 @@ def _shares(areas: "NDArray[np.float64]", cells: "NDArray[np.float64]") -> "NDAr
 def _lines(edges: "NDArray[np.float64]") -> tuple["NDArray[np.float64]", "NDArray[np.intp]"]:
     """Return the lines of a grid in ascending order, and between which of them each cell lies; gaps lie there too."""
     lines = np.unique(edges)
-    return lines, np.searchsorted(lines, edges[:, 0])
+    return lines, np.minimum(np.searchsorted(lines, edges[:, 0]), len(lines) - 2)
 
 
 def _edges_of(geometry: "BaseGeometry") -> "NDArray[np.float64]":
