@@ -144,7 +144,7 @@ class Platform:
         """Pictures and point values of rasters."""
         from geoetl.access import RasterAccess
 
-        return RasterAccess(self.lookup, self.gate, self.zones)
+        return RasterAccess(self.lookup, self.gate, self.zones, cubes=self.cube, query=self.settings.query)
 
     @cached_property
     def cube(self) -> "CubeAccess":

@@ -1,7 +1,8 @@
 """Read answers out of the catalogue by ids: values, series, pictures, features. Every answer says how it was made.
 
-``raster`` points and pictures of COGs (``bands``, ``warp``) · ``cube`` contents, pictures and series of virtual cubes
-and NetCDF (``layout``, ``grid``, ``series``) · ``features`` GeoParquet by box and place · ``open`` an asset as xarray
+``raster`` points, pictures and cuts of COGs and cubes (``layer`` what can be drawn, ``bands``, ``expression``, ``warp``,
+``mesh``, ``window`` where its pixels lie, ``clip``, ``extract``, ``export``) · ``cube`` contents, pictures and series of
+virtual cubes and NetCDF (``layout``, ``grid``, ``chunks``, ``fill``, ``series``) · ``features`` GeoParquet by box and place · ``open`` an asset as xarray
 or geopandas, by kind · ``items`` from ids to files · ``pool`` datasets kept open · ``frame`` extents and picture
 grids over every antimeridian and pole · ``rescale``, ``colormap`` ranges, colours, legends · ``picture`` PNG, JPEG and
 WebP · ``tiles`` map tiles of cubes · ``reader`` titiler's reader on cubes · ``result`` what every answer carries.
@@ -9,6 +10,7 @@ WebP · ``tiles`` map tiles of cubes · ``reader`` titiler's reader on cubes · 
 
 from geoetl.access.colormap import Legend, LegendStop, colormap_names, legend
 from geoetl.access.cube import CubeAccess, CubeDescription
+from geoetl.access.extract import RasterWindow
 from geoetl.access.features import FeatureAccess
 from geoetl.access.items import CUBE_KINDS, AssetKind, kind_of
 from geoetl.access.open import OPENERS, open_item
@@ -29,6 +31,7 @@ __all__ = [
     "Picture",
     "PointValues",
     "RasterAccess",
+    "RasterWindow",
     "Result",
     "Series",
     "Source",

@@ -82,7 +82,9 @@ class QueryLimits:
     def of_requests(cls, limits: LimitSettings, query: QuerySettings) -> "QueryLimits":
         """Return the limits of a server, which also bounds boxes and times."""
         own = cls.within(limits, query)
-        return cls(own.values, own.chunks, own.bytes, own.points, query.max_bbox_area_degrees, query.max_time_range_days)
+        return cls(
+            own.values, own.chunks, own.bytes, own.points, query.max_bbox_area_degrees, query.max_time_range_days
+        )
 
     def estimate(self, values: int, chunks: int, size: int) -> Estimate:
         """Return the cost of an answer of so many values out of so many chunks that unpack to `size` bytes."""
@@ -128,6 +130,10 @@ class QueryLimits:
                 field=reading.field,
             )
 
+    def allows_box(self, box: BBox) -> bool:
+        """Tell whether a box is no larger than the limit."""
+        return self.bbox_area_deg2 is None or box.width_deg * box.height_deg <= self.bbox_area_deg2
+
     def check_box(self, box: BBox) -> None:
         """Refuse a box that is too large.
 
@@ -135,7 +141,7 @@ class QueryLimits:
             LimitExceeded: It has more square degrees than the limit.
         """
         area, limit = box.width_deg * box.height_deg, self.bbox_area_deg2
-        if limit is not None and area > limit:
+        if limit is not None and not self.allows_box(box):
             raise LimitExceeded(
                 f"bbox covers {area:,.6g} square degrees; the limit is {limit:,.6g}.",
                 hint=f"Give a bbox of at most {limit:,.6g} square degrees, or ask for a preview of the whole.",

@@ -25,6 +25,8 @@ MERCATOR_RADIUS_M = 6378137.0
 MERCATOR_MAX_LATITUDE = math.degrees(math.atan(math.sinh(math.pi)))
 # An authority and its code. Nothing else is taken: other texts can make PROJ or GDAL open files and addresses.
 _AUTHORITY_CODE = re.compile(r"[A-Za-z]{2,12}:[A-Za-z0-9]{1,16}")
+# Pixels of the longer side of a picture whose size nobody gave.
+MAX_NATIVE_SIDE = 1024
 # Points per side at which a raster's outline and inside are projected to find its extent.
 _SAMPLES_PER_SIDE = 41
 # Longitudes that come as near to each other as this all the way round mean that the data go round the world.
@@ -194,6 +196,23 @@ def check_crs(crs: str) -> str:
     return GEOGRAPHIC if text in ("OGC:CRS84", "CRS:84") else text
 
 
+@lru_cache(maxsize=64)
+def crs_wkt(crs: str) -> str:
+    """Return the WKT of an authority code, which was checked."""
+    from pyproj import CRS
+
+    return str(CRS.from_user_input(crs).to_wkt())
+
+
+@lru_cache(maxsize=64)
+def crs_name(wkt: str) -> str:
+    """Return the authority code of a CRS, or its WKT where it has none."""
+    from pyproj import CRS
+
+    authority = CRS.from_wkt(wkt).to_authority()
+    return wkt if authority is None else ":".join(authority)
+
+
 def map_frame(extent: Extent, crs: str, max_size: int) -> Frame:
     """Return the frame of a picture of the whole `extent` whose longer side has `max_size` pixels.
 
@@ -235,6 +254,79 @@ def projected_frame(grid: "RasterGrid", crs: str, max_size: int) -> Frame:
         raise InvalidParameter(f"Nothing of the raster lies within {crs}.", hint=f"Give crs={GEOGRAPHIC}.", field="crs")
     bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
     return _frame(crs, bounds, max_size, grid.extent.bbox)
+
+
+def box_frame(bbox: BBox, crs: str, size: "PictureSize", native: "RasterGrid") -> Frame:
+    """Return the frame of a picture of a box.
+
+    Args:
+        bbox: What is to be seen; beyond the data there is none.
+        crs: Projection of the picture; in any but ``EPSG:4326`` and ``EPSG:3857`` it is the rectangle around the box.
+        size: What is wanted of columns and rows; what is left out follows from the other, or from `native`.
+        native: The pixels that the box has.
+
+    Raises:
+        InvalidParameter: The box has no place in the projection.
+    """
+    left, bottom, right, top, seen = _edges_in(bbox, crs)
+    across, up = right - left, top - bottom
+    width, height = size.width, size.height
+    if width is None and height is None:
+        shrink = max(1.0, max(native.width, native.height) / MAX_NATIVE_SIDE)
+        if crs == GEOGRAPHIC and native.is_geographic and native.is_straight:
+            width, height = round(native.width / shrink), round(native.height / shrink)
+        else:
+            longer = max(native.width, native.height) / shrink / max(across, up)
+            width, height = round(across * longer), round(up * longer)
+    elif width is None and height is not None:
+        width = round(height * across / up)
+    elif height is None and width is not None:
+        height = round(width * up / across)
+    return Frame(crs, left, bottom, right, top, max(1, width or 1), max(1, height or 1), seen)
+
+
+def _edges_in(bbox: BBox, crs: str) -> tuple[float, float, float, float, BBox]:
+    """Return left, bottom, right and top of a box in a projection, and what of it can be seen there."""
+    east = bbox.west + bbox.width_deg
+    if not (bbox.width_deg and bbox.height_deg):
+        raise InvalidParameter(
+            f"The bbox {','.join(f'{edge:g}' for edge in bbox.as_list())} has no area.",
+            hint="Give a west that differs from the east, and a south that differs from the north.",
+            field="bbox",
+        )
+    if crs in (GEOGRAPHIC, WEB_MERCATOR):
+        frame = map_frame(Extent(bbox.west, bbox.south, east, bbox.north), crs, 1)
+        return frame.left, frame.bottom, frame.right, frame.top, frame.bbox
+    from pyproj import Transformer
+
+    lon, lat = np.meshgrid(
+        np.linspace(bbox.west, east, _SAMPLES_PER_SIDE), np.linspace(bbox.south, bbox.north, _SAMPLES_PER_SIDE)
+    )
+    x, y = Transformer.from_crs(_CRS84, crs, always_xy=True).transform(lon, lat)
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise InvalidParameter(f"Nothing of the bbox lies within {crs}.", hint=f"Give crs={GEOGRAPHIC}.", field="crs")
+    return float(x[known].min()), float(y[known].min()), float(x[known].max()), float(y[known].max()), bbox
+
+
+class PictureSize(NamedTuple):
+    """Columns and rows of a picture, as far as they are given."""
+
+    width: int | None = None
+    height: int | None = None
+
+    def checked(self) -> "PictureSize":
+        """Return it where both are whole numbers of pixels.
+
+        Raises:
+            InvalidParameter: One is not.
+        """
+        for field, pixels in self._asdict().items():
+            if pixels is not None and (isinstance(pixels, bool) or not isinstance(pixels, int) or pixels < 1):
+                raise InvalidParameter(
+                    f"{field} is {pixels!r}; expected a whole number of pixels, 1 or more.", field=field
+                )
+        return self
 
 
 def _frame(crs: str, bounds: tuple[float, float, float, float], max_size: int, bbox: BBox) -> Frame:

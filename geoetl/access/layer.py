@@ -1,7 +1,7 @@
 """What can be drawn and cut out: bands of a raster, or one step of a cube's variable, each as numbers on a map."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from geoetl.access.bands import BandInfo, band_info, class_labels, default_bands, is_continuous, refuse_complex
 from geoetl.access.chunks import Reading, reading_of
 from geoetl.access.colormap import Palette
+from geoetl.access.expression import Expression
 from geoetl.access.fill import values_of
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Extent, Frame, RasterGrid
 from geoetl.access.grid import Grid, IrregularGrid, RegularGrid, nearest_values, values_of_cells
@@ -22,7 +23,7 @@ from geoetl.access.result import Source, ValueRange
 from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, read_parts, straight_parts
 from geoetl.access.window import even_grid, window_of
 from geoetl.core.errors import InvalidTime
-from geoetl.core.spatial import BBox
+from geoetl.core.spatial import BBox, Point
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,6 +48,21 @@ class NativeWindow:
     method: str
 
 
+@dataclass(frozen=True)
+class PointReading:
+    """What a layer has at a place.
+
+    Attributes:
+        cell: Centre of the pixel or cell that was read.
+        values: One per band, scale and offset applied; NaN for no data.
+        method: How the cell was chosen.
+    """
+
+    cell: Point
+    values: tuple[float, ...]
+    method: str
+
+
 class Layer(Protocol):
     """Bands of a raster or a step of a cube's variable: what tiles, pictures, cuts and downloads are made of.
 
@@ -54,6 +70,7 @@ class Layer(Protocol):
         bands: What its bands are called.
         units: Units of its values, where all bands have the same.
         variable: The variable, or the names of the bands.
+        step: Number of the step of a cube, from 1; None for a raster.
         time: ISO 8601 text of the step in its own calendar, where there is one.
         calendar: CF calendar of the time.
         sel: The values of the extra dimensions.
@@ -68,6 +85,7 @@ class Layer(Protocol):
     bands: tuple[BandInfo, ...]
     units: str | None
     variable: str
+    step: int | None
     time: str | None
     calendar: str | None
     sel: dict[str, str | float | int]
@@ -79,6 +97,19 @@ class Layer(Protocol):
 
     @property
     def extent(self) -> Extent: ...
+
+    @property
+    def cells(self) -> RasterGrid:
+        """Where its pixels lie; of cells that do not lie evenly, pixels of about their size."""
+        ...
+
+    def at(self, point: Point) -> "PointReading | None":
+        """Return the values of the pixel that holds a place, or of the cell nearest to it; None outside.
+
+        Raises:
+            UnreadableFile: A source is gone, changed or damaged.
+        """
+        ...
 
     def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
         """Return its values on a picture's grid: array (band, row, column), NaN = no data.
@@ -135,13 +166,14 @@ class RasterLayer:
         dataset = handle.dataset
         self._handle = handle
         self._found = found
-        self._grid = handle.grid
+        self.cells = handle.grid
         defaults = default_bands(handle.rgb, handle.bands, found.render)
         self.indexes = tuple(defaults if bands is None else bands)
         refuse_complex(dataset, self.indexes)
         self.bands = tuple(band_info(dataset, found.asset, band) for band in self.indexes)
         self.units = self.bands[0].units if len({band.units for band in self.bands}) == 1 else None
         self.variable = ", ".join(band.name for band in self.bands)
+        self.step: int | None = None
         self.time: str | None = None
         self.calendar: str | None = None
         self.sel: dict[str, str | float | int] = {}
@@ -161,7 +193,15 @@ class RasterLayer:
     @property
     def extent(self) -> Extent:
         """What the raster covers."""
-        return self._grid.extent
+        return self.cells.extent
+
+    def at(self, point: Point) -> PointReading | None:
+        """Return the values of the pixel that holds a place; None outside."""
+        pixel = self.cells.pixel(point)
+        if pixel is None:
+            return None
+        values = self._read(self.indexes, (Part.single(pixel.row, pixel.column),), (1, 1)).ravel()
+        return PointReading(self.cells.centre(pixel), tuple(values.tolist()), "nearest pixel")
 
     def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
         """Return the bands on a picture's grid, read from the overview that fits: array (band, row, column)."""
@@ -186,27 +226,27 @@ class RasterLayer:
 
     def window(self, bbox: BBox) -> NativeWindow:
         """Return the pixels of a box, no data where it reaches beyond the raster."""
-        pixels = window_of(self._grid, bbox)
-        parts = straight_parts(self._grid, *pixels.positions(self._grid))
+        pixels = window_of(self.cells, bbox)
+        parts = straight_parts(self.cells, *pixels.positions(self.cells))
         values = self._read(self.indexes, parts, (pixels.grid.height, pixels.grid.width))
         return NativeWindow(values, pixels.grid, "native pixels")
 
     def window_grid(self, bbox: BBox) -> RasterGrid:
         """Return where the pixels of a box lie."""
-        return window_of(self._grid, bbox).grid
+        return window_of(self.cells, bbox).grid
 
     def reading_of(self, bbox: BBox) -> Reading:
         """Return the blocks under the pixels of a box."""
-        pixels = window_of(self._grid, bbox)
+        pixels = window_of(self.cells, bbox)
         return Reading(
-            *blocks_of(self._handle, self.indexes, straight_parts(self._grid, *pixels.positions(self._grid)))
+            *blocks_of(self._handle, self.indexes, straight_parts(self.cells, *pixels.positions(self.cells)))
         )
 
     def _parts_on(self, frame: Frame) -> tuple[Part, ...]:
         """Return where the pixels of a picture come from, worked out once for the frame that was asked for last."""
         known, parts = self._last
         if known != frame:
-            parts = parts_of(self._grid, frame)
+            parts = parts_of(self.cells, frame)
             self._last = frame, parts
         return parts
 
@@ -243,18 +283,19 @@ class CubeLayer:
     ) -> None:
         name = cube.variable(variable)
         layout = cube.layout(name)
-        self.step = chosen_step(layout, time_index, time)
+        step = chosen_step(layout, time_index, time)
+        self.step: int | None = step
         picked, taken = picked_positions(layout, sel)
         info = cube.info(name)
         self._found = found
-        self.positions = {**picked, **step_position(layout, self.step)}
+        self.positions = {**picked, **step_position(layout, step)}
         self.grid = layout.grid
         self._whole = cube.dataset[name]
         self.array: xr.DataArray = self._whole.isel(self.positions)
         self.bands: tuple[BandInfo, ...] = (BandInfo(index=1, name=name, units=info.units),)
         self.units = info.units
         self.variable = name
-        self.time = layout.times[self.step - 1] if layout.times else None
+        self.time = layout.times[step - 1] if layout.times else None
         self.calendar = layout.calendar
         self.sel = taken
         self.source = found.source
@@ -270,8 +311,22 @@ class CubeLayer:
         return self.grid.extent
 
     @cached_property
-    def _cells(self) -> tuple[RasterGrid, bool]:
+    def _even(self) -> tuple[RasterGrid, bool]:
         return even_grid(self.grid)
+
+    @property
+    def cells(self) -> RasterGrid:
+        """Where the cells lie, north up; pixels of about their size where they do not lie evenly."""
+        return self._even[0]
+
+    def at(self, point: Point) -> PointReading | None:
+        """Return the value of the cell nearest to a place; None outside of the grid."""
+        cell = self.grid.nearest(point)
+        if cell is None:
+            return None
+        with readable(self._found):
+            value = float(values_of(self.array.isel(cell.index)))
+        return PointReading(cell.centre, (value,), _nearest(self.grid))
 
     def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
         """Return the nearest cell of each pixel of a picture's grid: array (1, row, column)."""
@@ -316,7 +371,7 @@ class CubeLayer:
 
         Cells that do not lie evenly are told on an even grid of about their size, each pixel its nearest cell.
         """
-        whole, own = self._cells
+        whole, own = self._even
         pixels = window_of(whole, bbox)
         at, grid = pixels.grid.transform, pixels.grid
         latitudes = np.asarray(at.f + at.e * (np.arange(grid.height) + 0.5), dtype=np.float64)
@@ -328,7 +383,7 @@ class CubeLayer:
 
     def window_grid(self, bbox: BBox) -> RasterGrid:
         """Return where the cells of a box lie."""
-        return window_of(self._cells[0], bbox).grid
+        return window_of(self.cells, bbox).grid
 
     def reading_of(self, bbox: BBox) -> Reading:
         """Return the chunks under the cells of a box."""
@@ -336,6 +391,81 @@ class CubeLayer:
 
     def _reading(self, bbox: BBox) -> Reading:
         return reading_of(self._whole, {**self.positions, **_cells_near(self.grid, bbox)})
+
+
+class ExpressionLayer:
+    """What an expression makes of the bands of another layer, band by band where it has several results.
+
+    Args:
+        base: Has the bands that the expression takes.
+        expression: As it was read.
+    """
+
+    def __init__(self, base: Layer, expression: Expression) -> None:
+        self._base = base
+        self._expression = expression
+        self.bands = tuple(BandInfo(index=i, name=part, units=None) for i, part in enumerate(expression.parts, 1))
+        self.units: str | None = None
+        self.variable = "; ".join(expression.parts)
+        self.step, self.time, self.calendar, self.sel = base.step, base.time, base.calendar, base.sel
+        self.source = base.source
+        # How the item is drawn is about its own values.
+        self.render: Mapping[str, Any] = {}
+        self.own_ranges: tuple[ValueRange | None, ...] = (None,) * len(self.bands)
+        self.palette: Palette | None = None
+        self.labels: Mapping[int, str] = {}
+
+    @property
+    def extent(self) -> Extent:
+        """What the bands cover."""
+        return self._base.extent
+
+    @property
+    def cells(self) -> RasterGrid:
+        """Where the pixels of the bands lie."""
+        return self._base.cells
+
+    def at(self, point: Point) -> PointReading | None:
+        """Return the results at a place; None outside."""
+        read = self._base.at(point)
+        if read is None:
+            return None
+        values = self._results(np.array(read.values)[:, np.newaxis])[:, 0]
+        return PointReading(read.cell, tuple(values.tolist()), read.method)
+
+    def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
+        """Return the results on a picture's grid: array (result, row, column)."""
+        return self._results(self._base.on_frame(frame))
+
+    def opacity(self, frame: Frame) -> "NDArray[np.floating[Any]] | None":
+        """Return how opaque the bands are."""
+        return self._base.opacity(frame)
+
+    def method_on(self, frame: Frame) -> str:
+        """Tell how pixels of the bands come from cells."""
+        return self._base.method_on(frame)
+
+    def reading_on(self, frame: Frame) -> Reading:
+        """Return what has to be read of the bands."""
+        return self._base.reading_on(frame)
+
+    def window(self, bbox: BBox) -> NativeWindow:
+        """Return the results on the bands' own pixels."""
+        window = self._base.window(bbox)
+        return replace(window, values=self._results(window.values))
+
+    def window_grid(self, bbox: BBox) -> RasterGrid:
+        """Return where the pixels of a box lie."""
+        return self._base.window_grid(bbox)
+
+    def reading_of(self, bbox: BBox) -> Reading:
+        """Return what has to be read of the bands."""
+        return self._base.reading_of(bbox)
+
+    def _results(self, values: "NDArray[np.floating[Any]]") -> "NDArray[np.float64]":
+        return self._expression.evaluate(
+            {band.index: layer for band, layer in zip(self._base.bands, values, strict=True)}
+        )
 
 
 def _cells_near(grid: Grid, bbox: BBox) -> dict[str, "NDArray[np.intp]"]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 # Rasters are read this much finer than the picture, so that warping has something to choose from.
 _OVERSAMPLING = 1.25
-# How far a pixel may be taken from beside its place. GDAL's own 0.125 puts 3 to 6 percent of pixels into the wrong
-# neighbour, which shows on classes; this puts 0.4 percent there and still saves most of the exact projection's time.
-_WARP_TOLERANCE_PIXELS = 0.02
+# How far a pixel may be taken from beside its place, before the last refinement, which takes most of it away.
 _TOLERANCE_PIXELS = 0.02
 # Pixels of a picture often lie on the edges of the raster's, to within rounding: none falls to one side or the other.
 _EDGE_SLACK_PIXELS = 1e-6
@@ -123,6 +121,11 @@ class Part:
     columns: int
     into: Any
     out_of: Any
+
+    @classmethod
+    def single(cls, row: int, column: int) -> Self:
+        """Return one pixel."""
+        return cls(row, column, 1, 1, 1, 1, np.ix_([0], [0]), np.ix_([0], [0]))
 
     @property
     def shrink(self) -> float:
@@ -302,51 +305,3 @@ def blocks_of(handle: RasterHandle, bands: Sequence[int], parts: Sequence[Part])
 
 def _blocks(start: float, stop: float, length: int) -> int:
     return math.ceil(stop / length) - math.floor(start / length)
-
-
-def warped(handle: RasterHandle, bands: Sequence[int], frame: Frame, averaged: bool) -> "NDArray[np.float32]":
-    """Return bands on the picture's grid, scale and offset applied: array (band, height, width), NaN = no data.
-
-    They are read once, decimated to about the picture's size (from overviews, where there are some), and warped in
-    memory to the nearest pixel.
-
-    Args:
-        handle: The raster.
-        bands: Their numbers, from 1.
-        frame: The picture's grid.
-        averaged: Whether a pixel that stands for many is their average, or one of them (classes).
-    """
-    from affine import Affine
-    from rasterio.enums import Resampling
-    from rasterio.warp import reproject
-
-    dataset = handle.dataset
-    shrink = max(1.0, max(dataset.width, dataset.height) / (_OVERSAMPLING * max(frame.width, frame.height)))
-    shape = (len(bands), math.ceil(dataset.height / shrink), math.ceil(dataset.width / shrink))
-    # The average of one pixel is the pixel itself; only a real reduction needs it.
-    reading = Resampling.average if averaged and shrink > 1 else Resampling.nearest
-    values = dataset.read(list(bands), out_shape=shape, resampling=reading, out_dtype="float32")
-    if handle.has_masks:
-        values[dataset.read_masks(list(bands), out_shape=shape, resampling=reading) == 0] = np.nan
-    values[~np.isfinite(values)] = np.nan
-    for layer, band in zip(values, bands, strict=True):
-        scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
-        if scale != 1 or offset != 0:
-            layer *= scale
-            layer += offset
-    at = dataset.transform
-    across, down = dataset.width / shape[2], dataset.height / shape[1]
-    result = np.full((len(bands), frame.height, frame.width), np.nan, dtype=np.float32)
-    reproject(
-        values,
-        result,
-        src_transform=Affine(at.a * across, at.b * down, at.c, at.d * across, at.e * down, at.f),
-        src_crs=dataset.crs,
-        src_nodata=np.nan,
-        dst_transform=frame.transform,
-        dst_crs=frame.crs,
-        dst_nodata=np.nan,
-        resampling=Resampling.nearest,
-        tolerance=_WARP_TOLERANCE_PIXELS,
-    )
-    return result

@@ -134,6 +134,14 @@ class BBox:
             for b in other.parts()
         )
 
+    def overlaps(self, other: "BBox") -> bool:
+        """Tell whether the boxes share an area (edges alone do not count)."""
+        return any(
+            a.west < b.east and b.west < a.east and a.south < b.north and b.south < a.north
+            for a in self.parts()
+            for b in other.parts()
+        )
+
     def contains(self, point: Point) -> bool:
         """Tell whether the point lies in the box (edges count)."""
         return any(p.west <= point.lon <= p.east and p.south <= point.lat <= p.north for p in self.parts())
