@@ -555,16 +555,11 @@ def _ordered(name: str, kind: Kind, a: Part, b: Part) -> Flags:
 
 def _mapped(function: Callable[[str], Any], text: Part, dtype: Any) -> Array:
     """Return a function of each text, worked out once for equal ones."""
-    known: dict[Any, Any] = {}
-    mapped = np.empty(len(text.values), dtype)
-    there = np.broadcast_to(text.there, text.values.shape)
-    for number, (value, is_there) in enumerate(zip(text.values, there, strict=True)):
-        if is_there:
-            if value not in known:
-                known[value] = function(value)
-            mapped[number] = known[value]
-        else:
-            mapped[number] = False if dtype is bool else None
+    values, there = text.values.tolist(), np.broadcast_to(text.there, text.values.shape)
+    mapped = np.empty(len(values), dtype)
+    known: dict[Any, Any] = {value: function(value) for value in set(text.values[there].tolist())}
+    nothing = False if dtype is bool else None
+    mapped[:] = [known.get(value, nothing) for value in values]
     return mapped
 
 

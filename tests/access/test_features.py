@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from geoetl.access import features
+from geoetl.access.features import access as features
 from geoetl.core.errors import InvalidParameter, LimitExceeded, NotFound
 from geoetl.core.spatial import BBox, Point
 from tests.access.conftest import COLLECTION, Shelf

@@ -191,6 +191,15 @@ class Gate:
         self._prove(path, "geoparquet")
         return parquet.read_geoparquet(path, bbox=bbox, columns=columns)
 
+    def open_geoparquet(self, path: Path) -> "AbstractContextManager[pq.ParquetFile]":
+        """Open a GeoParquet file to read some columns of some row groups.
+
+        Raises:
+            UnreadableFile, FormatNotAllowed, LimitExceeded: See `open_parquet`.
+        """
+        self._prove(path, "geoparquet")
+        return table.open_parquet(path)
+
     def open_parquet(self, path: Path) -> "AbstractContextManager[pq.ParquetFile]":
         """Open a Parquet file to read its rows.
 
