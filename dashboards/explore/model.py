@@ -385,7 +385,7 @@ class ExploreModel(param.Parameterized):
     def read_at(self, text: str) -> None:
         """Read the open item at a place that is written: ``12.5, 41.9`` (longitude first) or a name such as paris."""
         try:
-            place = parse_location(text)
+            place = parse_location(text, self.platform.places)
         except InputError as error:
             self._set(place_problem=f"{error.detail} {error.hint or ''}".strip())
             return

@@ -1,30 +1,17 @@
-"""Places by name, where a query takes a location."""
+"""Where a question takes a place: as ``lon,lat`` or by a name."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from geoetl.core.errors import InvalidBBox, did_you_mean
-from geoetl.core.registry import Registry
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from geoetl.access.places import Places
+from geoetl.core.errors import InvalidBBox, NotFound
 from geoetl.core.spatial import Point
 
-LOCATIONS = Registry(
-    "location",
-    {
-        "washington_dc": Point(-77.0369, 38.9072),
-        "new_york": Point(-74.0060, 40.7128),
-        "los_angeles": Point(-118.2437, 34.0522),
-        "chicago": Point(-87.6298, 41.8781),
-        "houston": Point(-95.3698, 29.7604),
-        "phoenix": Point(-112.0740, 33.4484),
-        "philadelphia": Point(-75.1652, 39.9526),
-        "san_antonio": Point(-98.4936, 29.4241),
-        "san_diego": Point(-117.1611, 32.7157),
-        "dallas": Point(-96.7970, 32.7767),
-        "london": Point(-0.1276, 51.5074),
-        "paris": Point(2.3522, 48.8566),
-        "tokyo": Point(139.6917, 35.6895),
-        "sydney": Point(151.2093, -33.8688),
-    },
-)
+if TYPE_CHECKING:
+    from geoetl.platform import Platform
 
 
 @dataclass(frozen=True)
@@ -35,19 +22,57 @@ class Location:
     name: str | None = None
 
 
-def parse_location(text: str) -> Location:
-    """Read ``lon,lat`` or a name.
+def parse_location(text: str, places: Places) -> Location:
+    """Read ``lon,lat`` or the name of a place.
 
     Raises:
         InvalidBBox: It is neither.
     """
-    name = text.strip().lower()
-    if name in LOCATIONS:
-        return Location(LOCATIONS[name], name)
-    if "," in text:
-        return Location(Point.parse(text))
-    raise InvalidBBox(
-        f"There is no location '{text[:40]}'.",
-        hint=f"{did_you_mean(name, LOCATIONS)} Or give lon,lat in degrees.",
-        field="location",
-    )
+    try:
+        found = places.find(text)
+    except NotFound as unknown:
+        if "," in text:
+            return Location(Point.parse(text))
+        raise InvalidBBox(
+            f"There is no location '{text[:40]}'.",
+            hint=f"{unknown.hint} Or give lon,lat in degrees.",
+            field="location",
+        ) from None
+    return Location(found.point, found.name)
+
+
+class PlaceAnswer(BaseModel):
+    """A named place; longitude comes first, in degrees."""
+
+    name: str
+    title: str
+    location: tuple[float, float]
+    aliases: tuple[str, ...]
+
+
+class PlacesAnswer(BaseModel):
+    """All named places."""
+
+    places: list[PlaceAnswer]
+
+
+def router(platform: "Platform") -> APIRouter:
+    """Return the routes of places."""
+    routes = APIRouter(prefix="/api", tags=["places"])
+
+    @routes.get("/places")
+    def places() -> PlacesAnswer:
+        """Return the places that a question may name as its location."""
+        return PlacesAnswer(
+            places=[
+                PlaceAnswer(
+                    name=place.name,
+                    title=place.title,
+                    location=(place.point.lon, place.point.lat),
+                    aliases=place.aliases,
+                )
+                for place in platform.places
+            ]
+        )
+
+    return routes

@@ -130,7 +130,7 @@ def router(platform: "Platform") -> APIRouter:
         sel: Sel = [],  # noqa: B006  FastAPI copies a default
     ) -> PointAnswer:
         """Return the values at a place."""
-        place = parse_location(location)
+        place = parse_location(location, platform.places)
         if is_cube(collection, item, asset):
             series = platform.cube.series(
                 collection, item, place.point, asset=asset, variable=variable, sel=_selection(sel)

@@ -201,6 +201,9 @@ class Settings(BaseSettings):
         description="Folders that sources may lie in, besides the working and home folder, and URLs of places in "
         "object stores (s3://BUCKET/PREFIX) that those of virtual cubes may; a JSON list",
     )
+    places: Path | None = Field(
+        None, description="File of named places and boundaries; unset: the one that comes along, catalogs/places.yaml"
+    )
     database: DatabaseSettings = DatabaseSettings()
     zones: ZoneSettings = ZoneSettings()
     dask: DaskSettings = DaskSettings()
