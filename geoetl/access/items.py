@@ -5,15 +5,16 @@ What an asset is, is told by its media type, roles and ``xarray:*`` fields, not 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from geoetl.access.result import Source
 from geoetl.core.errors import InvalidParameter, NotFound, did_you_mean
+from geoetl.core.identifiers import digest
 
 if TYPE_CHECKING:
     from geoetl.store.catalog.protocol import Catalog
@@ -52,6 +53,13 @@ CUBE_KINDS = (
     AssetKind.NETCDF,
 )
 _FOLDERS = frozenset({AssetKind.PARQUET_REFERENCES, AssetKind.ICECHUNK, AssetKind.ZARR})
+# What changes in a folder when what it holds becomes another dataset: the metadata of Zarr v3 and v2 (which references
+# have too), the state of an Icechunk 2 repository, the branch of an Icechunk 1 repository.
+_TELLING_FILES: Mapping[AssetKind, tuple[str, ...]] = {
+    AssetKind.PARQUET_REFERENCES: (".zmetadata",),
+    AssetKind.ICECHUNK: ("repo", "refs/branch.main/ref.json"),
+    AssetKind.ZARR: ("zarr.json", ".zmetadata", ".zgroup"),
+}
 _BY_MEDIA_TYPE: Mapping[str, AssetKind] = {
     "image/tiff": AssetKind.GEOTIFF,
     "image/vnd.stac.geotiff": AssetKind.GEOTIFF,
@@ -92,12 +100,27 @@ def kind_of(asset: Mapping[str, Any]) -> AssetKind | None:
 
 @dataclass(frozen=True)
 class AssetKey:
-    """What an opened dataset is kept under: a new catalogue version makes a new key, so nothing is ever stale."""
+    """What an opened dataset is kept under.
+
+    Attributes:
+        collection, item, asset: Which asset.
+        fingerprint: What it is: changes with what the item says about it and with the file behind it, and with nothing
+            else, so that what is kept is never stale and a busy catalogue does not close it.
+    """
 
     collection: str
     item: str
     asset: str
-    catalog_version: int
+    fingerprint: str
+
+    def is_outdated_by(self, other: "AssetKey") -> bool:
+        """Tell whether `other` is the same asset in another state."""
+        return (
+            self.fingerprint != other.fingerprint
+            and self.item == other.item
+            and self.asset == other.asset
+            and self.collection == other.collection
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +133,8 @@ class FoundAsset:
         kind: What it can be opened as.
         path: The local file, or the folder of a kind that is one.
         key: What the opened dataset is kept under.
+        catalog_version: Version number of the catalogue when it was looked up.
+        render_name: Which of the item's ``renders`` says how it is drawn.
     """
 
     item: Mapping[str, Any]
@@ -117,6 +142,8 @@ class FoundAsset:
     kind: AssetKind
     path: Path
     key: AssetKey
+    catalog_version: int
+    render_name: str = "default"
 
     @property
     def asset(self) -> Mapping[str, Any]:
@@ -132,13 +159,37 @@ class FoundAsset:
 
     @property
     def render(self) -> Mapping[str, Any]:
-        """How the item says that it is drawn (render extension, ``renders.default``); empty where it does not."""
+        """How the item says that it is drawn (render extension, ``renders``); empty where it does not."""
+        return self._renders.get(self.render_name, {})
+
+    @property
+    def _renders(self) -> dict[str, Mapping[str, Any]]:
+        """The ways in which the item says that this asset is drawn, by name."""
         renders = self.properties.get("renders")
-        found = renders.get("default") if isinstance(renders, Mapping) else None
-        if not isinstance(found, Mapping):
-            return {}
-        assets = found.get("assets", [self.name])
-        return found if isinstance(assets, list) and self.name in assets else {}
+        named = renders.items() if isinstance(renders, Mapping) else ()
+        return {
+            str(name): render
+            for name, render in named
+            if isinstance(render, Mapping)
+            and isinstance(assets := render.get("assets", [self.name]), list)
+            and self.name in assets
+        }
+
+    def rendered(self, name: str | None) -> "FoundAsset":
+        """Return this asset, drawn in the way of that name; None for the default.
+
+        Raises:
+            NotFound: The item names no such way for this asset.
+        """
+        if name is None:
+            return self
+        if name not in self._renders:
+            raise NotFound(
+                f"Item '{self.key.item}' has no render '{name[:60]}' of asset '{self.name}'.",
+                hint=did_you_mean(name, self._renders) or "It names none: leave it out.",
+                field="render",
+            )
+        return replace(self, render_name=name)
 
     @property
     def source(self) -> Source:
@@ -149,23 +200,15 @@ class FoundAsset:
             item=self.key.item,
             asset=self.name,
             dataset_version=None if version is None else str(version),
-            catalog_version=self.key.catalog_version,
+            catalog_version=self.catalog_version,
         )
 
 
 class Lookup(Protocol):
-    """Finds documents by ids: the catalogue itself, or what is kept of it."""
+    """Finds items by ids, with the version of the catalogue that they are of."""
 
-    def item(self, collection_id: str, item_id: str) -> Mapping[str, Any]:
-        """Return one item; raises NotFound where there is none."""
-        ...
-
-    def collection(self, collection_id: str) -> Mapping[str, Any]:
-        """Return one collection; raises NotFound where there is none."""
-        ...
-
-    def version(self) -> int:
-        """Return the number that every change of the catalogue raises."""
+    def versioned_item(self, collection_id: str, item_id: str) -> tuple[int, Mapping[str, Any]]:
+        """Return the version of the catalogue and one item; raises NotFound where there is none."""
         ...
 
 
@@ -214,6 +257,16 @@ class CatalogCache:
         Raises:
             NotFound: There is none of those ids.
         """
+        return self.versioned_item(collection_id, item_id)[1]
+
+    def versioned_item(self, collection_id: str, item_id: str) -> tuple[int, Mapping[str, Any]]:
+        """Return the version of the catalogue and an item that is at least as new; not to be changed.
+
+        As long as nothing changes it is the same object, so that what follows from it need not be worked out again.
+
+        Raises:
+            NotFound: There is none of those ids.
+        """
         return self._find(self._items, (collection_id, item_id), lambda: self._catalog.item(collection_id, item_id))
 
     def collection(self, collection_id: str) -> Mapping[str, Any]:
@@ -222,7 +275,7 @@ class CatalogCache:
         Raises:
             NotFound: There is none of that id.
         """
-        return self._find(self._collections, (collection_id,), lambda: self._catalog.collection(collection_id))
+        return self._find(self._collections, (collection_id,), lambda: self._catalog.collection(collection_id))[1]
 
     def version(self) -> int:
         """Return the number that every change of the catalogue raises."""
@@ -257,20 +310,22 @@ class CatalogCache:
             valid = self._items.valid() + self._collections.valid()
             return CacheStatistics(total, valid, total - valid, self._hits, self._misses)
 
-    def _find(self, shelf: "_Shelf", key: tuple[str, ...], load: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    def _find(
+        self, shelf: "_Shelf", key: tuple[str, ...], load: Callable[[], Mapping[str, Any]]
+    ) -> tuple[int, Mapping[str, Any]]:
         # The version is read before the document: a change in between is then seen by the next call.
         version = self.version()
         with self._lock:
             if (known := shelf.get(key)) is not None:
                 self._hits += 1
-                return known
+                return version, known
             self._misses += 1
             waiting = self._loading.get((version, key))
             if waiting is None:
                 mine: Future[Mapping[str, Any]] = Future()
                 self._loading[version, key] = mine
         if waiting is not None:
-            return waiting.result()
+            return version, waiting.result()
         try:
             document = load()
         except BaseException as error:
@@ -281,7 +336,7 @@ class CatalogCache:
                 if version == self._version:
                     shelf.put(key, document)
             mine.set_result(document)
-            return document
+            return version, document
         finally:
             with self._lock:
                 del self._loading[version, key]
@@ -327,8 +382,27 @@ class _Shelf:
         self._kept.clear()
 
 
+@dataclass(frozen=True)
+class _Resolved:
+    """An asset of a document, as it was worked out once.
+
+    Attributes:
+        document: The item that it is of; another one has to be looked at anew.
+        kind: What it can be opened as.
+        path: The local file or folder.
+        digest: Of all that the item says about the dataset.
+        watched: The files whose state tells whether the dataset is another one.
+    """
+
+    document: Mapping[str, Any]
+    kind: AssetKind
+    path: Path
+    digest: str
+    watched: tuple[Path, ...]
+
+
 class Items:
-    """Finds assets by ids, and keeps where their files lie until the catalogue changes.
+    """Finds assets by ids, and keeps where their files lie until the item changes.
 
     Args:
         catalog: Where items are looked up.
@@ -340,9 +414,8 @@ class Items:
         self._catalog = catalog
         self._gate = gate
         self._zones = zones
-        self._lock = threading.Lock()
-        self._version = -1
-        self._paths: dict[str, Path] = {}
+        # Entries are read and written whole, so that threads need no lock here.
+        self._resolved: dict[tuple[str, str, str], _Resolved] = {}
 
     def find(self, collection: str, item: str, asset: str | None, kinds: Iterable[AssetKind]) -> FoundAsset:
         """Return the asset named `asset`, or the one that the item offers for `kinds` where it is None.
@@ -351,49 +424,75 @@ class Items:
             NotFound: There is no such collection, item or asset, or its file is gone.
             InvalidParameter: The asset is of another kind.
         """
-        # The version is read before the document: a change in between is then seen by the next call.
-        version = self._catalog.version()
-        document = self._catalog.item(collection, item)
+        version, document = self._catalog.versioned_item(collection, item)
         wanted = tuple(kinds)
         name = choose_asset(document, wanted) if asset is None else asset
+        known = self._resolved.get((collection, item, name))
+        if known is None or known.document is not document:
+            known = self._resolve(document, name, wanted)
+            if len(self._resolved) >= MAX_ITEMS_KEPT:
+                self._resolved.clear()
+            self._resolved[collection, item, name] = known
+        elif known.kind not in wanted:
+            raise _of_another_kind(document, name, wanted)
+        key = AssetKey(collection, item, name, known.digest + _state_of(known.watched, item))
+        return FoundAsset(document, name, known.kind, known.path, key, version)
+
+    def _resolve(self, document: Mapping[str, Any], name: str, wanted: Sequence[AssetKind]) -> _Resolved:
         assets = document.get("assets") or {}
         if name not in assets:
             raise NotFound(
-                f"Item '{item}' has no asset '{name}'.",
+                f"Item '{document.get('id')}' has no asset '{name}'.",
                 hint=did_you_mean(str(name), assets),
                 field="asset",
             )
         kind = kind_of(assets[name])
         if kind is None or kind not in wanted:
-            fitting = [key for key, value in assets.items() if kind_of(value) in wanted]
-            raise InvalidParameter(
-                f"Asset '{name}' of item '{item}' is {assets[name].get('type', 'of no media type')}, "
-                f"which cannot be read as {' or '.join(wanted)}.",
-                hint=f"Readable here: {', '.join(fitting)}." if fitting else "This item has no such asset.",
-                field="asset",
-            )
-        path = self._path(str(assets[name]["href"]), version, is_folder=kind in _FOLDERS)
-        return FoundAsset(document, name, kind, path, AssetKey(collection, item, name, version))
+            raise _of_another_kind(document, name, wanted)
+        path = self._path(str(assets[name]["href"]), is_folder=kind in _FOLDERS)
+        # What a dataset is opened as hangs on its asset, and on the properties too: the variable, the bands.
+        told = digest([assets[name], document.get("properties")])
+        watched = (path, *(path / file for file in _TELLING_FILES.get(kind, ())))
+        return _Resolved(document, kind, path, told, watched)
 
-    def _path(self, href: str, version: int, *, is_folder: bool) -> Path:
-        with self._lock:
-            if version != self._version:
-                self._paths.clear()
-                self._version = version
-            path = self._paths.get(href)
-        if path is None:
-            path = self._resolve(href, is_folder=is_folder)
-            with self._lock:
-                if version == self._version and len(self._paths) < MAX_ITEMS_KEPT:
-                    self._paths[href] = path
-        return path
-
-    def _resolve(self, href: str, *, is_folder: bool) -> Path:
+    def _path(self, href: str, *, is_folder: bool) -> Path:
         if self._zones is not None:
             zone, key = self._zones.locate(href)
             if zone is not None:
                 return zone.local_folder(key) if is_folder else zone.local_path(key)
         return self._gate.resolve(href, field="asset")
+
+
+def _state_of(files: Sequence[Path], item: str) -> str:
+    """Return what changes when any of these files is replaced or written to; the first has to be there.
+
+    Raises:
+        NotFound: It is gone.
+    """
+    state = []
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            if file == files[0]:
+                raise NotFound(
+                    f"The file of item '{item}' is gone.", hint="Make the item again from its source.", field="item"
+                ) from None
+            continue
+        # Of the times ctime too: a copy may bring an old mtime along.
+        state.append(f"-{found.st_ino:x}.{found.st_size:x}.{found.st_mtime_ns:x}.{found.st_ctime_ns:x}")
+    return "".join(state)
+
+
+def _of_another_kind(document: Mapping[str, Any], name: str, wanted: Sequence[AssetKind]) -> InvalidParameter:
+    assets = document["assets"]
+    fitting = [key for key, value in assets.items() if kind_of(value) in wanted]
+    return InvalidParameter(
+        f"Asset '{name}' of item '{document.get('id')}' is {assets[name].get('type', 'of no media type')}, "
+        f"which cannot be read as {' or '.join(wanted)}.",
+        hint=f"Readable here: {', '.join(fitting)}." if fitting else "This item has no such asset.",
+        field="asset",
+    )
 
 
 def choose_asset(item: Mapping[str, Any], kinds: Iterable[AssetKind]) -> str:
