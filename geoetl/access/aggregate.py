@@ -1,24 +1,47 @@
 """A statistic over time in each cell of a region: a field, with what it is like over the region."""
 
+import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from geoetl.access.bands import BandInfo
+from geoetl.access.colormap import DEFAULT_COLORMAP, colormap_name, legend, lookup_table
 from geoetl.access.cost import Estimate, QueryLimits
-from geoetl.access.grid import Axis, Grid, IrregularGrid, RegularGrid
+from geoetl.access.extract import RasterWindow
+from geoetl.access.frame import GEOGRAPHIC, Extent
+from geoetl.access.grid import Axis, Grid, IrregularGrid, RegularGrid, nearest_values, values_of_cells
 from geoetl.access.over_region import OverRegion
 from geoetl.access.over_time import check_statistic
+from geoetl.access.picture import Picture, encode_mapped, media_type_of
 from geoetl.access.regional import RegionalQuestion
-from geoetl.access.result import BBoxField, Result, Source, finite_or_none
+from geoetl.access.rescale import Rescale, auto_rescale, chosen_ranges
+from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
 from geoetl.access.statistics import units_over_time
+from geoetl.access.window import even_grid
+from geoetl.core.html import facts, heading
 from geoetl.core.spatial import BBox, wrap_longitude
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
     from numpy.typing import NDArray
 
     from geoetl.access.weights import Weights
+
+
+# CF conventions 1.11, appendix E; a count has no name there.
+CELL_METHODS = {
+    "mean": "mean",
+    "min": "minimum",
+    "max": "maximum",
+    "sum": "sum",
+    "median": "median",
+    "std": "standard_deviation",
+}
 
 
 class FieldStatistics(Result):
@@ -87,6 +110,202 @@ class FieldAggregate(Result):
     source: Source
     grid: Annotated[Any, Field(exclude=True, repr=False)]
     values: Annotated[Any, Field(exclude=True, repr=False)]
+
+    @property
+    def lat(self) -> "NDArray[np.float64]":
+        """Latitude of each row; on a grid that is not regular of each cell, array as `values`."""
+        found: NDArray[np.float64] = self.grid.lat.centres if isinstance(self.grid, RegularGrid) else self.grid.lat
+        return found
+
+    @property
+    def lon(self) -> "NDArray[np.float64]":
+        """Longitude of each column, growing; on a grid that is not regular of each cell, array as `values`."""
+        found: NDArray[np.float64] = self.grid.lon.centres if isinstance(self.grid, RegularGrid) else self.grid.lon
+        return found
+
+    @property
+    def time_text(self) -> str | None:
+        """The range of time as an ISO 8601 interval in the cube's own calendar."""
+        return None if self.time_range is None else "/".join(self.time_range)
+
+    def about(self) -> dict[str, Any]:
+        """Return what is to be said about the values, as in the attributes and tags of files."""
+        return {
+            **self.source.model_dump(),
+            "region": self.region_name,
+            "bbox": ",".join(f"{edge:.10g}" for edge in self.bbox.as_list()),
+            "variable": self.variable,
+            "units": self.units,
+            "aggregation": self.aggregation,
+            "percentile": self.percentile,
+            "time": self.time_text,
+            "calendar": self.calendar,
+            "sel": dict(self.sel) or None,
+            "method": self.method,
+            "weighting": self.weighting,
+        }
+
+    def to_raster(self, *, format: str = "tif") -> RasterWindow:
+        """Return the field as pixels of a map, north up: what is written as GeoTIFF.
+
+        A grid that is not even is told on an even one of about its size, each pixel its nearest cell; `method` says so.
+        """
+        whole, is_own = even_grid(self.grid)
+        latitudes = whole.transform.f + whole.transform.e * (np.arange(whole.height) + 0.5)
+        longitudes = whole.transform.c + whole.transform.a * (np.arange(whole.width) + 0.5)
+        array = self._array()
+        if isinstance(self.grid, RegularGrid):
+            pixels, nearest = nearest_values(array, self.grid, latitudes, longitudes), "nearest cell"
+        else:
+            nearest = "nearest cell by great circle"
+            places = np.meshgrid(longitudes, latitudes)
+            pixels = values_of_cells(array, self.grid, self.grid.nearest_cells(places[1], places[0]))
+        return RasterWindow(
+            values=pixels[np.newaxis],
+            grid=whole,
+            crs=GEOGRAPHIC,
+            bbox=self.bbox,
+            bands=(BandInfo(index=1, name=self.variable, units=self.units),),
+            variable=self.variable,
+            units=self.units,
+            time=self.time_text,
+            calendar=self.calendar,
+            sel=self.sel,
+            method=self.method if is_own else f"{self.method}, {nearest} on an even grid",
+            weighting=self.weighting,
+            source=self.source,
+            format=format,
+        )
+
+    def picture(self, *, format: str = "png", colormap: str = DEFAULT_COLORMAP, rescale: Rescale = "auto") -> Picture:
+        """Return the field as a picture in degrees, a pixel for each cell; cells without data are transparent.
+
+        Args:
+            format: png, jpeg or webp.
+            colormap: Name of a colour map, ``_r`` reversed.
+            rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of the field.
+
+        Raises:
+            InvalidParameter: A format, colour map or range is not right.
+        """
+        media_type = media_type_of(format)
+        map_name = colormap_name(colormap)
+        raster = self.to_raster()
+        (limits,) = chosen_ranges(rescale, [raster.values], [None])
+        at, width, height = raster.grid.transform, raster.grid.width, raster.grid.height
+        west, north, east, south = at.c, at.f, at.c + at.a * width, at.f + at.e * height
+        return Picture(
+            content=encode_mapped(raster.values[0], limits, map_name, media_type),
+            media_type=media_type,
+            bbox=Extent.from_edges(west, south, east, north).bbox,
+            crs=GEOGRAPHIC,
+            bounds=(west, south, east, north),
+            width=width,
+            height=height,
+            rescale=(limits,),
+            colormap=map_name,
+            legend=legend(map_name, limits, self.units),
+            variable=self.variable,
+            units=self.units,
+            method=raster.method,
+            time=self.time_text,
+            sel=self.sel,
+            source=self.source,
+        )
+
+    def _array(self) -> "xr.DataArray":
+        import xarray as xr
+
+        return xr.DataArray(self.values, dims=self.grid.dims, name=self.variable)
+
+    def to_xarray(self) -> "xr.DataArray":
+        """Return the field with its coordinates, and in its attributes what it is and where it came from."""
+        dims = self.grid.dims
+        is_regular = isinstance(self.grid, RegularGrid)
+        lat = {"standard_name": "latitude", "units": "degrees_north"}
+        lon = {"standard_name": "longitude", "units": "degrees_east"}
+        names = (dims[0], dims[1]) if is_regular else ("lat", "lon")
+        coordinates = {
+            names[0]: (dims[0] if is_regular else dims, self.lat, lat),
+            names[1]: (dims[1] if is_regular else dims, self.lon, lon),
+        }
+        array = self._array().assign_coords(coordinates)
+        array.attrs["long_name"] = self.title
+        if is_regular and self.aggregation in CELL_METHODS:
+            array.attrs["cell_methods"] = f"time: {CELL_METHODS[self.aggregation]}"
+        for name, value in self.about().items():
+            if value is not None and name != "variable":
+                array.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
+        return array
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row per cell: lat, lon (within -180 to 180), and the variable; `.attrs` says the rest."""
+        import pandas as pd
+
+        is_regular = isinstance(self.grid, RegularGrid)
+        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij") if is_regular else (self.lat, self.lon)
+        table = pd.DataFrame(
+            {"lat": lat.ravel(), "lon": (lon.ravel() + 180) % 360 - 180, self.variable: self.values.ravel()}
+        )
+        table.attrs.update({name: value for name, value in self.about().items() if value is not None})
+        return table
+
+    def plot(self, colormap: str = DEFAULT_COLORMAP) -> Any:
+        """Return a HoloViews map of the cells as they lie.
+
+        Raises:
+            InvalidParameter: There is no such colour map.
+        """
+        import holoviews as hv
+
+        if not hv.Store.loaded_backends():
+            hv.extension("bokeh")
+        label = f"{self.variable} [{self.units}]" if self.units else self.variable
+        value = hv.Dimension("value", label=label)
+        places = [hv.Dimension("lon", label="°E"), hv.Dimension("lat", label="°N")]
+        limits = auto_rescale(self.values)
+        if self.values.ndim == 1:
+            drawn, kind = hv.Points((self.lon, self.lat, self.values), places, value), hv.opts.Points
+        else:
+            drawn, kind = hv.QuadMesh((self.lon, self.lat, self.values), places, value), hv.opts.QuadMesh
+        box = self.grid.extent
+        aspect = max(box.east - box.west, 1e-6) * math.cos(math.radians((box.south + box.north) / 2))
+        width = 640
+        height = int(min(max(width * (box.north - box.south) / max(aspect, 1e-6), 240), 640))
+        place = self.region_name or extent_text(self.bbox)
+        options: dict[str, Any] = {"color": "value"} if kind is hv.opts.Points else {}
+        return drawn.opts(
+            kind(
+                title=f"{self.title}, {self.aggregation} · {place}",
+                cmap=[f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in lookup_table(colormap)],
+                clim=tuple(limits),
+                colorbar=True,
+                clabel=label,
+                frame_width=width,
+                frame_height=height,
+                tools=["hover"],
+                backend="bokeh",
+                **options,
+            )
+        )
+
+    def _repr_html_(self) -> str:
+        said = self.statistics
+        units = self.units or ""
+        spread = "no data" if said.min is None else f"{said.min:.6g} to {said.max:.6g} {units}".strip()
+        return heading(f"{self.title}, {self.aggregation}", self.region_name or "") + facts(
+            [
+                ("mean over the region", None if said.mean is None else f"{said.mean:.6g} {units}".strip()),
+                ("cells", f"{spread} ({said.valid_pixels:,} with data)"),
+                ("weight of a cell", self.weighting),
+                ("time", None if self.time_range is None else f"{' to '.join(self.time_range)}, {self.calendar}"),
+                ("method", self.method),
+                ("extent", extent_text(self.bbox)),
+                *self.sel.items(),
+                ("source", self.source),
+                ("dataset version", self.source.dataset_version),
+            ]
+        )
 
 
 class FieldPlan:

@@ -1,7 +1,7 @@
 """Statistics of a region, period by period: each cell over time first, then the cells over the region."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,10 +11,14 @@ from geoetl.access.over_region import OverRegion
 from geoetl.access.over_time import Cells, check_statistic, over_time
 from geoetl.access.periods import Period, check_resolution, group_steps
 from geoetl.access.regional import RegionalQuestion
-from geoetl.access.result import BBoxField, Result, Source, finite_or_none
+from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
+from geoetl.access.weights import NOT_WEIGHTED
+from geoetl.core.html import facts, heading
 from geoetl.core.spatial import BBox
+from geoetl.core.temporal import STANDARD_CALENDARS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 # Statistics over time that one step alone does not change.
@@ -87,6 +91,109 @@ class RegionalSeries(Result):
     method: str
     weighting: str
     source: Source
+
+    def about(self) -> dict[str, Any]:
+        """Return what is to be said about the values, as in the columns and attributes of files."""
+        return {
+            **self.source.model_dump(),
+            "region": self.region_name,
+            "bbox": ",".join(f"{edge:.10g}" for edge in self.bbox.as_list()),
+            "variable": self.variable,
+            "units": self.units,
+            "resolution": self.resolution,
+            "statistic": self.statistic,
+            "percentile": self.percentile,
+            "calendar": self.calendar,
+            "sel": dict(self.sel) or None,
+            "method": self.method,
+            "weighting": self.weighting,
+        }
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row per period, indexed by its first day in the cube's own calendar; `.attrs` says the rest."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"period": self.periods}
+        for name in ("mean", "min", "max", "std", "median", "sum"):
+            columns[name] = np.array(getattr(self, name), dtype=float)
+        if self.percentiles:
+            columns[f"p{self.percentile:g}"] = np.array(self.percentiles, dtype=float)
+        columns |= {"count": self.count, "data_share": np.array(self.data_share, dtype=float), "steps": self.steps}
+        frame = pd.DataFrame(columns, index=pd.Index(self._dates(), name="time"))
+        frame.attrs.update({name: value for name, value in self.about().items() if value is not None})
+        return frame
+
+    def _dates(self) -> Any:
+        """Return the start of each period: dates of the usual calendar, of another one, labels, or numbers."""
+        if self.calendar is None:
+            return list(self.periods) if self.time_range is not None else range(1, len(self.periods) + 1)
+        if self.calendar in STANDARD_CALENDARS and all(text[0] != "-" for text in self.starts):
+            # Seconds, so that no century is out of the range of nanoseconds.
+            return np.array(self.starts, dtype="datetime64[s]")
+        import xarray as xr
+
+        return xr.CFTimeIndex(  # type: ignore[no-untyped-call]  # xarray leaves this constructor without annotations
+            [_cftime(text, self.calendar) for text in self.starts]
+        )
+
+    def plot(self) -> Any:
+        """Return a HoloViews plot of the mean, within what lies between least and largest.
+
+        Calendars that are not the usual one are drawn along decimal years.
+        """
+        import holoviews as hv
+
+        if not hv.Store.loaded_backends():
+            hv.extension("bokeh")
+        steps, axis = self._along(hv)
+        label = f"{self.variable} [{self.units}]" if self.units else self.variable
+        value = hv.Dimension(self.variable, label=label)
+        mean, low, high = (np.array(part, dtype=float) for part in (self.mean, self.min, self.max))
+        span = hv.Area((steps, low, high), axis, [value, "max"], label="least to largest cell")
+        curve = hv.Curve(
+            (steps, mean), axis, value, label="mean" if self.weighting == NOT_WEIGHTED else "weighted mean"
+        )
+        place = self.region_name or extent_text(self.bbox)
+        return (span.opts(alpha=0.2, line_alpha=0, backend="bokeh") * curve.opts(line_width=1.8, backend="bokeh")).opts(
+            hv.opts.Overlay(
+                title=f"{self.title} · {place}",
+                width=760,
+                height=340,
+                show_grid=True,
+                legend_position="top",
+                padding=(0.01, 0.08),
+                backend="bokeh",
+            )
+        )
+
+    def _along(self, hv: Any) -> tuple[Any, Any]:
+        """Return where each period lies on the axis, and the axis."""
+        if self.time_range is None or self.calendar is None:
+            return np.arange(1, len(self.periods) + 1), hv.Dimension("time", label="Step")
+        dates = self._dates()
+        if isinstance(dates, np.ndarray):
+            return dates.astype("datetime64[ms]"), hv.Dimension("time", label="Time")
+        years = [_decimal_year(date) for date in dates]
+        return np.array(years), hv.Dimension("time", label=f"Year ({self.calendar} calendar)")
+
+    def _repr_html_(self) -> str:
+        known = [value for value in self.mean if value is not None]
+        span = f"{' to '.join(self.time_range)}, {self.calendar} calendar" if self.time_range else None
+        spread = f"{min(known):.6g} to {max(known):.6g} {self.units or ''}".strip() if known else "no data"
+        area = f", {self.area_km2:,.0f} km²" if self.area_km2 is not None else ""
+        return heading(f"{self.title} over a region", self.region_name or "") + facts(
+            [
+                ("periods", f"{len(self.periods):,} ({self.resolution})"),
+                ("time", span),
+                ("mean over the region", spread),
+                ("region", f"{extent_text(self.bbox)} ({self.cells:,} cells{area})"),
+                ("weight of a cell", self.weighting),
+                ("method", self.method),
+                *self.sel.items(),
+                ("source", self.source),
+                ("dataset version", self.source.dataset_version),
+            ]
+        )
 
 
 class RegionalPlan:
@@ -214,3 +321,18 @@ def units_over_time(units: str | None, statistic: str) -> str | None:
 
 def _numbers(values: "NDArray[np.float64]") -> tuple[float | None, ...]:
     return tuple(finite_or_none(value) for value in values.tolist())
+
+
+def _cftime(text: str, calendar: str) -> Any:
+    import cftime
+
+    date, _, clock = text.partition("T")
+    year, month, day = (int(part) for part in date.rsplit("-", 2))
+    return cftime.datetime(year, month, day, *(int(part) for part in clock.split(":") if part), calendar=calendar)
+
+
+def _decimal_year(date: Any) -> float:
+    import cftime
+
+    start, end = (cftime.datetime(year, 1, 1, calendar=date.calendar) for year in (date.year, date.year + 1))
+    return float(date.year + (date - start) / (end - start))
