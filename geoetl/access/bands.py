@@ -10,6 +10,9 @@ from geoetl.core.errors import InvalidParameter, did_you_mean
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
+# Most bands of one answer.
+MAX_CHOSEN = 256
+
 
 class BandInfo(Result):
     """One band of a raster.
@@ -42,9 +45,21 @@ def default_bands(rgb: Sequence[int], offered: Sequence[int], render: Mapping[st
 def chosen_bands(
     dataset: "DatasetReader", asset: Mapping[str, Any], offered: Sequence[int], wanted: Sequence[int | str]
 ) -> tuple[int, ...]:
+    """Return the numbers of bands that are wanted by number or name, in the order wanted.
+
+    Raises:
+        InvalidParameter: There is no such band, or none or too many are wanted.
+    """
     names = {band_info(dataset, asset, band).name: band for band in offered}
     chosen: list[int] = []
-    for band in [wanted] if isinstance(wanted, str) else wanted:
+    listed = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not 1 <= len(listed) <= MAX_CHOSEN:
+        raise InvalidParameter(
+            f"{len(listed)} bands were given; expected 1 to {MAX_CHOSEN}.",
+            hint="Give numbers from 1, or names.",
+            field="bands",
+        )
+    for band in listed:
         number = names.get(band) if isinstance(band, str) else band
         if number is None or number not in offered:
             known = [f"{index} ({name})" for name, index in names.items()]
@@ -55,12 +70,6 @@ def chosen_bands(
                 field="bands",
             )
         chosen.append(number)
-    if len(chosen) not in (1, 3):
-        raise InvalidParameter(
-            f"{len(chosen)} bands were given; a picture shows 1 (through a colour map) or 3 (red, green, blue).",
-            hint=f"Give bands={list(offered[:1])}{f' or {list(offered[:3])}' if len(offered) >= 3 else ''}.",
-            field="bands",
-        )
     return tuple(chosen)
 
 

@@ -55,6 +55,7 @@ class Picture(Result):
         time: ISO 8601 text of the time step in its own calendar, where there is one.
         sel: The values of the extra dimensions that were taken.
         source: Where it came from.
+        calendar: CF calendar of the time.
     """
 
     content: bytes
@@ -73,6 +74,7 @@ class Picture(Result):
     time: str | None
     sel: dict[str, str | float | int]
     source: Source
+    calendar: str | None = None
 
     def data_url(self) -> str:
         """Return the picture as a ``data:`` URL for HTML."""
@@ -158,6 +160,7 @@ def paint(
         time=layer.time,
         sel=layer.sel,
         source=layer.source,
+        calendar=layer.calendar,
     )
 
 

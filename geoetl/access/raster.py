@@ -465,7 +465,7 @@ class RasterAccess:
             limits: What it may cost; left out, what this machine allows.
 
         Raises:
-            NotFound: There is no such item or asset, or the region lies outside of the data.
+            NotFound: There is no such item or asset, or the region lies outside of the data or between its pixels.
             InvalidParameter: A band, expression, variable, step, colour map, range, projection, size or format is not
                 right.
             InvalidTime: There is no such date.
@@ -481,7 +481,14 @@ class RasterAccess:
         with self.layer(choice) as layer:
             plan = _within(layer, region.bbox, size, wanted_crs, format)
             _check(allowed, plan, _smaller(allowed, plan, size))
-            return _answer(plan, format, media_type, rescale, drawn, inside(region, plan.grid, all_touched=all_touched))
+            kept = inside(region, plan.grid, all_touched=all_touched)
+            if not kept.any():
+                raise NotFound(
+                    f"No pixel of {layer.source} has its centre in the region.",
+                    hint="Give all_touched=true for the pixels that it touches, or a larger region.",
+                    field="geometry",
+                )
+            return _answer(plan, format, media_type, rescale, drawn, kept)
 
     def estimate_clip(
         self,

@@ -48,7 +48,9 @@ DRAIN_S = 2.0
 MAX_CLIENTS = 10_000
 
 # Where pictures and readings are made, and where the catalogue is searched; the rest is light.
-PICTURES = re.compile(r"/(?:api/(?:raster|cubes?)/(?:preview|bbox|clip|series|statistics)/.*|tiles/(?!vector/).*\.\w+)")
+PICTURES = re.compile(
+    r"/(?:api/(?:raster|cubes?)/(?:preview|extract|bbox|clip|series|statistics)/.*|tiles/(?!vector/).*\.\w+)"
+)
 SEARCHES = re.compile(r"/stac/(?:search|collections|collections/[^/]+/items)/?")
 # What writes items, by path.
 ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")

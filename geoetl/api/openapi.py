@@ -23,20 +23,21 @@ _CUBE = {
     "item": "air_temperature_small",
     "asset": "references",
     "location": "-90,40",
-    "z": 0,
-    "x": 0,
-    "y": 0,
     "time_index": 1,
     "variable": "air",
 }
 _VECTOR = {"collection": "demo-vectors", "item": "us_states", "asset": "pmtiles", "z": 0, "x": 0, "y": 0}
+_TILE = {"tms": "WebMercatorQuad", "z": 0, "x": 0, "y": 0, "format": "png"}
 # By the beginning of the path, the longest that fits; each gives the values of parameters by name.
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/": {},
     "/assets/": _RASTER,
     "/executions/": _RASTER,
-    "/api/raster/": _RASTER,
-    "/tiles/cubes/": _CUBE,
+    "/api/raster/": {**_RASTER, "bbox": "-78,25,-77.5,25.4"},
+    "/api/raster/clip/": {**_RASTER, "boundary_type": "country", "boundary_id": "BHS", "format": "png"},
+    "/api/boundaries/": {"boundary_type": "country", "boundary_id": "FRA"},
+    "/tiles/cube/": {**_CUBE, **_TILE},
+    "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
     "/stac/": {"collection_id": "demo-rasters", "item_id": "landsat_rgb"},
 }
@@ -64,7 +65,9 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/assets/": (206, 304, 416),
     "/executions/": (206, 304, 416),
     "/api/raster/preview": (304,),
-    "/tiles/cubes/{collection}/{item}/{z}": (304,),
+    "/api/raster/extract": (304,),
+    "/tiles/cube/{collection}/{item}/{tms}/{z}": (304,),
+    "/tiles/raster/{collection}/{item}/{tms}/{z}": (304,),
     "/tiles/vector/{collection}/{item}/{z}": (204, 304),
 }
 

@@ -121,10 +121,12 @@ class Access:
 
     Attributes:
         searches: Paths whose POST only reads.
+        questions: Likewise, paths with ids in them; their POST has a body that is too long for an address.
         roles: The least role for a path and everything below it, whatever the verb.
     """
 
     searches: frozenset[str] = frozenset({"/stac/search"})
+    questions: re.Pattern[str] = re.compile(r"/api/(?:raster/clip|xarray/[a-z]+)(?:/[^/]+/[^/]+)?")
     roles: Mapping[str, Role] = field(default_factory=lambda: {"/metrics": Role.OPERATOR})
 
     #: What tells nothing, for balancers and other machines that have no name and no token.
@@ -146,7 +148,8 @@ class Access:
 
     def needed(self, kind: str, method: str, path: str) -> Role:
         """Return the least role for a request."""
-        only_reads = kind == "websocket" or method in SAFE_METHODS or (method == "POST" and path in self.searches)
+        is_question = method == "POST" and (path in self.searches or self.questions.fullmatch(path) is not None)
+        only_reads = kind == "websocket" or method in SAFE_METHODS or is_question
         needed = Role.VIEWER if only_reads else Role.EDITOR
         named = [role for below, role in self.roles.items() if path == below or path.startswith(f"{below}/")]
         return max([needed, *named])
