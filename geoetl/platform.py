@@ -31,6 +31,7 @@ from geoetl.store.zones import Zone, Zones
 
 if TYPE_CHECKING:
     from geoetl.access import CubeAccess, FeatureAccess, RasterAccess
+    from geoetl.access.boundaries import Boundaries
     from geoetl.access.items import CatalogCache
     from geoetl.access.places import Places
     from geoetl.access.vector_tiles import VectorTiles
@@ -158,7 +159,7 @@ class Platform:
         """Features of vector items."""
         from geoetl.access import FeatureAccess
 
-        return FeatureAccess(self.lookup, self.gate, self.zones)
+        return FeatureAccess(self.lookup, self.gate, self.zones, self.settings.query)
 
     @cached_property
     def vector_tiles(self) -> "VectorTiles":
@@ -166,6 +167,13 @@ class Platform:
         from geoetl.access.vector_tiles import VectorTiles
 
         return VectorTiles(self.lookup, self.gate, self.zones)
+
+    @cached_property
+    def boundaries(self) -> "Boundaries":
+        """Countries, states and counties by codes and names."""
+        from geoetl.access.boundaries import Boundaries
+
+        return Boundaries(self.features, self.lookup, self.gate, self.places, self.zones)
 
     def guarded(self) -> "Platform":
         """Return this platform for a server: what geoetl did not write itself is opened in a child process first."""

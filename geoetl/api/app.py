@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import geoetl
-from geoetl.api import edge, files, locations, openapi, problems, raster, tiles, vector_tiles
+from geoetl.api import boundaries, edge, features, files, locations, openapi, problems, raster, tiles, vector_tiles
 from geoetl.api.answers import StrictJSON
 from geoetl.api.roles import ServerRole
 from geoetl.api.stac import PREFIX as STAC
@@ -40,11 +40,13 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
     edge.install(app, platform, writes=role.writes)
     app.include_router(files.router(platform))
     app.include_router(locations.router(platform))
+    app.include_router(boundaries.router(platform))
     app.include_router(raster.router(platform))
     app.include_router(tiles.router(platform))
     app.include_router(vector_tiles.router(platform))
+    app.include_router(features.router(platform))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)
-    problems.install(app, bad_request_below=(f"{STAC}/",))
+    problems.install(app, bad_request_below=(f"{STAC}/", features.PREFIX))
     return app

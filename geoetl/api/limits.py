@@ -47,11 +47,11 @@ DRAIN_S = 2.0
 # Clients that are remembered; the one that has been silent longest is forgotten first.
 MAX_CLIENTS = 10_000
 
-# Where pictures and readings are made, and where the catalogue is searched; the rest is light.
+# Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
 PICTURES = re.compile(
     r"/(?:api/(?:raster|cubes?)/(?:preview|extract|bbox|clip|series|statistics)/.*|tiles/(?!vector/).*\.\w+)"
 )
-SEARCHES = re.compile(r"/stac/(?:search|collections|collections/[^/]+/items)/?")
+SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
 # What writes items, by path.
 ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")
 

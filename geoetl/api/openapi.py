@@ -39,6 +39,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
+    "/features": {"collectionId": "demo-vectors:us_states", "featureId": "0", "sortby": "state", "properties": "state"},
     "/stac/": {"collection_id": "demo-rasters", "item_id": "landsat_rgb"},
 }
 # Where there is nothing to ask with, what is answered; by the path.

@@ -106,6 +106,11 @@ class FeaturePage:
         }
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
+    def to_feature(self, further: Mapping[str, Any] | None = None, *, swapped: bool = False) -> bytes:
+        """Return the first feature as a GeoJSON Feature; see `to_geojson` for the arguments."""
+        document = {**self.features(swapped=swapped)[0], "source": self.source.model_dump(), **(further or {})}
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
     def to_csv(self, *, swapped: bool = False) -> bytes:
         """Return CSV in UTF-8: id, attributes, geometry as WKT, and the dataset version.
 
