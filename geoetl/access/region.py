@@ -297,14 +297,12 @@ def _polygonal(shape: "BaseGeometry") -> "BaseGeometry":
 
 
 def _box_around(shape: "BaseGeometry") -> BBox:
-    """Return the box around a shape: through the widest gap where it reaches both ends of the world."""
+    """Return the smallest box around a shape: over the antimeridian where its parts leave a wider gap elsewhere."""
     west, south, east, north = (float(edge) for edge in shape.bounds)
-    if west > -180 or east < 180:
-        return BBox(west, south, east, north)
     bounds = shapely.bounds(shapely.get_parts(shape))
     bounds = bounds[np.argsort(bounds[:, 0])]
     gaps = bounds[1:, 0] - np.maximum.accumulate(bounds[:, 2])[:-1]
-    if not len(gaps) or gaps.max() <= 0:
+    if not len(gaps) or gaps.max() <= 360 - (east - west):
         return BBox(west, south, east, north)
     split = int(np.argmax(gaps))
     return BBox(float(bounds[split + 1, 0]), south, float(bounds[: split + 1, 2].max()), north)

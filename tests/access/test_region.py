@@ -119,6 +119,12 @@ def test_a_box_is_the_same_region_however_it_is_written(west: float, width: floa
         assert other.bbox.width_deg == pytest.approx(box.width_deg)
 
 
+def test_the_box_of_scattered_parts_is_the_smallest_one() -> None:
+    parts = [rectangle(-179, 10, -178, 11), rectangle(-100, 10, -90, 20), rectangle(176, 10, 177, 12)]
+    document = {"type": "MultiPolygon", "coordinates": [part["coordinates"] for part in parts]}
+    assert Region.from_geojson(document).bbox.as_list() == [176, 10, -90, 20]
+
+
 def test_a_box_without_area_is_no_region() -> None:
     for box in (BBox(1, 2, 1, 3), BBox(1, 2, 3, 2)):
         with pytest.raises(InvalidBBox, match="no area"):
