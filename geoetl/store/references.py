@@ -63,6 +63,11 @@ class References(Protocol):
         """Every metadata document, by key."""
         ...
 
+    @property
+    def sources(self) -> Mapping[str, SourcePath]:
+        """The file behind each address."""
+        ...
+
     def find(self, key: str) -> bytes | Piece | None:
         """Return the bytes of a chunk or where they lie; None for a chunk that was never written."""
         ...
@@ -219,6 +224,9 @@ class ReferenceStore(Store):
         super().__init__(read_only=True)
         self._references = references
         self._metadata = references.metadata
+        # zarr's word for it: chunks are then read in its few threads. Those of object stores are waited for, many at a
+        # time.
+        self._supports_sync_io = not any(isinstance(path, RemoteFile) for path in references.sources.values())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ReferenceStore) and other._references is self._references
@@ -240,6 +248,31 @@ class ReferenceStore(Store):
     def _chunk(self, key: str, byte_range: ByteRequest | None) -> bytes | None:
         found = self._references.find(key)
         return read_piece(found, byte_range, key) if isinstance(found, Piece) else _part_of_bytes(found, byte_range)
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: "BufferPrototype | None" = None,
+        byte_range: ByteRequest | None = None,
+    ) -> "Buffer | None":
+        """Return what a key stands for, or the part of it that is asked for, without an event loop."""
+        from zarr.core.buffer import default_buffer_prototype
+
+        if is_metadata(key):
+            found: bytes | None = _part_of_bytes(self._metadata.get(key), byte_range)
+        else:
+            found = self._chunk(key, byte_range)
+        buffers = default_buffer_prototype() if prototype is None else prototype
+        return None if found is None else buffers.buffer.from_bytes(found)
+
+    def set_sync(self, key: str, value: "Buffer") -> None:
+        """Refuse to write."""
+        self._check_writable()
+
+    def delete_sync(self, key: str) -> None:
+        """Refuse to delete."""
+        self._check_writable()
 
     async def get_partial_values(
         self, prototype: "BufferPrototype", key_ranges: Iterable[tuple[str, ByteRequest | None]]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +174,42 @@ def _check_virtual_chunks(
     places.behind(dict.fromkeys(session.all_virtual_chunk_locations(), "virtual chunks"), name)
 
 
+class _FusedPipeline:
+    """Have zarr decode the chunks of what is opened meanwhile in threads, without a coroutine for each.
+
+    The coroutines take longer than the decoding of small chunks. zarr 3.4 has this as an option for the whole process
+    (`codec_pipeline` in its core/config.py); when it is the default this can go. What is written is not to be changed
+    by it, so it is put back when nobody opens any more.
+    """
+
+    _PATH = "zarr.core.codec_pipeline.FusedCodecPipeline"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opening = 0
+        self._before = ""
+
+    def __enter__(self) -> None:
+        import zarr
+
+        with self._lock:
+            if not self._opening:
+                self._before = zarr.config.get("codec_pipeline.path")
+                zarr.config.set({"codec_pipeline.path": self._PATH})
+            self._opening += 1
+
+    def __exit__(self, *_: object) -> None:
+        import zarr
+
+        with self._lock:
+            self._opening -= 1
+            if not self._opening:
+                zarr.config.set({"codec_pipeline.path": self._before})
+
+
+_PIPELINE = _FusedPipeline()
+
+
 def open_store(store: Any, path: Path, options: Mapping[str, Any]) -> "xr.Dataset":
     """Open a Zarr store by its groups and arrays themselves: a consolidated copy of their metadata may be out of date.
 
@@ -183,7 +220,8 @@ def open_store(store: Any, path: Path, options: Mapping[str, Any]) -> "xr.Datase
     from zarr.errors import GroupNotFoundError
 
     try:
-        cube: xr.Dataset = xr.open_zarr(store, consolidated=False, **{"chunks": None, **options})
+        with _PIPELINE:
+            cube: xr.Dataset = xr.open_zarr(store, consolidated=False, **{"chunks": None, **options})
     except GroupNotFoundError:
         raise UnreadableFile(
             f"'{path.name}' has no group at its root.", hint="Build it again from its sources.", field="source"
