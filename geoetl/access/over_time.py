@@ -74,6 +74,8 @@ class Cells:
         picked: Position along each extra dimension.
         time_dim: Dimension of time; None for a variable of one step.
         weights: Which cells, and how much of them.
+        block_bytes: Values that are read at once, in bytes of float64.
+        long_block_bytes: The same for a chunk that is longer in time than that.
     """
 
     found: "FoundAsset"
@@ -81,6 +83,8 @@ class Cells:
     picked: dict[str, int]
     time_dim: str | None
     weights: "Weights"
+    block_bytes: int = BLOCK_BYTES
+    long_block_bytes: int = LONG_BLOCK_BYTES
 
     @property
     def count(self) -> int:
@@ -180,16 +184,16 @@ class Cells:
     def steps_at_once(self) -> int:
         """Return how many steps make a block: whole chunks where these are not too long."""
         one = max(self.count, 1) * 8
-        steps = max(1, BLOCK_BYTES // one)
+        steps = max(1, self.block_bytes // one)
         length = (chunk_lengths(self.array) or {}).get(self.time_dim or "", 1)
         if length <= steps:
             return steps // length * length
-        return length if length * one <= LONG_BLOCK_BYTES else max(steps, LONG_BLOCK_BYTES // one)
+        return length if length * one <= self.long_block_bytes else max(steps, self.long_block_bytes // one)
 
     def bands(self, steps: int) -> int:
         """Return in how many bands of rows so many steps are read, where all are needed at once."""
         rows = self.weights.shape[0]
-        return min(rows, -(-steps * self.count * 8 // LONG_BLOCK_BYTES))
+        return min(rows, -(-steps * self.count * 8 // self.long_block_bytes))
 
     def reading_of_field(self, positions: "NDArray[np.intp]", statistic: str) -> Reading:
         """Return what `field` costs."""
