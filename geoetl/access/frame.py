@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -256,14 +257,14 @@ def projected_frame(grid: "RasterGrid", crs: str, max_size: int) -> Frame:
     return _frame(crs, bounds, max_size, grid.extent.bbox)
 
 
-def box_frame(bbox: BBox, crs: str, size: "PictureSize", native: "RasterGrid") -> Frame:
+def box_frame(bbox: BBox, crs: str, size: "PictureSize", pixels: Callable[[BBox], "RasterGrid"]) -> Frame:
     """Return the frame of a picture of a box.
 
     Args:
         bbox: What is to be seen; beyond the data there is none.
         crs: Projection of the picture; in any but ``EPSG:4326`` and ``EPSG:3857`` it is the rectangle around the box.
-        size: What is wanted of columns and rows; what is left out follows from the other, or from `native`.
-        native: The pixels that the box has.
+        size: What is wanted of columns and rows; what is left out follows from the other, or from the data.
+        pixels: Tells which pixels of the data a box has.
 
     Raises:
         InvalidParameter: The box has no place in the projection.
@@ -272,6 +273,7 @@ def box_frame(bbox: BBox, crs: str, size: "PictureSize", native: "RasterGrid") -
     across, up = right - left, top - bottom
     width, height = size.width, size.height
     if width is None and height is None:
+        native = pixels(bbox)
         shrink = max(1.0, max(native.width, native.height) / MAX_NATIVE_SIDE)
         if crs == GEOGRAPHIC and native.is_geographic and native.is_straight:
             width, height = round(native.width / shrink), round(native.height / shrink)

@@ -100,22 +100,23 @@ def _interpolated(
     # Twice as many are projected as are looked at: the others tell how far off those between them would be.
     at_x, at_y = (np.linspace(0, len(axis) - 1, 2 * (len(axis) // step) + 1) for axis in (x, y))
     knots = _exact(there, np.interp(at_x, np.arange(len(x)), x), np.interp(at_y, np.arange(len(y)), y))
-    across, down = _weights(len(x), at_x), _weights(len(y), at_y)
-    thin_across, thin_down = (_weights(len(at), np.arange(0.0, len(at), 2)) for at in (at_x, at_y))
     for values in (knots.x, knots.y):
         if not np.isfinite(values).all():
             return None
-        guessed = thin_down @ values[::2, ::2] @ thin_across.T
-        if np.abs(guessed - values).max() > tolerance:
+        between = (values[:-2:2] + values[2::2]) / 2, (values[:, :-2:2] + values[:, 2::2]) / 2
+        off = max(np.abs(values[1::2] - between[0]).max(), np.abs(values[:, 1::2] - between[1]).max())
+        if off > tolerance:
             return None
-    return Mesh(down @ knots.x @ across.T, down @ knots.y @ across.T)
+    return Mesh(*(_spread(_spread(values, at_y, len(y), 0), at_x, len(x), 1) for values in (knots.x, knots.y)))
 
 
-def _weights(count: int, knots: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Return what each of the `knots` contributes to positions 0 to `count` - 1, linearly: array (position, knot)."""
+def _spread(
+    values: "NDArray[np.float64]", knots: "NDArray[np.float64]", count: int, axis: int
+) -> "NDArray[np.float64]":
+    """Return values at positions 0 to `count` - 1 along an axis, linearly between those at the `knots`."""
     right = np.clip(np.searchsorted(knots, np.arange(count)), 1, len(knots) - 1)
     share = (np.arange(count) - knots[right - 1]) / (knots[right] - knots[right - 1])
-    weights = np.zeros((count, len(knots)))
-    weights[np.arange(count), right - 1] = 1 - share
-    weights[np.arange(count), right] = share
-    return weights
+    # Not as a product of matrices: that takes the threads of a library, and long on a busy machine.
+    weight = share[:, np.newaxis] if axis == 0 else share
+    spread: NDArray[np.float64] = values.take(right - 1, axis) * (1 - weight) + values.take(right, axis) * weight
+    return spread

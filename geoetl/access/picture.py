@@ -91,6 +91,24 @@ class Picture(Result):
         )
 
 
+def check_drawn(layer: "Layer", colormap: str | None) -> None:
+    """Refuse what no picture shows, before anything is read.
+
+    Raises:
+        InvalidParameter: There are neither one nor three bands, or a colour map is to draw three.
+    """
+    if len(layer.bands) not in (1, 3):
+        raise InvalidParameter(
+            f"There are {len(layer.bands)} bands; a picture shows 1 (through a colour map) or 3 (red, green, blue).",
+            hint="Name one band or three, or ask for format=tif or npy.",
+            field="bands",
+        )
+    if len(layer.bands) == 3 and colormap is not None:
+        raise InvalidParameter(
+            "A colour map draws one band, and three are shown.", hint="Give bands=[1].", field="colormap"
+        )
+
+
 def paint(
     layer: "Layer",
     frame: "Frame",
@@ -115,16 +133,7 @@ def paint(
         InvalidParameter: There are neither one nor three bands, a colour map is to draw three, or `rescale` is not
             right.
     """
-    if len(layer.bands) not in (1, 3):
-        raise InvalidParameter(
-            f"There are {len(layer.bands)} bands; a picture shows 1 (through a colour map) or 3 (red, green, blue).",
-            hint="Name one band or three, or ask for format=tif or npy.",
-            field="bands",
-        )
-    if len(layer.bands) == 3 and colormap is not None:
-        raise InvalidParameter(
-            "A colour map draws one band, and three are shown.", hint="Give bands=[1].", field="colormap"
-        )
+    check_drawn(layer, colormap)
     limits: tuple[ValueRange, ...] = ()
     map_name: str | None = None
     explained: Legend | None = None

@@ -32,7 +32,7 @@ from geoetl.access.frame import (
 from geoetl.access.items import CUBE_KINDS, AssetKind, FoundAsset, Items, Lookup
 from geoetl.access.layer import CubeLayer, ExpressionLayer, Layer, RasterLayer
 from geoetl.access.layout import Selection
-from geoetl.access.picture import Picture, media_type_of, paint
+from geoetl.access.picture import Picture, check_drawn, media_type_of, paint
 from geoetl.access.pool import HandlePool
 from geoetl.access.rescale import Rescale
 from geoetl.access.result import PointField, Result, Source, extent_text, finite_or_none, place_text
@@ -181,12 +181,15 @@ class RasterAccess:
     # -- what is read --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def layer(self, choice: Choice, *, every: bool = False) -> Iterator[Layer]:
+    def layer(
+        self, choice: Choice, *, every: bool = False, kinds: Sequence[AssetKind] = (AssetKind.GEOTIFF, *CUBE_KINDS)
+    ) -> Iterator[Layer]:
         """Lend what can be drawn and cut out: bands of a raster, a step of a cube, or what an expression makes of them.
 
         Args:
             choice: What is wanted.
             every: Whether all bands of a raster are meant where none are named, not those that it shows.
+            kinds: What the asset may be.
 
         Raises:
             NotFound: There is no such item or asset.
@@ -194,7 +197,7 @@ class RasterAccess:
             InvalidTime: There is no such date.
             MissingCRS: A raster does not say where it lies.
         """
-        found = self._items.find(choice.collection, choice.item, choice.asset, (AssetKind.GEOTIFF, *CUBE_KINDS))
+        found = self._items.find(choice.collection, choice.item, choice.asset, kinds)
         if found.kind is AssetKind.GEOTIFF:
             with self._pool.borrow(found.key, lambda: RasterHandle(self._gate, found.path)) as handle:
                 yield _raster_layer(handle, found, choice, every)
@@ -634,11 +637,10 @@ def _within(layer: Layer, bbox: BBox, size: PictureSize, crs: str | None, format
         )
     if not bbox.overlaps(extent):
         raise _beside(layer)
-    own = layer.window_grid(bbox)
     if format in _VALUE_FORMATS and crs is None and size == PictureSize():
-        plan = _Plan(layer, bbox, None, own, layer.reading_of(bbox))
+        plan = _Plan(layer, bbox, None, layer.window_grid(bbox), layer.reading_of(bbox))
     else:
-        frame = box_frame(bbox, crs or GEOGRAPHIC, size, own)
+        frame = box_frame(bbox, crs or GEOGRAPHIC, size, layer.window_grid)
         plan = _Plan(layer, bbox, frame, _grid_of(frame), layer.reading_on(frame))
     if not plan.reading.chunks:
         # The corner of a box around tilted data may have none of it.
@@ -693,6 +695,8 @@ def _answer(
     kept: "NDArray[np.bool_] | None",
 ) -> Picture | RasterWindow:
     layer, frame, grid = plan.layer, plan.frame, plan.grid
+    if media_type is not None:
+        check_drawn(layer, colormap)
     if frame is None:
         window = layer.window(plan.bbox)
         values, grid, method = window.values, window.grid, window.method

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _OVERSAMPLING = 1.25
 # How far a pixel may be taken from beside its place, before the last refinement, which takes most of it away.
 _TOLERANCE_PIXELS = 0.02
+# Places a side at which it is seen how much finer a raster is than a picture.
+_TRIED = 24
 # Pixels of a picture often lie on the edges of the raster's, to within rounding: none falls to one side or the other.
 _EDGE_SLACK_PIXELS = 1e-6
 
@@ -195,17 +197,19 @@ def _bent_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray
 
 def _step(columns: "NDArray[np.float64]", rows: "NDArray[np.float64]", wanted: "NDArray[np.bool_]") -> float:
     """Return how many pixels of the raster a step of one pixel of the picture is, along the denser axis."""
-    steps = []
-    for axis in (0, 1):
-        both = np.logical_and(*(np.take(wanted, span, axis) for span in _neighbours(wanted.shape[axis])))
-        if both.any():
-            moved = np.hypot(np.diff(columns, axis=axis), np.diff(rows, axis=axis))
-            steps.append(float(np.median(moved[both])))
-    return min(steps, default=1.0)
-
-
-def _neighbours(count: int) -> tuple[range, range]:
-    return range(count - 1), range(1, count)
+    # A few places tell; where the raster is too small a part of the picture for that, all of them.
+    for every in (max(1, min(wanted.shape) // _TRIED), 1):
+        some = slice(None, None, every)
+        steps = []
+        for axis in (0, 1):
+            known = wanted[some, some]
+            both = known[1:] & known[:-1] if axis == 0 else known[:, 1:] & known[:, :-1]
+            if both.any():
+                moved = np.hypot(*(np.diff(at[some, some], axis=axis) for at in (columns, rows)))
+                steps.append(float(np.median(moved[both])) / every)
+        if steps:
+            return min(steps)
+    return 1.0
 
 
 def _inside(positions: "NDArray[np.float64]", size: int) -> "NDArray[np.float64]":

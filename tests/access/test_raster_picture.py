@@ -246,7 +246,7 @@ def test_a_large_raster_is_read_from_its_overviews_and_looks_the_same(shelf: She
     [
         ({"bands": [5]}, "bands", "There is no band 5; there are 1 (b1)"),
         ({"bands": ["b2"]}, "bands", "There is no band 'b2'"),
-        ({"bands": [1, 1]}, "bands", "2 bands were given"),
+        ({"bands": [1, 1]}, "bands", "There are 2 bands; a picture shows"),
         ({"colormap": "virids"}, "colormap", "no colour map 'virids'"),
         ({"rescale": [5, 1]}, "rescale", "from 5 to 1"),
         ({"rescale": [0, float("nan")]}, "rescale", "expected finite numbers"),
