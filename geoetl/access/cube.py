@@ -7,6 +7,7 @@ import numpy as np
 
 from geoetl.access.colormap import colormap_name
 from geoetl.access.cost import QueryLimits
+from geoetl.access.fill import values_of
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside
 from geoetl.access.grid import Grid, RegularGrid
 from geoetl.access.items import CUBE_KINDS, FoundAsset, Items, Lookup
@@ -211,7 +212,7 @@ class CubeAccess(RegionalAccess):
         if cell is None:
             raise outside(location, layout.grid.extent.bbox, str(found.source))
         with readable(found):
-            values = cube.dataset[name].isel({**picked, **cell.index}).values
+            values = values_of(cube.dataset[name].isel({**picked, **cell.index}))
         info = cube.info(name)
         return Series(
             location=location,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoetl.access.fill import values_of
 from geoetl.access.frame import Extent
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.spatial import Point, wrap_longitude
@@ -284,7 +285,7 @@ def values_of_cells(array: "xr.DataArray", grid: IrregularGrid, cells: "NDArray[
     window = {
         dim: slice(first, int(positions.max()) + 1) for dim, first, positions in zip(grid.dims, firsts, at, strict=True)
     }
-    read = array.isel(window).transpose(*grid.dims).values.astype(np.float64)
+    read = values_of(array.isel(window).transpose(*grid.dims))
     values[inside] = read[tuple(positions - first for first, positions in zip(firsts, at, strict=True))]
     return values
 
@@ -302,7 +303,7 @@ def _nearest_of_rows(
         column_slice, column_at = _window(part)
         window = array.isel({grid.lat.dim: row_slice, grid.lon.dim: column_slice}).transpose(*grid.dims)
         if window.size:
-            values = window.values.astype(np.float64)
+            values = values_of(window)
             drawn[:, first:last] = values[np.ix_(row_at, column_at)]
             drawn[:, first:last][:, part < 0] = np.nan
     drawn[rows < 0, :] = np.nan
