@@ -2,11 +2,12 @@
 
 A country of Natural Earth's Admin-0 is found by every code that it has. Codes are tried in this order, so that a real
 ISO code of one country wins over an alias of another: ISO_A3, ISO_A2, ISO_N3; the same as "everybody has it" (_EH);
-ADM0_A3; UN_A3, WB_A3, WB_A2; codes that ISO 3166 leaves to users (XK, XKX). Then names, of which NAME, NAME_LONG,
-NAME_EN and ADMIN come first. -99, -099 and null are missing everywhere. Where several rows have the same code or name,
+ADM0_A3; UN_A3, WB_A3, WB_A2; codes that Natural Earth lacks (`_LACKING`). Then names, of which NAME, NAME_LONG, NAME_EN
+and ADMIN come first. -99, -099 and null are missing everywhere. Where several rows have the same code or name,
 the one wins that stands for a whole state (its ADM0_A3 is its ISO code), then the one with more people.
 """
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,18 @@ MAX_INDEXES = 16
 MAX_BOUNDARIES = 100_000
 # A dataset that is replaced between the look at its names and that at its shapes is read again, so often.
 _TRIES = 3
-_MISSING = frozenset({"", "-99", "-099", "-99.0", "nan", "none", "<na>"})
+# Of a name that is not known so many letters are compared, with so many names.
+MAX_NAME_LETTERS = 80
+MAX_NAMES_COMPARED = 2000
+_MISSING = frozenset({"", "-99", "-099", "-99.0"})
 _FIELD = "boundary_id"
-# What ISO 3166 leaves to its users and the European Union, the World Bank and others use, by ADM0_A3.
-_USER_ASSIGNED: Mapping[str, tuple[str, ...]] = {"KOS": ("XK", "XKX")}
+# Codes in use that Natural Earth has as -99, by ADM0_A3: two of ISO 3166-1 that releases before 5 have nowhere, and
+# what ISO 3166 leaves to its users, as the European Union and others use it for Kosovo.
+_LACKING: Mapping[str, tuple[str, ...]] = {
+    "FRA": ("FRA", "FR", "250"),
+    "NOR": ("NOR", "NO", "578"),
+    "KOS": ("XK", "XKX"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ KINDS: Mapping[BoundaryType, _Kind] = {
             ("UN_A3",),
             ("WB_A3",),
             ("WB_A2",),
-            ("USER_ASSIGNED",),
+            ("LACKING",),
         ),
         names=(
             ("NAME",),
@@ -203,6 +212,15 @@ class Boundaries:
             )
         return Region.from_shape(shape, name=boundary.name, source=page.source)
 
+    def identify(self, boundary_type: str, boundary_id: str) -> Boundary:
+        """Return which boundary a code or name means, without its shape; see `find`.
+
+        Raises:
+            InvalidParameter: There is no such type, or several boundaries have that name.
+            NotFound: There is no such boundary, or none of that type is registered.
+        """
+        return self._index(boundary_type)[1].find(boundary_id)
+
     def list(self, boundary_type: str) -> BoundaryList:
         """Return all boundaries of a type, by name.
 
@@ -278,7 +296,7 @@ def _is_name(column: str, kind: _Kind) -> bool:
 
 def _text(value: Any) -> str | None:
     text = str(value).strip()
-    return None if value is None or text.lower() in _MISSING else text
+    return None if value is None or text in _MISSING else text
 
 
 def _code(text: str) -> str:
@@ -331,13 +349,18 @@ class _Index:
             )
         if several:
             return self._by_row[several[0]]
-        names = {plain_name(one.name): one.name for one in self.boundaries}
-        hint = did_you_mean(plain_name(text), names)
-        for plain, name in names.items():
-            hint = hint.replace(f"'{plain}'", f"'{name}'")
+        hint = self._nearest(plain_name(text[:MAX_NAME_LETTERS]))
         raise NotFound(
             f"There is no boundary '{text[:40]}' of the type {self._type} in {self._source}.", hint=hint, field=_FIELD
         )
+
+    def _nearest(self, plain: str) -> str:
+        """Return a hint that leads from a wrong name to the right one."""
+        names = {plain_name(one.name): one.name for one in self.boundaries}
+        # Comparing takes some 20 microseconds a name: of many only those that begin alike are compared.
+        alike = names if len(names) < MAX_NAMES_COMPARED else [name for name in names if name[:1] == plain[:1]]
+        close = difflib.get_close_matches(plain, list(alike)[:MAX_NAMES_COMPARED], n=1)
+        return f"Did you mean '{names[close[0]]}'?" if close else did_you_mean("", names.values())
 
     def _table(self, groups: Iterable[Sequence[str]], form: Callable[[str], str]) -> "defaultdict[str, list[int]]":
         """Return the rows of each code or name: those of the first group of columns that has it, the best first."""
@@ -357,8 +380,8 @@ class _Index:
 
     def _values(self, number: int, column: str) -> Iterable[str]:
         row = self._rows[number]
-        if column == "USER_ASSIGNED":
-            return _USER_ASSIGNED.get(row.get("ADM0_A3", ""), ())
+        if column == "LACKING":
+            return _LACKING.get(row.get("ADM0_A3", ""), ())
         return (row[column],) if column in row else ()
 
     def _rank(self, number: int) -> tuple[bool, float, int]:

@@ -130,7 +130,7 @@ class Places:
             return self._by_name[name]
         except KeyError:
             raise NotFound(
-                f"There is no place '{text[:40]}'.", hint=did_you_mean(name, self._by_name), field="location"
+                f"There is no place '{text[:40]}'.", hint=did_you_mean(name[:80], self._by_name), field="location"
             ) from None
 
     def __contains__(self, text: object) -> bool:
