@@ -20,7 +20,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from geoetl.access.features.values import is_bytes, is_temporal, is_text
+from geoetl.access.features.values import is_bytes, is_temporal, is_text, settled
 from geoetl.core.errors import Conflict, InvalidParameter, NotFound, UnreadableFile
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class FeatureTables:
                 columns = file.read_row_group(group, columns=names)
                 # A text that is no UTF-8, or a list that ends before it begins, shows itself here and not later.
                 columns.validate(full=True)
-                read.append((group, {name: columns.column(name) for name in names}))
+                read.append((group, {name: columns.column(name).cast(table.schema.field(name).type) for name in names}))
         if FileVersion.of(table.version.path) != table.version:
             raise Conflict(f"The file '{table.version.path.name}' was replaced while it was read.", hint="Ask again.")
         return read
@@ -341,7 +341,7 @@ def _table_of(version: FileVersion, schema: pa.Schema, metadata: Any) -> Feature
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     table = FeatureTable(
         version=version,
-        schema=schema,
+        schema=pa.schema([field.with_type(settled(field.type)) for field in schema], metadata=schema.metadata),
         geometry=geometry,
         encoding=encoding,
         crs=_crs_of(path, described),

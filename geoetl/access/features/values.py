@@ -28,20 +28,33 @@ _SCHEMAS: tuple[tuple[Any, Mapping[str, Any]], ...] = (
 )
 
 
+def settled(kind: pa.DataType) -> pa.DataType:
+    """Return the type that a column is kept as: pyarrow 26 cannot take rows of views, nor sort numbers of 16 bits."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(settled(kind.value_type))
+    return kind
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Tell whether a type holds text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def is_bytes(kind: pa.DataType) -> bool:
     """Tell whether a type holds bytes."""
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     return any(test(kind) for test in tests)
 
 
 def is_list(kind: pa.DataType) -> bool:
     """Tell whether a type holds lists."""
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(test(kind) for test in tests)
 
 
@@ -124,8 +137,15 @@ def plain_column(array: pa.ChunkedArray) -> list[Any]:
     try:
         return [plain_value(value) for value in array.to_pylist()]
     except (ValueError, OverflowError):
-        # A time beyond the year 9999 has no Python object.
-        return list(array.cast(pa.string()).to_pylist())
+        return [_plain_scalar(scalar) for scalar in array]
+
+
+def _plain_scalar(scalar: Any) -> Any:
+    """Return a value, None for a time outside of the years 1 to 9999, of which RFC 3339 has none."""
+    try:
+        return plain_value(scalar.as_py())
+    except (ValueError, OverflowError):
+        return None
 
 
 def plain_value(value: Any) -> Any:
