@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from geoetl.access.boundaries import Boundaries
     from geoetl.access.items import CatalogCache
     from geoetl.access.places import Places
+    from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.stage import Run
@@ -152,7 +153,7 @@ class Platform:
         """Pictures and point series of cubes."""
         from geoetl.access import CubeAccess
 
-        return CubeAccess(self.lookup, self.gate, self.zones, query=self.settings.query)
+        return CubeAccess(self.lookup, self.gate, self.zones, query=self.settings.query, places=self.places)
 
     @cached_property
     def features(self) -> "FeatureAccess":
@@ -160,6 +161,13 @@ class Platform:
         from geoetl.access import FeatureAccess
 
         return FeatureAccess(self.lookup, self.gate, self.zones, self.settings.query)
+
+    @cached_property
+    def tiles(self) -> "Tiles":
+        """Map tiles of rasters and cubes."""
+        from geoetl.access.tiles import Tiles
+
+        return Tiles(self.lookup, self.raster, self.cube)
 
     @cached_property
     def vector_tiles(self) -> "VectorTiles":

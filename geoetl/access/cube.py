@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geoetl.access.colormap import colormap_name
-from geoetl.access.cost import QueryLimits
-from geoetl.access.fill import values_of
-from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame, outside
+from geoetl.access.cost import Estimate, QueryLimits
+from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame
 from geoetl.access.grid import Grid, RegularGrid
 from geoetl.access.items import CUBE_KINDS, FoundAsset, Items, Lookup
 from geoetl.access.layer import CubeLayer
@@ -18,20 +15,21 @@ from geoetl.access.layout import (
     Selection,
     VariableInfo,
     listed,
-    picked_positions,
 )
+from geoetl.access.located import PlaceLike, locate
 from geoetl.access.open import OPENERS
 from geoetl.access.picture import Picture, media_type_of, paint
+from geoetl.access.places import Places
+from geoetl.access.point_series import SampledVariable, SeriesPlan
 from geoetl.access.pool import SharedPool
-from geoetl.access.readable import readable
 from geoetl.access.regional_access import RegionalAccess
 from geoetl.access.rescale import Rescale
-from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
+from geoetl.access.result import BBoxField, Result, Source, extent_text
+from geoetl.access.sampling import OverTime
 from geoetl.access.series import Series
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.html import facts, heading
 from geoetl.core.settings import QuerySettings
-from geoetl.core.spatial import Point
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,13 +88,21 @@ class CubeAccess(RegionalAccess):
         gate: Opens the files.
         zones: The object zones.
         query: What one question may ask for.
+        places: Where names of places are looked up.
     """
 
     def __init__(
-        self, catalog: Lookup, gate: "Gate", zones: "Zones | None" = None, *, query: QuerySettings | None = None
+        self,
+        catalog: Lookup,
+        gate: "Gate",
+        zones: "Zones | None" = None,
+        *,
+        query: QuerySettings | None = None,
+        places: Places | None = None,
     ) -> None:
         super().__init__(QueryLimits.within(gate.limits, query or QuerySettings()))
         self._gate = gate
+        self._places = places
         self._items = Items(catalog, gate, zones)
         self._pool: SharedPool[OpenCube] = SharedPool(MAX_OPEN_CUBES)
 
@@ -184,51 +190,92 @@ class CubeAccess(RegionalAccess):
         self,
         collection: str,
         item: str,
-        location: Point,
+        location: PlaceLike,
         *,
         asset: str | None = None,
         variable: str | None = None,
         sel: Selection | None = None,
+        start_time: str | None = None,
+        end_time: str | None = None,
+        resolution: str = "none",
+        statistic: str = "mean",
+        percentile: float | None = None,
+        limits: QueryLimits | None = None,
     ) -> Series:
-        """Return the values of a variable over time in the cell nearest to `location`.
+        """Return the values of a variable over time in the cell nearest to `location`, or a statistic of each period.
+
+        Only the chunks that hold them are read. Steps without data are left out of a statistic.
 
         Args:
             collection: STAC collection id.
             item: STAC item id.
-            location: The place; longitudes of either convention fit cubes of either.
+            location: The place, or its name; longitudes of either convention fit cubes of either.
             asset: Key of the asset; the item's cube where it is left out.
             variable: Name of the variable; the item's own where it is left out.
             sel: A value for each extra dimension; the first value of those left out.
+            start_time: First time, ISO 8601 in the cube's own calendar or a part of it; the first where left out.
+            end_time: Last time; a part of a date means all of it.
+            resolution: ``none`` (every step), ``daily``, ``monthly``, ``seasonal`` (DJF, MAM, JJA, SON) or ``yearly``.
+            statistic: mean, min, max, sum, median, std, count or percentile of the steps of a period.
+            percentile: Which percentile, 0 to 100, where the statistic is that.
+            limits: What the question may cost; left out, what this machine can work out.
 
         Raises:
-            NotFound: There is no such item or asset, or the point lies outside of the cube.
-            InvalidParameter: A variable or value is not right.
+            NotFound: There is no such item or asset, the point lies outside of the cube, or no step between the times.
+            InvalidParameter: A variable, value, resolution, statistic or percentile is not right.
+            InvalidBBox: The location is no place.
+            InvalidTime: A time is not right.
+            LimitExceeded: It costs too much; nothing was read.
         """
+        bounds = limits or self._limits
+        how = OverTime(start_time, end_time, resolution, statistic, percentile)
+        plan = self._series_plan(collection, item, location, asset, variable, sel, how, bounds)
+        plan.check(bounds)
+        return plan.run()
+
+    def estimate_series(
+        self,
+        collection: str,
+        item: str,
+        location: PlaceLike,
+        *,
+        asset: str | None = None,
+        variable: str | None = None,
+        sel: Selection | None = None,
+        start_time: str | None = None,
+        end_time: str | None = None,
+        resolution: str = "none",
+        statistic: str = "mean",
+        percentile: float | None = None,
+        limits: QueryLimits | None = None,
+    ) -> Estimate:
+        """Return what `series` costs with the same parameters; nothing is read.
+
+        Raises:
+            NotFound: There is no such item or asset, the point lies outside of the cube, or no step between the times.
+            InvalidParameter: A variable, value, resolution, statistic or percentile is not right.
+            InvalidBBox: The location is no place.
+            InvalidTime: A time is not right.
+            LimitExceeded: The range of time is too long.
+        """
+        bounds = limits or self._limits
+        how = OverTime(start_time, end_time, resolution, statistic, percentile)
+        return self._series_plan(collection, item, location, asset, variable, sel, how, bounds).estimate(bounds)
+
+    def _series_plan(
+        self,
+        collection: str,
+        item: str,
+        location: PlaceLike,
+        asset: str | None,
+        variable: str | None,
+        sel: Selection | None,
+        how: OverTime,
+        limits: QueryLimits,
+    ) -> SeriesPlan:
+        place = locate(location, self._places)
         cube, found = self.opened(collection, item, asset)
-        name = cube.variable(variable)
-        layout = cube.layout(name)
-        picked, taken = picked_positions(layout, sel)
-        cell = layout.grid.nearest(location)
-        if cell is None:
-            raise outside(location, layout.grid.extent.bbox, str(found.source))
-        with readable(found):
-            values = values_of(cube.dataset[name].isel({**picked, **cell.index}))
-        info = cube.info(name)
-        return Series(
-            location=location,
-            cell=cell.centre,
-            distance_km=cell.distance_km,
-            variable=name,
-            title=info.title,
-            units=info.units,
-            times=layout.times,
-            calendar=layout.calendar,
-            values=tuple(finite_or_none(value) for value in np.atleast_1d(values).tolist()),
-            sel=taken,
-            method="nearest cell" if isinstance(layout.grid, RegularGrid) else "nearest cell by great circle",
-            weighting="none",
-            source=found.source,
-        )
+        return SeriesPlan.of(SampledVariable.of(cube, found, variable, sel, how, limits), place)
 
     def opened(self, collection: str, item: str, asset: str | None = None) -> tuple[OpenCube, FoundAsset]:
         """Return an open cube with what was worked out about it; opened once for all who ask.

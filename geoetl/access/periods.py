@@ -98,6 +98,18 @@ def select_steps(layout: "Layout", start_time: str | None = None, end_time: str 
     return positions
 
 
+def ends_of(layout: "Layout", positions: "NDArray[np.intp]") -> tuple[int, int]:
+    """Return the positions of the earliest and the latest of some steps; of labels, the first and the last."""
+    if layout.time is None or layout.time.calendar is None:
+        return int(positions[0]), int(positions[-1])
+    ticks = layout.time.ticks[positions]
+    dated = ticks != NO_TIME
+    if not dated.any():
+        return int(positions[0]), int(positions[-1])
+    known = np.asarray(positions)[dated]
+    return int(known[ticks[dated].argmin()]), int(known[ticks[dated].argmax()])
+
+
 def _nothing_there(axis: TimeAxis, start: tuple[str, str] | None, end: tuple[str, str] | None) -> NotFound:
     asked = " ".join(f"{word} {bound[0]}" for word, bound in (("from", start), ("to", end)) if bound is not None)
     assert axis.calendar is not None
