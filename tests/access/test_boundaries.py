@@ -44,7 +44,7 @@ def countries(earth: gpd.GeoDataFrame, tmp_path_factory: pytest.TempPathFactory)
     return boundaries(shelf.platform, country=shelf.features("countries", earth))
 
 
-def test_acceptance_32_every_country_answers_to_every_code_that_it_has(
+def test_check_32_every_country_answers_to_every_code_that_it_has(
     earth: gpd.GeoDataFrame, countries: Boundaries
 ) -> None:
     listed = {one.row: one for one in countries.list("country")}
@@ -62,7 +62,7 @@ def test_acceptance_32_every_country_answers_to_every_code_that_it_has(
                 assert found == number, (row["ADM0_A3"], column, code)
 
 
-def test_acceptance_32_every_country_answers_to_its_names_in_every_language(
+def test_check_32_every_country_answers_to_its_names_in_every_language(
     earth: gpd.GeoDataFrame, countries: Boundaries
 ) -> None:
     languages = [name for name in earth.columns if name.startswith("NAME_") and name != "NAME_LEN"]
@@ -92,7 +92,7 @@ def _is_called(row: Any, name: str) -> bool:
         (("4", "004"), "Afghanistan"),
     ],
 )
-def test_acceptance_32_countries_without_an_iso_code_in_the_data_answer_to_it(
+def test_check_32_countries_without_an_iso_code_in_the_data_answer_to_it(
     countries: Boundaries, ids: tuple[str, ...], name: str
 ) -> None:
     assert [countries.find("country", one).name for one in ids] == [name] * len(ids)
@@ -154,7 +154,7 @@ def old_schema() -> gpd.GeoDataFrame:
 
 
 @pytest.mark.parametrize("lower", [False, True], ids=["upper-case columns", "lower-case columns"])
-def test_acceptance_32_the_older_schema_answers_alike(shelf: Shelf, lower: bool) -> None:
+def test_check_32_the_older_schema_answers_alike(shelf: Shelf, lower: bool) -> None:
     frame = old_schema()
     if lower:
         frame = frame.rename(columns={name: name.lower() for name in frame.columns})
