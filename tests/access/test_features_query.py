@@ -628,6 +628,7 @@ def test_a_damaged_or_lying_file_is_a_sentence(shelf: Shelf) -> None:
         ({"filter": "geometry = 1"}, InvalidFilter, "no simple value"),
         ({"filter": "S_WITHIN(name, POINT(0 0))"}, InvalidFilter, "is no geometry"),
         ({"filter": "foo(name) = 1"}, InvalidFilter, "not supported"),
+        ({"filter": "name = '" + "a" * 1_000_000 + "'"}, InvalidFilter, "more than 8000"),
         ({"where": {"rank": "many"}}, InvalidParameter, "has to be a whole number"),
         ({"where": {"flag": "maybe"}}, InvalidParameter, "has to be true or false"),
         ({"where": {"nmae": "a"}}, InvalidParameter, "Did you mean 'name'?"),
