@@ -5,7 +5,8 @@
 virtual cubes and NetCDF (``layout``, ``grid``, ``chunks``, ``fill``, ``series``) · ``features`` GeoParquet by box and place · ``open`` an asset as xarray
 or geopandas, by kind · ``items`` from ids to files · ``pool`` datasets kept open · ``frame`` extents and picture
 grids over every antimeridian and pole · ``rescale``, ``colormap`` ranges, colours, legends · ``picture`` PNG, JPEG and
-WebP · ``tiles`` map tiles of cubes · ``reader`` titiler's reader on cubes · ``result`` what every answer carries.
+WebP · ``tiles`` map tiles (``matrix``, ``tilejson``, ``renders``) · ``vector_tiles`` out of PMTiles · ``result``
+what every answer carries.
 """
 
 from geoetl.access.colormap import Legend, LegendStop, colormap_names, legend

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -134,7 +134,6 @@ class FoundAsset:
         path: The local file, or the folder of a kind that is one.
         key: What the opened dataset is kept under.
         catalog_version: Version number of the catalogue when it was looked up.
-        render_name: Which of the item's ``renders`` says how it is drawn.
     """
 
     item: Mapping[str, Any]
@@ -143,7 +142,6 @@ class FoundAsset:
     path: Path
     key: AssetKey
     catalog_version: int
-    render_name: str = "default"
 
     @property
     def asset(self) -> Mapping[str, Any]:
@@ -159,37 +157,13 @@ class FoundAsset:
 
     @property
     def render(self) -> Mapping[str, Any]:
-        """How the item says that it is drawn (render extension, ``renders``); empty where it does not."""
-        return self._renders.get(self.render_name, {})
-
-    @property
-    def _renders(self) -> dict[str, Mapping[str, Any]]:
-        """The ways in which the item says that this asset is drawn, by name."""
+        """How the item says that it is drawn (render extension, ``renders.default``); empty where it does not."""
         renders = self.properties.get("renders")
-        named = renders.items() if isinstance(renders, Mapping) else ()
-        return {
-            str(name): render
-            for name, render in named
-            if isinstance(render, Mapping)
-            and isinstance(assets := render.get("assets", [self.name]), list)
-            and self.name in assets
-        }
-
-    def rendered(self, name: str | None) -> "FoundAsset":
-        """Return this asset, drawn in the way of that name; None for the default.
-
-        Raises:
-            NotFound: The item names no such way for this asset.
-        """
-        if name is None:
-            return self
-        if name not in self._renders:
-            raise NotFound(
-                f"Item '{self.key.item}' has no render '{name[:60]}' of asset '{self.name}'.",
-                hint=did_you_mean(name, self._renders) or "It names none: leave it out.",
-                field="render",
-            )
-        return replace(self, render_name=name)
+        found = renders.get("default") if isinstance(renders, Mapping) else None
+        if not isinstance(found, Mapping):
+            return {}
+        assets = found.get("assets", [self.name])
+        return found if isinstance(assets, list) and self.name in assets else {}
 
     @property
     def source(self) -> Source:

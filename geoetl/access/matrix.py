@@ -54,10 +54,15 @@ class TileMatrixSet:
         box = mercator_bbox(left, bottom, right, top) if self.crs == WEB_MERCATOR else BBox(left, bottom, right, top)
         return Frame(self.crs, left, bottom, right, top, size, size, box)
 
-    def max_zoom(self, pixel_deg: float) -> int:
-        """Return the lowest zoom at which a pixel of a tile is no larger than `pixel_deg` degrees at the equator."""
+    def max_zoom(self, pixel_deg: float, size: int = TILE_SIZE) -> int:
+        """Return the lowest zoom at which a pixel of a tile is no larger than `pixel_deg` degrees at the equator.
+
+        Args:
+            pixel_deg: Degrees of longitude.
+            size: Pixels of a tile, a side.
+        """
         side_deg = 360 / self.columns
-        return min(max(math.ceil(math.log2(side_deg / (TILE_SIZE * pixel_deg)) - 1e-9), 0), MAX_ZOOM)
+        return min(max(math.ceil(math.log2(side_deg / (size * pixel_deg)) - 1e-9), 0), MAX_ZOOM)
 
 
 _HALF_M = math.pi * MERCATOR_RADIUS_M

@@ -1,59 +1,39 @@
-"""Map tiles of cubes: pictures of one step of a variable, cut as web maps ask for them.
+"""Map tiles of rasters and cubes: pictures of a layer, cut as web maps ask for them."""
 
-The values come from `geoetl.access.reader`, which loads titiler; it is imported with the first question.
-"""
-
-import math
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from geoetl.access.colormap import colormap_name, item_colormap, legend
-from geoetl.access.cube import CubeAccess, readable
-from geoetl.access.frame import WEB_MERCATOR, mercator_bbox, outside
-from geoetl.access.grid import RegularGrid
+from geoetl.access.bands import BandInfo
+from geoetl.access.colormap import colormap_name, item_colormap
+from geoetl.access.frame import GEOGRAPHIC, map_frame, outside
+from geoetl.access.items import CUBE_KINDS, AssetKind, Lookup
+from geoetl.access.layer import Layer
 from geoetl.access.layout import VariableInfo
-from geoetl.access.picture import Picture, encode_mapped
-from geoetl.access.rescale import Rescale, auto_rescale, chosen_ranges, item_ranges
+from geoetl.access.matrix import TILE_SIZE, WEB_MERCATOR_QUAD, TileMatrixSet, covers
+from geoetl.access.picture import Picture, check_drawn, media_type_of, paint
+from geoetl.access.raster import Choice, RasterAccess
+from geoetl.access.renders import render_of
+from geoetl.access.rescale import Rescale, auto_rescale, chosen_ranges
 from geoetl.access.result import BBoxField, PointField, Result, Source, ValueRange, finite_or_none
-from geoetl.core.errors import NotFound
+from geoetl.access.tilejson import TileJson, attribution_of, no_tile
 from geoetl.core.spatial import Point
 
 if TYPE_CHECKING:
-    from geoetl.access.reader import CubeReader
+    from numpy.typing import NDArray
 
-TILE_SIZE = 256
-# Beyond this zoom a pixel of the square of Web Mercator is 1 cm wide; no cube is that fine.
-MAX_ZOOM = 24
-# Ranges that are worked out from the values are kept for this many steps: every tile of a step has the same colours.
+    from geoetl.access.cube import CubeAccess
+
+# Ranges that are worked out from the values are kept for so many layers: every tile of one has the same colours.
 _MAX_RANGES = 512
-# Cells a side from which a range is worked out.
-_SAMPLE_SIDE = 512
-
-
-class TileJson(Result):
-    """Where a map finds the tiles of a cube (TileJSON 3.0.0).
-
-    Attributes:
-        tilejson: Version of the specification.
-        name: ``collection/item variable``, with the time.
-        tiles: Address of a tile, with ``{z}``, ``{x}`` and ``{y}`` to fill in.
-        bounds: What the tiles cover, in degrees; all the way round where the cube crosses the antimeridian.
-        minzoom: Zoom of the fewest tiles.
-        maxzoom: Zoom at which a pixel is as large as a cell.
-        attribution: Who made the data, where the item says so.
-    """
-
-    tilejson: str = "3.0.0"
-    name: str
-    tiles: tuple[str, ...]
-    bounds: tuple[float, float, float, float]
-    minzoom: int
-    maxzoom: int
-    attribution: str | None = None
+# Pixels of the longer side of the picture from which a range is worked out.
+_SAMPLE_SIDE = 1024
 
 
 class TileInfo(Result):
@@ -71,7 +51,7 @@ class TileInfo(Result):
         rescale: Values at the ends of the colours.
         colormap: Name of the colour map.
         minzoom: Zoom of the fewest tiles.
-        maxzoom: Zoom at which a pixel is as large as a cell.
+        maxzoom: Zoom of WebMercatorQuad at which a pixel is no larger than a cell.
     """
 
     source: Source
@@ -84,6 +64,28 @@ class TileInfo(Result):
     sel: dict[str, str | float | int]
     rescale: ValueRange
     colormap: str
+    minzoom: int
+    maxzoom: int
+
+
+class RasterTileInfo(Result):
+    """How bands of a raster are drawn.
+
+    Attributes:
+        source: The item.
+        bands: One band, or red, green and blue.
+        bbox: What the pixels cover, in degrees; west > east crosses the antimeridian.
+        rescale: For each band the values at the ends of the colours; empty where the file's colour table is used.
+        colormap: Name of the colour map; None for colour composites and colour tables.
+        minzoom: Zoom of the fewest tiles.
+        maxzoom: Zoom of WebMercatorQuad at which a pixel of a tile is no larger than one of the raster.
+    """
+
+    source: Source
+    bands: tuple[BandInfo, ...]
+    bbox: BBoxField
+    rescale: tuple[ValueRange, ...]
+    colormap: str | None
     minzoom: int
     maxzoom: int
 
@@ -116,219 +118,283 @@ class TilePoint(Result):
     source: Source
 
 
+class TileSource(StrEnum):
+    """What tiles are made of."""
+
+    RASTER = "raster"
+    CUBE = "cube"
+
+
+_KINDS = {TileSource.RASTER: (AssetKind.GEOTIFF,), TileSource.CUBE: CUBE_KINDS}
+
+
 @dataclass(frozen=True)
 class TileQuestion:
-    """Which step of which cube.
+    """What of an item is drawn.
 
     Attributes:
+        kind: Whether it is a raster or a cube.
         collection: STAC collection id.
         item: STAC item id.
-        asset: Key of the asset; the item's cube where it is left out.
-        variable: Name of the variable; the item's own where it is left out.
-        time_index: Number of the step, from 1.
-        time: ISO 8601 date of the step instead, in the cube's own calendar.
-        sel: ``name=value`` for extra dimensions.
+        asset: Key of the asset; the item's raster or cube where it is left out.
+        bands: One band of a raster or three, by number from 1 or by name; those that the item shows where left out.
+        expression: Arithmetic on bands instead.
+        variable: Variable of a cube; the item's own where it is left out.
+        time_index: Number of the step of a cube, or of the band of a raster, from 1.
+        time: ISO 8601 date of the step of a cube instead, in its own calendar.
+        sel: Name and value for extra dimensions of a cube.
+        render: Name of one of the item's ``renders``, for what else is left out.
     """
 
+    kind: TileSource
     collection: str
     item: str
     asset: str | None = None
+    bands: tuple[int | str, ...] | None = None
+    expression: str | None = None
     variable: str | None = None
     time_index: int | None = None
     time: str | None = None
-    sel: tuple[str, ...] = ()
+    sel: tuple[tuple[str, str | float | int], ...] = ()
+    render: str | None = None
 
 
-class CubeTiles:
-    """Makes map tiles of cubes in the catalogue.
+class _Drawing(NamedTuple):
+    """How a layer is drawn: ranges and colour map as they were asked for, else as the render has them."""
+
+    rescale: Rescale
+    colormap: str | None
+
+
+class Tiles:
+    """Makes map tiles of rasters and cubes in the catalogue.
 
     Args:
-        cubes: Opens them, once for all.
+        catalog: Where items are looked up.
+        layers: Opens what is drawn.
+        cubes: Opens cubes.
     """
 
-    def __init__(self, cubes: CubeAccess) -> None:
+    def __init__(self, catalog: Lookup, layers: RasterAccess, cubes: "CubeAccess") -> None:
+        self._catalog = catalog
+        self._layers = layers
         self._cubes = cubes
         self._lock = threading.Lock()
-        self._ranges: OrderedDict[tuple[Any, ...], ValueRange] = OrderedDict()
+        self._ranges: OrderedDict[Hashable, tuple[ValueRange, ...]] = OrderedDict()
 
-    def reader(self, question: TileQuestion) -> "CubeReader":
-        """Return titiler's reader of a step.
+    def tile(
+        self,
+        question: TileQuestion,
+        z: int,
+        x: int,
+        y: int,
+        *,
+        tms: TileMatrixSet = WEB_MERCATOR_QUAD,
+        size: int = TILE_SIZE,
+        format: str = "png",
+        rescale: Rescale = None,
+        colormap: str | None = None,
+    ) -> Picture:
+        """Return a tile; no data is transparent, white in JPEG.
+
+        Args:
+            question: What is drawn.
+            z: Zoom.
+            x: Column, from 0 in the west.
+            y: Row, from 0 in the north.
+            tms: How the Earth is cut.
+            size: Pixels a side.
+            format: png, jpeg or webp.
+            rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of the whole layer;
+                left out, the item's own range, else ``"auto"``.
+            colormap: Name of a colour map, ``_r`` reversed; left out, the item's own, else viridis.
 
         Raises:
-            NotFound: There is no such item or asset.
+            NotFound: There is no such item, asset or render, or no such tile, or the data do not reach there.
             InvalidTime: There is no such date.
-            InvalidParameter: A variable, step or value is not right, or the grid is not regular.
+            InvalidParameter: A band, variable, step, value, colour map, range or format is not right.
+            UnreadableFile: A source is gone, changed or damaged.
         """
-        from geoetl.access.reader import CubeOpener, CubeReader
-
-        cube, _ = self._cubes.opened(question.collection, question.item, question.asset)
-        return CubeReader(
-            f"{question.collection}/{question.item}",
-            cube.variable(question.variable),
-            opener=CubeOpener(self._cubes),
-            opener_options={} if question.asset is None else {"asset": question.asset},
-            sel=list(question.sel),
-            time_index=question.time_index,
-            time=question.time,
-        )
-
-    def info(self, question: TileQuestion) -> TileInfo:
-        """Return how a step is drawn."""
-        reader = self.reader(question)
-        return TileInfo(
-            source=reader.found.source,
-            variable=reader.cube.info(reader.variable),
-            bbox=reader.grid.extent.bbox,
-            time=reader.time_text,
-            time_index=reader.step,
-            times=len(reader.layout.times),
-            calendar=reader.layout.calendar,
-            sel=reader.taken,
-            rescale=self._range(reader, None),
-            colormap=item_colormap(reader.found.render),
-            minzoom=0,
-            maxzoom=_max_zoom(reader.grid),
-        )
+        media_type = media_type_of(format)
+        with self._drawn(question, rescale, colormap) as (layer, drawing):
+            limits = self._limits(question, layer, drawing.rescale)
+            if not tms.has(z, x, y):
+                raise no_tile(str(layer.source), z, x, y)
+            frame = tms.frame(z, x, y, size)
+            if not covers(frame, layer.extent):
+                raise no_tile(str(layer.source), z, x, y)
+            values = layer.on_frame(frame)
+            return paint(layer, frame, values, media_type, rescale=limits, colormap=drawing.colormap)
 
     def tilejson(
-        self, question: TileQuestion, address: str, *, rescale: Rescale = None, colormap: str | None = None
+        self,
+        question: TileQuestion,
+        address: str,
+        *,
+        tms: TileMatrixSet = WEB_MERCATOR_QUAD,
+        size: int = TILE_SIZE,
+        rescale: Rescale = None,
+        colormap: str | None = None,
     ) -> TileJson:
         """Return where a map finds the tiles.
 
         Args:
-            question: Which step of which cube.
+            question: What is drawn.
             address: Of a tile, with ``{z}``, ``{x}`` and ``{y}`` in it.
+            tms: How the Earth is cut.
+            size: Pixels of a tile, a side.
             rescale: As the address asks for it, to refuse here what every tile would.
             colormap: Likewise.
 
         Raises:
-            NotFound: There is no such item or asset.
+            NotFound: There is no such item, asset or render.
             InvalidTime: There is no such date.
-            InvalidParameter: A variable, step, value, colour map or range is not right, or the grid is not regular.
+            InvalidParameter: A band, variable, step, value, colour map or range is not right.
         """
-        if colormap is not None:
-            colormap_name(colormap, field="colormap_name")
-        reader = self.reader(question)
-        self._range(reader, rescale)
-        left, bottom, right, top = reader.bounds
-        return TileJson(
-            name=" ".join(part for part in (str(reader.found.source), reader.variable, reader.time_text) if part),
-            tiles=(address,),
-            bounds=(left, bottom, right, top),
-            minzoom=0,
-            maxzoom=_max_zoom(reader.grid),
-            attribution=", ".join(str(maker.get("name")) for maker in reader.found.properties.get("providers") or ())
-            or None,
-        )
+        with self._drawn(question, rescale, colormap) as (layer, drawing):
+            self._limits(question, layer, drawing.rescale)
+            extent = layer.extent
+            # A box of TileJSON does not cross the antimeridian: it goes all the way round.
+            west, east = (-180.0, 180.0) if extent.east > 180 else (extent.west, extent.east)
+            _, item = self._catalog.versioned_item(question.collection, question.item)
+            return TileJson(
+                name=" ".join(part for part in (str(layer.source), layer.variable, layer.time) if part),
+                tiles=(address,),
+                bounds=(west, extent.south, east, extent.north),
+                minzoom=0,
+                maxzoom=tms.max_zoom(_cell_deg(layer), size),
+                attribution=attribution_of(item.get("properties") or {}),
+            )
 
-    def tile(
-        self, question: TileQuestion, z: int, x: int, y: int, *, rescale: Rescale = None, colormap: str | None = None
-    ) -> Picture:
-        """Return a tile of WebMercatorQuad as PNG, 256 pixels a side; no data is transparent.
-
-        Args:
-            question: Which step of which cube.
-            z: Zoom.
-            x: Column, from 0 in the west.
-            y: Row, from 0 in the north.
-            rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of the whole step;
-                left out, the item's own range for its own variable, else ``"auto"``.
-            colormap: Name of a colour map, ``_r`` reversed; left out, the item's own, else viridis.
+    def raster_info(self, question: TileQuestion) -> RasterTileInfo:
+        """Return how bands of a raster are drawn.
 
         Raises:
-            NotFound: There is no such item or asset, or no such tile, or the cube does not reach there.
-            InvalidTime: There is no such date.
-            InvalidParameter: A variable, step, value, colour map or range is not right, or the grid is not regular.
-            UnreadableFile: A source is gone, changed or damaged.
+            NotFound: There is no such item, asset or render.
+            InvalidParameter: A band is not right.
         """
-        from rio_tiler.errors import TileOutsideBounds
+        with self._drawn(question, None, None) as (layer, drawing):
+            single = len(layer.bands) == 1 and layer.palette is None
+            return RasterTileInfo(
+                source=layer.source,
+                bands=layer.bands,
+                bbox=layer.extent.bbox,
+                rescale=() if layer.palette is not None else self._limits(question, layer, drawing.rescale),
+                colormap=drawing.colormap or item_colormap(layer.render) if single else None,
+                minzoom=0,
+                maxzoom=WEB_MERCATOR_QUAD.max_zoom(_cell_deg(layer)),
+            )
 
-        wanted = None if colormap is None else colormap_name(colormap, field="colormap_name")
-        reader = self.reader(question)
-        limits = self._range(reader, rescale)
-        map_name = wanted or item_colormap(reader.found.render)
-        try:
-            if max(x, y) >= 2**z:
-                raise TileOutsideBounds(f"Zoom {z} has {2**z} tiles a side.")
-            image = reader.tile(x, y, z, tilesize=TILE_SIZE)
-        except TileOutsideBounds:
-            raise NotFound(
-                f"{reader.found.source} has no tile {z}/{x}/{y}.", hint="See bounds in its tilejson.json.", field="z"
-            ) from None
-        about = reader.cube.info(reader.variable)
-        left, bottom, right, top = image.bounds or reader.bounds
-        return Picture(
-            content=encode_mapped(image.array[0].filled(np.nan), limits, map_name, "image/png"),
-            media_type="image/png",
-            bbox=mercator_bbox(left, bottom, right, top),
-            crs=WEB_MERCATOR,
-            bounds=(left, bottom, right, top),
-            width=image.width,
-            height=image.height,
-            rescale=(limits,),
-            colormap=map_name,
-            legend=legend(map_name, limits, about.units),
-            variable=about.name,
-            units=about.units,
-            method="nearest cell",
-            time=reader.time_text,
-            sel=reader.taken,
-            source=reader.found.source,
-        )
+    def cube_info(self, question: TileQuestion) -> TileInfo:
+        """Return how a step of a cube is drawn.
+
+        Raises:
+            NotFound: There is no such item, asset or render.
+            InvalidTime: There is no such date.
+            InvalidParameter: A variable, step or value is not right.
+        """
+        with self._drawn(question, None, None) as (layer, drawing):
+            cube, _ = self._cubes.opened(question.collection, question.item, layer.source.asset)
+            (limits,) = self._limits(question, layer, drawing.rescale)
+            return TileInfo(
+                source=layer.source,
+                variable=cube.info(layer.variable),
+                bbox=layer.extent.bbox,
+                time=layer.time,
+                time_index=layer.step or 1,
+                times=len(cube.layout(layer.variable).times),
+                calendar=layer.calendar,
+                sel=layer.sel,
+                rescale=limits,
+                colormap=drawing.colormap or item_colormap(layer.render),
+                minzoom=0,
+                maxzoom=WEB_MERCATOR_QUAD.max_zoom(_cell_deg(layer)),
+            )
 
     def point(self, question: TileQuestion, location: Point) -> TilePoint:
-        """Return the value of a step in the cell nearest to `location`.
+        """Return the value of a step of a cube in the cell nearest to `location`.
 
         Raises:
-            NotFound: There is no such item or asset, or the point lies outside of the cube.
+            NotFound: There is no such item, asset or render, or the point lies outside of the cube.
             InvalidTime: There is no such date.
-            InvalidParameter: A variable, step or value is not right, or the grid is not regular.
+            InvalidParameter: A variable, step or value is not right.
             UnreadableFile: A source is gone, changed or damaged.
         """
-        from rio_tiler.errors import PointOutsideBounds
+        with self._drawn(question, None, None) as (layer, _):
+            read = layer.at(location)
+            if read is None:
+                raise outside(location, layer.extent.bbox, str(layer.source))
+            return TilePoint(
+                location=location,
+                cell=read.cell,
+                value=finite_or_none(read.values[0]),
+                variable=layer.variable,
+                units=layer.units,
+                time=layer.time,
+                calendar=layer.calendar,
+                sel=layer.sel,
+                method=read.method,
+                source=layer.source,
+            )
 
-        reader = self.reader(question)
-        try:
-            read = reader.point(location.lon, location.lat)
-        except PointOutsideBounds:
-            raise outside(location, reader.grid.extent.bbox, str(reader.found.source)) from None
-        about = reader.cube.info(reader.variable)
-        lon, lat = read.coordinates or (location.lon, location.lat)
-        return TilePoint(
-            location=location,
-            cell=Point(lon, lat),
-            value=finite_or_none(read.array.filled(np.nan)[0]),
-            variable=about.name,
-            units=about.units,
-            time=reader.time_text,
-            calendar=reader.layout.calendar,
-            sel=reader.taken,
-            method="nearest cell",
-            source=reader.found.source,
+    @contextmanager
+    def _drawn(
+        self, question: TileQuestion, rescale: Rescale, colormap: str | None
+    ) -> Iterator[tuple[Layer, _Drawing]]:
+        """Lend the layer that a question names, with the way to draw it."""
+        wanted = None if colormap is None else colormap_name(colormap, field="colormap_name")
+        asset, bands, expression = question.asset, question.bands, question.expression
+        if question.render is not None:
+            _, item = self._catalog.versioned_item(question.collection, question.item)
+            render = render_of(item, question.render)
+            asset = asset or render.asset
+            if bands is None and expression is None and question.time_index is None:
+                bands, expression = (None, render.expression) if render.expression else (render.bands, None)
+            rescale = rescale or render.rescale or None
+            wanted = wanted or (render.colormap and colormap_name(render.colormap, field="render"))
+        choice = Choice(
+            question.collection,
+            question.item,
+            asset,
+            bands,
+            expression,
+            question.variable,
+            dict(question.sel) or None,
+            question.time_index,
+            question.time,
         )
+        with self._layers.layer(choice, kinds=_KINDS[question.kind]) as layer:
+            check_drawn(layer, colormap)
+            yield layer, _Drawing(rescale, None if len(layer.bands) == 3 else wanted)
 
-    def _range(self, reader: "CubeReader", rescale: Rescale) -> ValueRange:
-        """Return the values at the ends of the colours, the same for every tile of a step."""
-        own = item_ranges(reader.found.render) if reader.variable == reader.cube.default_variable else ()
-        if rescale is None and len(own) == 1:
-            return own[0]
+    def _limits(self, question: TileQuestion, layer: Layer, rescale: Rescale) -> tuple[ValueRange, ...]:
+        """Return the values at the ends of the colours of each band, the same for every tile of a layer."""
         if rescale is not None and rescale != "auto":
-            return chosen_ranges(rescale, [np.empty(0)], [None])[0]
-        key = (reader.found.key, reader.variable, *sorted(reader.positions.items()))
+            return chosen_ranges(rescale, [np.empty(0)] * len(layer.bands), layer.own_ranges)
+        own = layer.own_ranges if rescale is None else (None,) * len(layer.bands)
+        known = tuple(limits for limits in own if limits is not None)
+        if len(known) == len(own):
+            return known
+        key = (question, layer.source.catalog_version)
         with self._lock:
             kept = self._ranges.get(key)
         if kept is None:
-            every = {str(dim): slice(None, None, max(1, n // _SAMPLE_SIDE)) for dim, n in reader.values.sizes.items()}
-            with readable(reader.found):
-                kept = auto_rescale(reader.values.isel(every).values.astype(np.float64))
+            kept = tuple(auto_rescale(band) for band in _sample(layer))
             with self._lock:
                 self._ranges[key] = kept
                 while len(self._ranges) > _MAX_RANGES:
                     self._ranges.popitem(last=False)
-        return kept
+        return tuple(limits or auto for limits, auto in zip(own, kept, strict=True))
 
 
-def _max_zoom(grid: RegularGrid) -> int:
-    """Return the zoom from which on a pixel is no larger than a cell."""
-    cells = min((axis.high - axis.low) / len(axis.centres) for axis in (grid.lon, grid.lat))
-    return min(max(math.ceil(math.log2(360 / (TILE_SIZE * cells))), 0), MAX_ZOOM)
+def _sample(layer: Layer) -> "list[NDArray[Any]]":
+    """Return values from all over a layer, for each band: all of a small one, else those of a picture."""
+    if layer.cells.width * layer.cells.height <= _SAMPLE_SIDE**2:
+        return list(layer.window(layer.extent.bbox).values)
+    return list(layer.on_frame(map_frame(layer.extent, GEOGRAPHIC, _SAMPLE_SIDE)))
+
+
+def _cell_deg(layer: Layer) -> float:
+    """Return about how wide a cell is, in degrees."""
+    extent, cells = layer.extent, layer.cells
+    return min((extent.east - extent.west) / cells.width, (extent.north - extent.south) / cells.height)

@@ -28,11 +28,12 @@ def parse_location(text: str, places: Places) -> Location:
     Raises:
         InvalidBBox: It is neither.
     """
+    # Whether it is a name is asked first, as looking for the nearest name takes longer than the rest of a question.
+    if "," in text and text not in places:
+        return Location(Point.parse(text))
     try:
         found = places.find(text)
     except NotFound as unknown:
-        if "," in text:
-            return Location(Point.parse(text))
         raise InvalidBBox(
             f"There is no location '{text[:40]}'.",
             hint=f"{unknown.hint} Or give lon,lat in degrees.",

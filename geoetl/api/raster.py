@@ -12,7 +12,7 @@ from geoetl.access.cost import Estimate, QueryLimits
 from geoetl.access.export import NPY, TIFF
 from geoetl.access.picture import Picture
 from geoetl.access.region import Region
-from geoetl.api.answers import StrictJSON, file_answer
+from geoetl.api.answers import ModelRoute, StrictJSON, file_answer
 from geoetl.api.etag import is_known, tag_of, tagged
 from geoetl.api.locations import parse_location
 from geoetl.core.errors import InvalidParameter
@@ -64,7 +64,8 @@ class _What:
         return asdict(self)
 
 
-def _what(
+# It waits for nothing, and is a coroutine so that it does not take a thread of its own; so is the next.
+async def _what(
     asset: Asset = None,
     bands: Bands = None,
     expression: Formula = None,
@@ -73,7 +74,7 @@ def _what(
     time_index: TimeIndex = None,
     time: Time = None,
 ) -> _What:
-    return _What(asset, _bands(bands), expression, variable, selection_of(sel), time_index, time)
+    return _What(asset, bands_of(bands), expression, variable, selection_of(sel), time_index, time)
 
 
 What = Annotated[_What, Depends(_what)]
@@ -93,7 +94,7 @@ class _Cut:
     estimate: bool
 
 
-def _cut(
+async def _cut(
     format: Annotated[str, Query(description="tif or npy for values; png, jpeg or webp")] = "tif",
     all_touched: Annotated[bool, Query(description="Take every pixel that the region touches")] = False,
     width: Width = None,
@@ -145,7 +146,7 @@ class PointAnswer(BaseModel):
 
 def router(platform: "Platform") -> APIRouter:
     """Return the routes of pictures, values and cuts."""
-    routes = APIRouter(prefix="/api/raster", tags=["raster"])
+    routes = APIRouter(prefix="/api/raster", tags=["raster"], route_class=ModelRoute)
     limits = QueryLimits.of_requests(platform.settings.limits, platform.settings.query)
 
     @routes.get("/preview/{collection}/{item}", response_class=Response, responses=_FILE, response_model=None)
@@ -298,7 +299,7 @@ def selection_of(pairs: Sequence[str]) -> dict[str, str | float | int]:
     return selection
 
 
-def _bands(text: str | None) -> tuple[int | str, ...] | None:
+def bands_of(text: str | None) -> tuple[int | str, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]

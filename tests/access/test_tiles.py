@@ -1,22 +1,28 @@
-"""Tiles show the nearest cell at every pixel, and titiler's own reader opens every kind of cube."""
+"""Tiles of rasters and cubes show the nearest cell at every pixel, in every projection that tiles come in."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
-from titiler.xarray.io import Reader
 
 from geoetl.access.picture import Picture
-from geoetl.access.reader import CubeOpener, CubeReader
-from geoetl.access.tiles import CubeTiles, TileQuestion
+from geoetl.access.tiles import TileQuestion, TileSource
 from geoetl.core.errors import InvalidParameter, InvalidTime, NotFound
 from geoetl.core.spatial import Point
 from tests.access.conftest import COLLECTION, Shelf, indices
-from tests.access.cubes import curvilinear_cube, dated_cube, days, levels_cube, one_degree, regular_cube
-from tests.cube_stores import KINDS, write_netcdf, write_store
+from tests.access.cubes import dated_cube, days, levels_cube, one_degree, regular_cube
+
+
+def cube(item: str, **asked: Any) -> TileQuestion:
+    return TileQuestion(TileSource.CUBE, COLLECTION, item, **asked)
+
+
+def raster(item: str, **asked: Any) -> TileQuestion:
+    return TileQuestion(TileSource.RASTER, COLLECTION, item, **asked)
 
 
 def pixel_places(z: int, x: int, y: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -68,53 +74,38 @@ TILES = [
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_each_pixel_has_its_nearest_cell_on_every_grid(shelf: Shelf, grid: str) -> None:
-    cube = noisy(*GRIDS[grid])
-    item, tiles = shelf.cube("x", cube), CubeTiles(shelf.platform.cube)
+    field = noisy(*GRIDS[grid])
+    item, tiles = shelf.cube("x", field), shelf.platform.tiles
     for z, x, y in TILES:
-        picture = tiles.tile(TileQuestion(COLLECTION, item), z, x, y, rescale=[0, 254])
+        picture = tiles.tile(cube(item), z, x, y, rescale=[0, 254])
         lon, lat = pixel_places(z, x, y)
-        got, wanted = values(picture, (0, 254)), nearest(cube["tas"][0], lon, lat)
+        got, wanted = values(picture, (0, 254)), nearest(field["tas"][0], lon, lat)
         # On the line between two cells either is nearest.
         apart = np.mean(got != wanted)
         assert apart < 0.01, (z, x, y, apart)
 
 
 def test_a_region_over_the_antimeridian_is_on_both_sides(shelf: Shelf) -> None:
-    cube = noisy(np.arange(170.5, 190), np.arange(-9.5, 10))
-    item, tiles = shelf.cube("x", cube), CubeTiles(shelf.platform.cube)
+    field = noisy(np.arange(170.5, 190), np.arange(-9.5, 10))
+    item, tiles = shelf.cube("x", field), shelf.platform.tiles
     for x, side in ((0, slice(10, 20)), (7, slice(0, 10))):
-        got = values(tiles.tile(TileQuestion(COLLECTION, item), 3, x, 3, rescale=[0, 254]), (0, 254))
+        got = values(tiles.tile(cube(item), 3, x, 3, rescale=[0, 254]), (0, 254))
         lon, lat = pixel_places(3, x, 3)
         inside = np.ix_((lat > -10) & (lat < 10), (np.mod(lon, 360) > 170) & (np.mod(lon, 360) < 190))
-        wanted = nearest(cube["tas"][0, :, side], lon, lat)
+        wanted = nearest(field["tas"][0, :, side], lon, lat)
         assert np.mean(got[inside] != wanted[inside]) < 0.02
         got[inside] = np.nan
         assert np.isnan(got).all()
     with pytest.raises(NotFound, match="no tile"):
-        tiles.tile(TileQuestion(COLLECTION, item), 3, 0, 0)
-    assert tiles.tilejson(TileQuestion(COLLECTION, item), "/{z}/{x}/{y}.png").bounds == (-180, -10, 180, 10)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_stock_reader_of_titiler_opens_every_kind(shelf: Shelf, kind: str) -> None:
-    source = write_netcdf(shelf.folder / "source.nc", noisy(*GRIDS["-180 to 180, from north"]), tas=(1, 180, 360))
-    item = shelf.register("x", write_store(kind, source, shelf.folder / "store"))
-    opener = CubeOpener(shelf.platform.cube)
-    with Reader(f"{COLLECTION}/{item}", "tas", opener=opener, sel=["time=2000-01-01"]) as reader:
-        stock = reader.tile(4, 3, 3)
-    with CubeReader(f"{COLLECTION}/{item}", "tas", opener=opener) as ours:
-        exact = ours.tile(4, 3, 3)
-        assert ours.info().count == 1
-        assert ours.preview(max_size=36).array.shape == (1, 18, 36)
-    assert np.mean(stock.array[0].filled(-1) == exact.array[0].filled(-1)) > 0.95
-    assert shelf.platform.cube.open(COLLECTION, item)["tas"].load().size  # the readers left it open
+        tiles.tile(cube(item), 3, 0, 0)
+    assert tiles.tilejson(cube(item), "/{z}/{x}/{y}.png").bounds == (-180, -10, 180, 10)
 
 
 def test_no_data_are_transparent(shelf: Shelf) -> None:
-    cube = noisy(*one_degree())
-    cube["tas"][0, 90:] = np.nan
-    item = shelf.cube("x", cube)
-    picture = CubeTiles(shelf.platform.cube).tile(TileQuestion(COLLECTION, item), 0, 0, 0, rescale=[0, 254])
+    field = noisy(*one_degree())
+    field["tas"][0, 90:] = np.nan
+    item = shelf.cube("x", field)
+    picture = shelf.platform.tiles.tile(cube(item), 0, 0, 0, rescale=[0, 254])
     seen = np.asarray(Image.open(io.BytesIO(picture.content)).convert("RGBA"))[..., 3]
     assert not seen[:127].any()
     assert (seen[129:] == 255).all()
@@ -122,10 +113,10 @@ def test_no_data_are_transparent(shelf: Shelf) -> None:
 
 def test_a_step_is_chosen_by_number_or_by_a_date_of_its_own_calendar(shelf: Shelf) -> None:
     item = shelf.cube("x", dated_cube(days("360_day", (2000, 1, 30), (2000, 2, 30), (2000, 3, 1))))
-    tiles, place = CubeTiles(shelf.platform.cube), Point(0, 20)
+    tiles, place = shelf.platform.tiles, Point(0, 20)
     for asked, step in ({"time_index": 2}, 1), ({"time": "2000-02-30"}, 1), ({"time": "2000-03"}, 2), ({}, 0):
-        assert tiles.point(TileQuestion(COLLECTION, item, **asked), place).value == step  # type: ignore[arg-type]
-    answer = tiles.point(TileQuestion(COLLECTION, item, time="2000-02-30T12:00:00Z"), place)
+        assert tiles.point(cube(item, **asked), place).value == step
+    answer = tiles.point(cube(item, time="2000-02-30T12:00:00Z"), place)
     assert (answer.time, answer.calendar) == ("2000-02-30T12:00:00", "360_day")
 
 
@@ -144,70 +135,58 @@ def test_a_step_is_chosen_by_number_or_by_a_date_of_its_own_calendar(shelf: Shel
 def test_a_date_that_is_not_there_is_never_taken_for_its_nearest(shelf: Shelf, time: str, hint: str) -> None:
     item = shelf.cube("x", dated_cube(days("noleap", (2000, 1, 31), (2000, 2, 28), (2000, 3, 1))))
     with pytest.raises(InvalidTime) as caught:
-        CubeTiles(shelf.platform.cube).info(TileQuestion(COLLECTION, item, time=time))
+        shelf.platform.tiles.cube_info(cube(item, time=time))
     assert hint in str(caught.value.hint)
 
 
 def test_a_part_of_a_date_has_to_mean_one_step(shelf: Shelf) -> None:
     item = shelf.cube("x", dated_cube(days("standard", (2000, 1, 1), (2000, 1, 2), (2000, 2, 1))))
-    tiles = CubeTiles(shelf.platform.cube)
-    assert tiles.info(TileQuestion(COLLECTION, item, time="2000-02")).time_index == 3
+    tiles = shelf.platform.tiles
+    assert tiles.cube_info(cube(item, time="2000-02")).time_index == 3
     with pytest.raises(InvalidTime, match="2 steps"):
-        tiles.info(TileQuestion(COLLECTION, item, time="2000-01"))
+        tiles.cube_info(cube(item, time="2000-01"))
     with pytest.raises(InvalidTime, match="Both"):
-        tiles.info(TileQuestion(COLLECTION, item, time="2000-02", time_index=1))
+        tiles.cube_info(cube(item, time="2000-02", time_index=1))
 
 
 def test_extra_dimensions_are_chosen_by_their_values(shelf: Shelf) -> None:
-    item, tiles = shelf.cube("x", levels_cube()), CubeTiles(shelf.platform.cube)
-    picked = TileQuestion(COLLECTION, item, time_index=2, sel=("plev=50000", "member=r2i1p1f1"))
+    item, tiles = shelf.cube("x", levels_cube()), shelf.platform.tiles
+    picked = cube(item, time_index=2, sel=(("plev", "50000"), ("member", "r2i1p1f1")))
     assert tiles.point(picked, Point(0, 45)).value == 211
-    assert tiles.point(TileQuestion(COLLECTION, item, variable="orog"), Point(0, 45)).value == 7
+    assert tiles.point(cube(item, variable="orog"), Point(0, 45)).value == 7
     with pytest.raises(InvalidParameter, match="plev"):
-        tiles.info(TileQuestion(COLLECTION, item, sel=("plev=1",)))
+        tiles.cube_info(cube(item, sel=(("plev", "1"),)))
 
 
 def test_colours_of_one_step_are_the_same_in_every_tile(shelf: Shelf) -> None:
-    item, tiles = shelf.cube("x", regular_cube(*one_degree())), CubeTiles(shelf.platform.cube)
-    limits = {tiles.tile(TileQuestion(COLLECTION, item), 2, x, 1).rescale for x in range(4)}
+    item, tiles = shelf.cube("x", regular_cube(*one_degree())), shelf.platform.tiles
+    limits = {tiles.tile(cube(item), 2, x, 1).rescale for x in range(4)}
     assert len(limits) == 1
-    assert tiles.info(TileQuestion(COLLECTION, item)).rescale == limits.pop()[0]
+    assert tiles.cube_info(cube(item)).rescale == limits.pop()[0]
 
 
 def test_the_item_says_how_it_is_drawn_where_nobody_else_does(shelf: Shelf) -> None:
     render = {"renders": {"default": {"assets": ["data"], "rescale": [[5, 9]], "colormap_name": "magma"}}}
-    item, tiles = shelf.cube("x", regular_cube(*one_degree()), properties=render), CubeTiles(shelf.platform.cube)
-    picture = tiles.tile(TileQuestion(COLLECTION, item), 0, 0, 0)
+    item, tiles = shelf.cube("x", regular_cube(*one_degree()), properties=render), shelf.platform.tiles
+    picture = tiles.tile(cube(item), 0, 0, 0)
     assert (picture.rescale, picture.colormap) == (((5, 9),), "magma")
-    other = tiles.tile(TileQuestion(COLLECTION, item), 0, 0, 0, rescale=[0, 1], colormap="viridis_r")
+    other = tiles.tile(cube(item), 0, 0, 0, rescale=[0, 1], colormap="viridis_r")
     assert (other.rescale, other.colormap) == (((0, 1),), "viridis_r")
-
-
-def test_a_curvilinear_grid_is_refused_in_a_sentence(shelf: Shelf) -> None:
-    item = shelf.cube("x", curvilinear_cube())
-    with pytest.raises(InvalidParameter, match="curvilinear grid"):
-        CubeTiles(shelf.platform.cube).tile(TileQuestion(COLLECTION, item), 0, 0, 0)
-
-
-@pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc/passwd", "http://127.0.0.1/x", "shelf", "shelf/../x"])
-def test_the_opener_takes_ids_and_no_addresses(shelf: Shelf, source: str) -> None:
-    with pytest.raises(InvalidParameter):
-        CubeOpener(shelf.platform.cube)(source)
 
 
 @pytest.mark.parametrize(("z", "x", "y"), [(0, 1, 0), (3, 8, 0), (3, 0, 8)])
 def test_a_tile_beyond_its_zoom_is_not_there(shelf: Shelf, z: int, x: int, y: int) -> None:
     item = shelf.cube("x", regular_cube(*one_degree()))
     with pytest.raises(NotFound):
-        CubeTiles(shelf.platform.cube).tile(TileQuestion(COLLECTION, item), z, x, y)
+        shelf.platform.tiles.tile(cube(item), z, x, y)
 
 
 def test_a_catalogue_that_changed_gives_new_tiles(shelf: Shelf) -> None:
     lon, lat = one_degree()
-    tiles = CubeTiles(shelf.platform.cube)
-    first = tiles.tile(TileQuestion(COLLECTION, shelf.cube("x", noisy(lon, lat))), 0, 0, 0, rescale=[0, 254])
+    tiles = shelf.platform.tiles
+    first = tiles.tile(cube(shelf.cube("x", noisy(lon, lat))), 0, 0, 0, rescale=[0, 254])
     path = shelf.folder / "later.nc"
     noisy(lon, lat).roll(lon=40).assign_coords(lon=lon).to_netcdf(path, engine="h5netcdf")
     shelf.register("x", {"data": {"href": str(path), "type": "application/netcdf", "roles": ["data"]}})
-    second = tiles.tile(TileQuestion(COLLECTION, "x"), 0, 0, 0, rescale=[0, 254])
+    second = tiles.tile(cube("x"), 0, 0, 0, rescale=[0, 254])
     assert first.content != second.content

@@ -269,12 +269,12 @@ def test_a_cancelled_or_late_request_leaves_nothing_behind() -> None:
     ("path", "kind"),
     [
         ("/api/raster/preview/a/b", PICTURES),
-        ("/tiles/cubes/a/b/0/0/0.png", PICTURES),
+        ("/tiles/cube/a/b/WebMercatorQuad/0/0/0.png", PICTURES),
         ("/stac/search", SEARCHES),
         ("/stac/collections/a/items", SEARCHES),
         ("/api/livez", None),
         ("/api/raster/point/a/b", None),
-        ("/tiles/cubes/a/b/point", None),
+        ("/tiles/cube/a/b/point", None),
         ("/stac/collections/a/items/b", None),
     ],
 )

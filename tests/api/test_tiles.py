@@ -20,7 +20,8 @@ from tests.api.conftest import ADDRESS
 from tests.catalogued import CLIMATE, MODEL, model_dataset
 from tests.cube_stores import KINDS, write_store
 
-MODEL_TILES = f"/tiles/cubes/{CLIMATE}/{MODEL}"
+MODEL_ITEM = f"/tiles/cube/{CLIMATE}/{MODEL}"
+MODEL_TILES = f"{MODEL_ITEM}/WebMercatorQuad"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
 def test_every_kind_of_store_gives_the_same_bytes(kinds: TestClient, tile: str) -> None:
     asked = {"time": "2001-07-16", "sel": "plev=50000", "rescale": "200,290", "colormap_name": "magma"}
     contents = {
-        kind: kinds.get(f"/tiles/cubes/{CLIMATE}/{kind}/{tile}.png", params=asked) for kind in (*KINDS, "netcdf")
+        kind: kinds.get(f"/tiles/cube/{CLIMATE}/{kind}/WebMercatorQuad/{tile}.png", params=asked)
+        for kind in (*KINDS, "netcdf")
     }
     assert {answer.status_code for answer in contents.values()} == {200}
     assert len({answer.content for answer in contents.values()}) == 1
@@ -63,7 +65,7 @@ def test_every_kind_of_store_gives_the_same_bytes(kinds: TestClient, tile: str) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_value_is_that_of_the_nearest_cell(kinds: TestClient, kind: str) -> None:
     asked = {"location": "-179.9,12", "time_index": 7, "sel": "plev=50000"}
-    answer = kinds.get(f"/tiles/cubes/{CLIMATE}/{kind}/point", params=asked).json()
+    answer = kinds.get(f"/tiles/cube/{CLIMATE}/{kind}/point", params=asked).json()
     expected = model_dataset().tas.isel(time=6).sel(plev=50000, lat=15, lon=180)
     assert answer["value"] == pytest.approx(float(expected))
     assert (answer["cell"], answer["time"], answer["calendar"]) == ([180, 15], "2000-07-16T12:00:00", "360_day")
@@ -85,7 +87,7 @@ def test_tilejson_leads_to_the_tiles_that_it_was_asked_for(client: TestClient) -
 
 
 def test_info_tells_how_a_step_is_drawn(client: TestClient) -> None:
-    info = client.get(f"{MODEL_TILES}/info", params={"time": "2001-02"}).json()
+    info = client.get(f"{MODEL_ITEM}/info", params={"time": "2001-02"}).json()
     assert (info["time_index"], info["times"], info["calendar"]) == (14, 36, "360_day")
     assert (info["variable"]["name"], info["variable"]["units"], info["colormap"]) == ("tas", "degK", "viridis")
     assert info["bbox"] == [-180, -90, 180, 90]
@@ -134,15 +136,15 @@ def test_wrong_values_are_told_as_problems(
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"/tiles/cubes/{CLIMATE}/nothing/0/0/0.png", 404),
-        (f"/tiles/cubes/nowhere/{MODEL}/0/0/0.png", 404),
+        (f"/tiles/cube/{CLIMATE}/nothing/WebMercatorQuad/0/0/0.png", 404),
+        (f"/tiles/cube/nowhere/{MODEL}/WebMercatorQuad/0/0/0.png", 404),
         (f"{MODEL_TILES}/0/1/0.png", 404),
         (f"{MODEL_TILES}/99/0/0.png", 422),
         (f"{MODEL_TILES}/0/-1/0.png", 422),
         (f"{MODEL_TILES}/0/0/x.png", 422),
-        (f"/tiles/cubes/{CLIMATE}/..%2F..%2Fetc/0/0/0.png", 404),
-        ("/tiles/cubes/a:b/c/0/0/0.png", 422),
-        ("/tiles/cubes/images/hill/0/0/0.png", 422),
+        (f"/tiles/cube/{CLIMATE}/..%2F..%2Fetc/WebMercatorQuad/0/0/0.png", 404),
+        ("/tiles/cube/a:b/c/WebMercatorQuad/0/0/0.png", 422),
+        ("/tiles/cube/images/hill/WebMercatorQuad/0/0/0.png", 422),
     ],
 )
 def test_what_is_not_there_is_told_as_a_problem(client: TestClient, path: str, status: int) -> None:
@@ -153,7 +155,7 @@ def test_what_is_not_there_is_told_as_a_problem(client: TestClient, path: str, s
 def test_an_address_cannot_be_given(client: TestClient) -> None:
     routes = client.get("/api/openapi.json").json()["paths"]
     ours = {path: route for path, route in routes.items() if path.startswith("/tiles/")}
-    assert len(ours) == 4
+    assert len(ours) == 9
     assert "url" not in {p["name"] for route in ours.values() for p in route["get"]["parameters"]}
 
 

@@ -44,8 +44,6 @@ OPENERS = re.compile(
 HANDED_OPEN = {
     # A dataset that the gate has opened, besides a name.
     ("geoetl/intake_drivers.py", "rioxarray.open_rasterio"),
-    # titiler's reader, whose opener is ours.
-    ("geoetl/access/reader.py", "titiler.xarray.io.Reader"),
     # A raster that was just written.
     ("geoetl/ingest/raster.py", "rio_cogeo.cogeo.cog_validate"),
     # Stores that are being written.

@@ -55,7 +55,7 @@ class Documents:
             *self._further(item["links"], f"{self._server}executions/{collection}/{name}"),
         ]
         if "cube:dimensions" in item["properties"]:
-            tiles = f"{self._server}tiles/cubes/{collection}/{name}/tilejson.json"
+            tiles = f"{self._server}tiles/cube/{collection}/{name}/WebMercatorQuad/tilejson.json"
             document["links"].append({"rel": "tilejson", "type": JSON, "href": tiles, "title": "Map tiles"})
         return document
 
