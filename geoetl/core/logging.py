@@ -6,10 +6,12 @@ where this machine keeps its files, is cut out of every line, stacks included.
 
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,7 @@ def redacted(text: str) -> str:
     for pattern, kept in _SECRETS:
         text = pattern.sub(kept + REDACTED if not kept.endswith("@") else REDACTED + kept, text)
     text = _SITE_PACKAGES.sub("", text)
-    for folder, name in _folders():
+    for folder, name in _folders(os.path.expanduser("~")):  # noqa: PTH111  a Path takes longer than all else here
         text = text.replace(folder, name)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
@@ -163,9 +165,10 @@ def _redacted(value: Any) -> Any:
     return value if isinstance(value, bool | int | float) or value is None else redacted(str(value))
 
 
-def _folders() -> list[tuple[str, str]]:
+@lru_cache(maxsize=4)
+def _folders(home: str) -> list[tuple[str, str]]:
     """Return folders of this machine with what is written instead, the longest first."""
-    folders = {str(Path(__file__).resolve().parents[2]): "", sys.base_prefix: "", sys.prefix: "", str(Path.home()): "~"}
+    folders = {str(Path(__file__).resolve().parents[2]): "", sys.base_prefix: "", sys.prefix: "", home: "~"}
     return [
         (f"{folder}/", f"{name}/" if name else "")
         for folder, name in sorted(folders.items(), key=lambda pair: -len(pair[0]))
