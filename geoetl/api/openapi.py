@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/executions/": _RASTER,
     "/api/raster/": {**_RASTER, "bbox": "-78,25,-77.5,25.4"},
     "/api/raster/clip/": {**_RASTER, "boundary_type": "country", "boundary_id": "BHS", "format": "png"},
+    "/api/xarray/": {**_CUBE, "start_time": "2014-02", "end_time": "2014-02", "format": "json"},
     "/api/boundaries/": {"boundary_type": "country", "boundary_id": "FRA"},
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
@@ -57,6 +58,11 @@ ANSWERS: Mapping[str, Any] = {
         "conformsTo": ["https://api.stacspec.org/v1.0.0/core"],
         "links": [{"rel": "data", "type": "application/json", "href": "https://geo.example.org/stac/collections"}],
     },
+    "/features": {
+        "title": "Features of geoetl",
+        "links": [{"rel": "data", "type": "application/json", "href": "https://geo.example.org/features/collections"}],
+    },
+    "/features/conformance": {"conformsTo": ["http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core"]},
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
     "/stac/sortables": {"type": "object", "properties": {"datetime": {"type": "string", "format": "date-time"}}},
@@ -70,6 +76,7 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/tiles/cube/{collection}/{item}/{tms}/{z}": (304,),
     "/tiles/raster/{collection}/{item}/{tms}/{z}": (304,),
     "/tiles/vector/{collection}/{item}/{z}": (204, 304),
+    "/features/collections/{collectionId}/items": (409,),
 }
 
 _PROBLEM: Mapping[str, Any] = {
