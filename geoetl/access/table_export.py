@@ -125,6 +125,14 @@ def parquet_bytes(table: "pd.DataFrame", about: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def series_file(series: "Series", format: str) -> bytes:
+    """Return a series as ``csv``, ``parquet`` or ``netcdf``."""
+    if format == "netcdf":
+        return series_netcdf(series)
+    table = series_table(series)
+    return csv_text(table).encode() if format == "csv" else parquet_bytes(table, about_series(series))
+
+
 @dataclass(frozen=True, eq=False)
 class Stations:
     """Values at places over the same times: array (place, row).

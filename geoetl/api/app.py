@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 import geoetl
-from geoetl.api import boundaries, edge, features, files, locations, openapi, problems, raster, tiles, vector_tiles
+from geoetl.api import (
+    boundaries,
+    edge,
+    features,
+    files,
+    locations,
+    openapi,
+    problems,
+    raster,
+    tiles,
+    vector_tiles,
+    xarray,
+)
 from geoetl.api.answers import StrictJSON
 from geoetl.api.roles import ServerRole
 from geoetl.api.stac import PREFIX as STAC
@@ -42,6 +54,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
     app.include_router(locations.router(platform))
     app.include_router(boundaries.router(platform))
     app.include_router(raster.router(platform))
+    app.include_router(xarray.router(platform))
     app.include_router(tiles.router(platform))
     app.include_router(vector_tiles.router(platform))
     app.include_router(features.router(platform))

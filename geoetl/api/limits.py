@@ -49,7 +49,7 @@ MAX_CLIENTS = 10_000
 
 # Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
 PICTURES = re.compile(
-    r"/(?:api/(?:raster|cubes?)/(?:preview|extract|bbox|clip|series|statistics)/.*|tiles/(?!vector/).*\.\w+)"
+    r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)"
 )
 SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
 # What writes items, by path.

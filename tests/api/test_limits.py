@@ -272,6 +272,8 @@ def test_a_cancelled_or_late_request_leaves_nothing_behind() -> None:
         ("/tiles/cube/a/b/WebMercatorQuad/0/0/0.png", PICTURES),
         ("/stac/search", SEARCHES),
         ("/stac/collections/a/items", SEARCHES),
+        ("/api/xarray/point/a/b", PICTURES),
+        ("/api/xarray/batch", PICTURES),
         ("/api/livez", None),
         ("/api/raster/point/a/b", None),
         ("/tiles/cube/a/b/point", None),

@@ -1,0 +1,17 @@
+"""Series of cubes over HTTP: at a point, of many points at once, of regions, and fields over time."""
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from geoetl.api.xarray import point
+
+if TYPE_CHECKING:
+    from geoetl.platform import Platform
+
+
+def router(platform: "Platform") -> APIRouter:
+    """Return the routes of series."""
+    routes = APIRouter()
+    routes.include_router(point.router(platform))
+    return routes
