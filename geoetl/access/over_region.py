@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class OverRegion:
             low, high = inside.min(axis=1), inside.max(axis=1)
         else:
             filled = np.where(known, values, 0.0)
-            weight = known @ self._areas
+            weight = _times(known, self._areas)
             counted = known & self._counted
             count = counted.sum(axis=1).astype(np.float64)
             low = np.where(counted, values, np.inf).min(axis=1)
@@ -104,13 +104,13 @@ class OverRegion:
         # What only slivers of cells have is no value of the region.
         has_data = count > 0
         safe = np.where(has_data, weight, 1.0)
-        mean = filled @ self._areas / safe
+        mean = _times(filled, self._areas) / safe
         apart = filled - mean[:, np.newaxis]
         if not known.all():
             apart[~known] = 0.0
-        deviation = np.sqrt((apart**2) @ self._areas / safe)
+        deviation = np.sqrt(_times(apart**2, self._areas) / safe)
         quantiles = self._quantiles(values, known, has_data)
-        found = (mean, low, high, deviation, filled @ self._cover)
+        found = (mean, low, high, deviation, _times(filled, self._cover))
         return (
             *(np.where(has_data, part, np.nan) for part in found),
             count,
@@ -132,6 +132,14 @@ class OverRegion:
         return tuple(found)
 
 
+def _times(fields: "NDArray[Any]", weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Return the sum of each field's values times the weights.
+
+    Not by BLAS: its threads wait for each other where other requests use the processors, ten times as long.
+    """
+    return np.asarray(np.einsum("ij,j->i", fields, weights))
+
+
 def weighted_quantiles(
     values: "NDArray[np.float64]", weights: "NDArray[np.float64]", shares: Sequence[float]
 ) -> "NDArray[np.float64]":
@@ -147,7 +155,7 @@ def weighted_quantiles(
     """
     low, high = float(values.min()), float(values.max())
     total = float(weights.sum())
-    size = total**2 / float(weights @ weights)
+    size = total**2 / float(np.einsum("i,i->", weights, weights))
     scale = _BINS / (high - low) if high > low else np.inf
     if not np.isfinite(scale) or len(values) < _BINS:
         order = np.argsort(values)
@@ -182,4 +190,4 @@ def _quantile(
     within = np.clip(reached, position / size, (position + 1) / size) * size - position
     parts = np.diff(within)
     # Dividing by what they add up to takes rounding away.
-    return float(values @ parts / parts.sum())
+    return float(np.einsum("i,i->", values, parts) / parts.sum())

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 STATISTICS = ("mean", "min", "max", "sum", "median", "std", "count", "percentile")
 # These need all values of a cell at once; the others are worked out as the steps go by.
 _ORDERED = ("median", "percentile")
-# Values that are read at once, in bytes of float64; what is worked out of them takes about as much again.
-BLOCK_BYTES = 64 * 1024 * 1024
+# Values that are read at once, in bytes of float64; what is worked out of them takes about as much again.  Buffers of
+# this size are used again, larger ones come from the system page by page, which takes longer than the arithmetic.
+BLOCK_BYTES = 16 * 1024 * 1024
 # A chunk that is longer in time than a block is read in one go up to this size, so that it is unpacked once.
 LONG_BLOCK_BYTES = 256 * 1024 * 1024
 # Columns without a part in the region are read along with their neighbours up to this number.
@@ -57,11 +58,15 @@ def check_statistic(statistic: str, percentile: float | None, *, field: str = "s
 
 @dataclass(frozen=True)
 class _Run:
-    """Columns that are read in one piece: where they lie in the file, and which of the wanted ones they are."""
+    """Columns that are read in one piece: where they lie in the file, and which of the wanted ones they are.
+
+    Attributes:
+        columns: In the file.
+        parts: Which of the wanted columns, and where these are in what is read; both grow by one or stand alone.
+    """
 
     columns: slice
-    wanted: "NDArray[np.intp]"
-    taken: "NDArray[np.intp]"
+    parts: tuple[tuple[slice, slice], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +161,7 @@ class Cells:
         out = np.full((len(positions), *shape), np.nan)
         place: dict[str, Any] = dict(self.picked)
         order = np.argsort(positions, kind="stable")
+        is_ordered = bool((order == np.arange(len(order))).all())
         if self.time_dim is not None:
             place[self.time_dim] = _as_slice(positions[order])
         inner = slice(None)
@@ -174,11 +180,12 @@ class Cells:
                 values = values_of(part.transpose(*kept))
             if self.time_dim is None:
                 values = values[np.newaxis]
-            values[~np.isfinite(values)] = np.nan
-            if len(dims) == 2:
-                out[np.ix_(order, np.arange(shape[0])[inner], run.wanted)] = values[..., run.taken]
-            else:
-                out[np.ix_(order, run.wanted)] = values[..., run.taken]
+            values[np.isinf(values)] = np.nan
+            into = out[:, inner] if len(dims) == 2 else out
+            for wanted_columns, taken in run.parts:
+                into[..., wanted_columns] = values[..., taken]
+        if not is_ordered:
+            out[order] = out.copy()
         return out
 
     def steps_at_once(self) -> int:
@@ -238,8 +245,14 @@ class Cells:
 
 
 def _run(in_file: "NDArray[np.intp]", wanted: "NDArray[np.intp]") -> _Run:
+    """Return a run of columns at ascending positions in the file, each with its place among the wanted ones."""
     first = int(in_file[0])
-    return _Run(slice(first, int(in_file[-1]) + 1), wanted, in_file - first)
+    breaks = np.flatnonzero((np.diff(in_file) != 1) | (np.diff(wanted) != 1)) + 1
+    parts = zip(np.split(wanted, breaks), np.split(in_file - first, breaks), strict=True)
+    return _Run(
+        slice(first, int(in_file[-1]) + 1),
+        tuple((slice(int(to[0]), int(to[-1]) + 1), slice(int(at[0]), int(at[-1]) + 1)) for to, at in parts),
+    )
 
 
 def _chunks_of(columns: slice, length: int) -> range:
