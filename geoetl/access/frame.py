@@ -397,7 +397,7 @@ class RasterGrid:
             return None
         # A degree is the same everywhere, but for the place where x jumps.
         at, _ = self._from_degrees.transform([0.0, 1.0, 90.0, 91.0], [0.0] * 4)
-        return 360 * min(abs(at[1] - at[0]), abs(at[3] - at[2]))
+        return 360 * float(min(abs(at[1] - at[0]), abs(at[3] - at[2])))
 
     def from_degrees(self, lon: "ArrayLike", lat: "ArrayLike") -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
         """Return map coordinates of longitudes and latitudes; not finite where there are none."""

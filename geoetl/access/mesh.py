@@ -77,6 +77,16 @@ def project(frame: Frame, crs: str, tolerance: float) -> Mesh:
     return _exact(there, x, y)
 
 
+def project_some(
+    frame: Frame, crs: str, columns: "NDArray[np.intp]", rows: "NDArray[np.intp]"
+) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+    """Return exactly where the centres of some of a frame's pixels lie, by their columns and rows."""
+    across, down = (frame.right - frame.left) / frame.width, (frame.top - frame.bottom) / frame.height
+    x, y = frame.left + (columns + 0.5) * across, frame.top - (rows + 0.5) * down
+    there_x, there_y = transformer(frame.crs, crs).transform(x, y)
+    return np.asarray(there_x), np.asarray(there_y)
+
+
 def _exact(there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]") -> Mesh:
     across, up = there(*np.meshgrid(x, y))
     return Mesh(np.asarray(across), np.asarray(up))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from geoetl.access.frame import Frame, RasterGrid
-from geoetl.access.mesh import project
+from geoetl.access.mesh import project, project_some
 from geoetl.core.errors import MissingCRS
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Rasters are read this much finer than the picture, so that warping has something to choose from.
 _OVERSAMPLING = 1.25
+# From this many of its pixels to one on, that is two to one of the picture, it is read reduced; until then as it is,
+# so that each pixel of the picture is one of the raster exactly.
+_WORTH_REDUCING = 1.6
 # How far a pixel may be taken from beside its place, before the last refinement, which takes most of it away.
 _TOLERANCE_PIXELS = 0.02
 # Places a side at which it is seen how much finer a raster is than a picture.
@@ -146,7 +149,7 @@ def parts_of(grid: RasterGrid, frame: Frame) -> tuple[Part, ...]:
     mesh = project(frame, grid.crs_wkt, _TOLERANCE_PIXELS * size)
     if mesh.is_straight and grid.is_straight:
         return straight_parts(grid, *grid.positions(mesh.x, mesh.y))
-    return _bent_parts(grid, *grid.positions(*mesh.grids()))
+    return _bent_parts(grid, frame, *grid.positions(*mesh.grids()))
 
 
 def straight_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]") -> tuple[Part, ...]:
@@ -173,17 +176,31 @@ def _axis(
     """Return first, length and length as read of what holds some positions, and where they lie in what is read."""
     first = math.floor(positions.min())
     length = math.floor(positions.max()) + 1 - first
-    count = min(length, math.ceil(len(positions) * _OVERSAMPLING))
+    count = math.ceil(len(positions) * _OVERSAMPLING)
+    if length < count * _WORTH_REDUCING:
+        count = length
     at = np.floor((positions - first) * (count / length)).astype(np.intp)
     return first, length, count, np.minimum(at, count - 1)
 
 
-def _bent_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]") -> tuple[Part, ...]:
+def _bent_parts(
+    grid: RasterGrid, frame: Frame, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]"
+) -> tuple[Part, ...]:
+    known = np.isfinite(columns) & np.isfinite(rows)
+    wanted = known & (_inside(columns, grid.width) >= 0) & (_inside(rows, grid.height) >= 0)
+    shrink = _step(columns, rows, wanted) / _OVERSAMPLING
+    if shrink < _WORTH_REDUCING:
+        shrink = 1.0
+        # Where a place lies next to the edge of a pixel, its interpolation may be off by what decides.
+        edges = [np.abs(at - np.rint(at)) < _TOLERANCE_PIXELS / 2 for at in (columns, rows)]
+        doubtful = np.nonzero((edges[0] | edges[1]) & known)
+        if doubtful[0].size:
+            x, y = project_some(frame, grid.crs_wkt, doubtful[1], doubtful[0])
+            columns[doubtful], rows[doubtful] = grid.positions(x, y)
     columns, rows = _inside(columns, grid.width), _inside(rows, grid.height)
     wanted = (columns >= 0) & (rows >= 0)
     if not wanted.any():
         return ()
-    shrink = max(1.0, _step(columns, rows, wanted) / _OVERSAMPLING)
     x, y = columns[wanted], rows[wanted]
     left, top = math.floor(x.min()), math.floor(y.min())
     width, height = math.floor(x.max()) + 1 - left, math.floor(y.max()) + 1 - top
@@ -252,6 +269,7 @@ def _read(handle: RasterHandle, bands: Sequence[int], part: Part, averaged: bool
     window = ((part.top, part.top + part.height), (part.left, part.left + part.width))
     indexes = list(bands)
     # The average of one pixel is the pixel itself; only a real reduction needs it.
+    values: NDArray[np.floating[Any]]
     reading = Resampling.average if averaged and part.shrink > 1 else Resampling.nearest
     how: dict[str, Any] = {"window": window, "out_shape": (len(indexes), part.rows, part.columns)}
     if reading is Resampling.nearest:
