@@ -1,8 +1,9 @@
 """Cubes by the ids of their items: what is in them, a picture of a time step, the series at a point."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from geoetl.access.batch import BatchItem, BatchPlace, BatchPlan, BatchProblem, BatchTable, check_pairs
 from geoetl.access.colormap import colormap_name
 from geoetl.access.cost import Estimate, QueryLimits
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, check_crs, check_size, map_frame
@@ -27,7 +28,7 @@ from geoetl.access.rescale import Rescale
 from geoetl.access.result import BBoxField, Result, Source, extent_text
 from geoetl.access.sampling import OverTime
 from geoetl.access.series import Series
-from geoetl.core.errors import InvalidParameter
+from geoetl.core.errors import GeoetlError, InvalidBBox, InvalidParameter, LimitExceeded
 from geoetl.core.html import facts, heading
 from geoetl.core.settings import QuerySettings
 
@@ -261,6 +262,101 @@ class CubeAccess(RegionalAccess):
         bounds = limits or self._limits
         how = OverTime(start_time, end_time, resolution, statistic, percentile)
         return self._series_plan(collection, item, location, asset, variable, sel, how, bounds).estimate(bounds)
+
+    def batch(
+        self,
+        points: Sequence[PlaceLike],
+        items: Sequence[BatchItem | str],
+        *,
+        variable: str | None = None,
+        sel: Selection | None = None,
+        start_time: str | None = None,
+        end_time: str | None = None,
+        resolution: str = "none",
+        statistic: str = "mean",
+        percentile: float | None = None,
+        limits: QueryLimits | None = None,
+    ) -> BatchTable:
+        """Return the series of many places in many items as one table; each chunk is read once for all places.
+
+        What cannot be read - an item that is not there, a place outside - is in ``problems``, and the rest is answered.
+
+        Args:
+            points: Places: points, names, ``"lon,lat"`` or ``[lon, lat]``.
+            items: ``COLLECTION/ITEM``, or `BatchItem`s that name an asset or a variable too.
+            variable: Name of the variable where an item does not say; its own where it is left out.
+            sel: A value for each extra dimension; the first value of those left out.
+            start_time: First time, ISO 8601 in each cube's own calendar or a part of it; the first where left out.
+            end_time: Last time; a part of a date means all of it.
+            resolution: ``none`` (every step), ``daily``, ``monthly``, ``seasonal`` or ``yearly``.
+            statistic: mean, min, max, sum, median, std, count or percentile of the steps of a period.
+            percentile: Which percentile, 0 to 100, where the statistic is that.
+            limits: What the question may cost; left out, what this machine can work out.
+
+        Raises:
+            InvalidParameter: There are no points or items, or the resolution, statistic or percentile is not right.
+            LimitExceeded: It costs too much; nothing was read.
+        """
+        bounds = limits or self._limits
+        how = OverTime(start_time, end_time, resolution, statistic, percentile)
+        plan = self._batch_plan(points, items, variable, sel, how, bounds)
+        plan.check(bounds)
+        return plan.run()
+
+    def estimate_batch(
+        self,
+        points: Sequence[PlaceLike],
+        items: Sequence[BatchItem | str],
+        *,
+        variable: str | None = None,
+        sel: Selection | None = None,
+        start_time: str | None = None,
+        end_time: str | None = None,
+        resolution: str = "none",
+        statistic: str = "mean",
+        percentile: float | None = None,
+        limits: QueryLimits | None = None,
+    ) -> Estimate:
+        """Return what `batch` costs with the same parameters; nothing is read.
+
+        Raises:
+            InvalidParameter: There are no points or items, or the resolution, statistic or percentile is not right.
+            LimitExceeded: There are too many points or items.
+        """
+        bounds = limits or self._limits
+        how = OverTime(start_time, end_time, resolution, statistic, percentile)
+        return self._batch_plan(points, items, variable, sel, how, bounds).estimate(bounds)
+
+    def _batch_plan(
+        self,
+        points: Sequence[PlaceLike],
+        items: Sequence[BatchItem | str],
+        variable: str | None,
+        sel: Selection | None,
+        how: OverTime,
+        limits: QueryLimits,
+    ) -> BatchPlan:
+        how.checked()
+        check_pairs(points, items, limits)
+        asked = [BatchItem.of(item) for item in items]
+        plan = BatchPlan()
+        places = []
+        for number, point in enumerate(points, 1):
+            try:
+                places.append(BatchPlace(number, locate(point, self._places, field="points")))
+            except InvalidBBox as error:
+                plan.problems.append(BatchProblem.of(error, place=number, name=str(point)[:60]))
+        for item in asked:
+            try:
+                cube, found = self.opened(item.collection, item.item, item.asset)
+                sampled = SampledVariable.of(cube, found, item.variable or variable, sel, how, limits)
+            except LimitExceeded:
+                raise
+            except GeoetlError as error:
+                plan.problems.append(BatchProblem.of(error, item))
+                continue
+            plan.add(item, sampled, places)
+        return plan
 
     def _series_plan(
         self,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from geoetl.api.xarray import point
+from geoetl.api.xarray import batch, point
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -14,4 +14,5 @@ def router(platform: "Platform") -> APIRouter:
     """Return the routes of series."""
     routes = APIRouter()
     routes.include_router(point.router(platform))
+    routes.include_router(batch.router(platform))
     return routes

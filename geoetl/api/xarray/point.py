@@ -52,8 +52,8 @@ class Value(BaseModel):
         bidx: Index of the step on the item's time axis, from 1: a time_index. Null for a period of several steps.
         start: First day of the period; null for a step.
         end: Last day of the period; null for a step.
-        first_bidx: Index of the first step of the period, or of the step.
-        last_bidx: Index of the last step of the period, or of the step.
+        first_index: Index of the first step of the period, or of the step.
+        last_index: Index of the last step of the period, or of the step.
         count: How many of its steps have data.
     """
 
@@ -62,8 +62,8 @@ class Value(BaseModel):
     bidx: int | None
     start: str | None
     end: str | None
-    first_bidx: int
-    last_bidx: int
+    first_index: int
+    last_index: int
     count: int
 
 
@@ -189,8 +189,8 @@ def _answer(series: "Series") -> SeriesAnswer:
             bidx=None if series.is_grouped else first,
             start=start,
             end=end,
-            first_bidx=first,
-            last_bidx=last,
+            first_index=first,
+            last_index=last,
             count=count,
         )
         for time, value, start, end, first, last, count in rows
