@@ -205,7 +205,8 @@ class _Reader:
                 if function is None:
                     raise _wrong(f"calls '{name}', which is no function", f"There are: {', '.join(_FUNCTIONS)}.")
                 if not function.least <= len(arguments) <= function.most:
-                    raise _wrong(f"gives {name} {len(arguments)} values; it takes {function.least}", None)
+                    more = " or more" if function.most > function.least else ""
+                    raise _wrong(f"gives {name} {len(arguments)} values; it takes {function.least}{more}", None)
                 return arguments
         raise _wrong(
             "uses what is no arithmetic on bands",
