@@ -1,8 +1,8 @@
 """A statistic over time in each cell of a region: a field, with what it is like over the region."""
 
-import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from geoetl.access.regional import RegionalQuestion
 from geoetl.access.rescale import Rescale, auto_rescale, chosen_ranges
 from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
 from geoetl.access.statistics import units_over_time
+from geoetl.access.table_export import csv_text, sel_text, written
 from geoetl.access.window import even_grid
 from geoetl.core.html import facts, heading
 from geoetl.core.spatial import BBox, wrap_longitude
@@ -151,8 +152,9 @@ class FieldAggregate(Result):
         A grid that is not even is told on an even one of about its size, each pixel its nearest cell; `method` says so.
         """
         whole, is_own = even_grid(self.grid)
-        latitudes = whole.transform.f + whole.transform.e * (np.arange(whole.height) + 0.5)
-        longitudes = whole.transform.c + whole.transform.a * (np.arange(whole.width) + 0.5)
+        at = whole.transform
+        latitudes = np.asarray(at.f + at.e * (np.arange(whole.height) + 0.5), dtype=np.float64)
+        longitudes = np.asarray(at.c + at.a * (np.arange(whole.width) + 0.5), dtype=np.float64)
         array = self._array()
         if isinstance(self.grid, RegularGrid):
             pixels, nearest = nearest_values(array, self.grid, latitudes, longitudes), "nearest cell"
@@ -192,16 +194,15 @@ class FieldAggregate(Result):
         map_name = colormap_name(colormap)
         raster = self.to_raster()
         (limits,) = chosen_ranges(rescale, [raster.values], [None])
-        at, width, height = raster.grid.transform, raster.grid.width, raster.grid.height
-        west, north, east, south = at.c, at.f, at.c + at.a * width, at.f + at.e * height
+        edges = edges_of(raster)
         return Picture(
             content=encode_mapped(raster.values[0], limits, map_name, media_type),
             media_type=media_type,
-            bbox=Extent.from_edges(west, south, east, north).bbox,
+            bbox=Extent.from_edges(*edges).bbox,
             crs=GEOGRAPHIC,
-            bounds=(west, south, east, north),
-            width=width,
-            height=height,
+            bounds=edges,
+            width=raster.grid.width,
+            height=raster.grid.height,
             rescale=(limits,),
             colormap=map_name,
             legend=legend(map_name, limits, self.units),
@@ -230,12 +231,12 @@ class FieldAggregate(Result):
             names[1]: (dims[1] if is_regular else dims, self.lon, lon),
         }
         array = self._array().assign_coords(coordinates)
-        array.attrs["long_name"] = self.title
-        if is_regular and self.aggregation in CELL_METHODS:
+        array.attrs |= {"long_name": self.title, **({} if self.units is None else {"units": self.units})}
+        if self.aggregation in CELL_METHODS and self.time_range is not None:
             array.attrs["cell_methods"] = f"time: {CELL_METHODS[self.aggregation]}"
         for name, value in self.about().items():
-            if value is not None and name != "variable":
-                array.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
+            if value is not None and name not in ("variable", "units"):
+                array.attrs[f"geoetl_{name}"] = sel_text(self.sel) if name == "sel" else value
         return array
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -249,6 +250,24 @@ class FieldAggregate(Result):
         )
         table.attrs.update({name: value for name, value in self.about().items() if value is not None})
         return table
+
+    def to_csv(self, path: str | Path | None = None) -> str | None:
+        """Write one row per cell as CSV to `path`, or return it; every row says what it is and where it came from."""
+        from geoetl.access.regional_export import field_table
+
+        return written(csv_text(field_table(self)), path)
+
+    def to_parquet(self, path: str | Path | None = None) -> bytes | None:
+        """Write the rows of `to_csv` as Parquet to `path`, or return them."""
+        from geoetl.access.regional_export import field_file
+
+        return written(field_file(self, "parquet"), path)
+
+    def to_netcdf(self, path: str | Path | None = None) -> bytes | None:
+        """Write the field as NetCDF-4 to `path`, or return it."""
+        from geoetl.access.regional_export import field_file
+
+        return written(field_file(self, "netcdf"), path)
 
     def plot(self, colormap: str = DEFAULT_COLORMAP) -> Any:
         """Return a HoloViews map of the cells as they lie.
@@ -306,6 +325,12 @@ class FieldAggregate(Result):
                 ("dataset version", self.source.dataset_version),
             ]
         )
+
+
+def edges_of(raster: RasterWindow) -> tuple[float, float, float, float]:
+    """Return west, south, east and north of the pixels in degrees; east runs on beyond 180 where need be."""
+    at = raster.grid.transform
+    return at.c, at.f + at.e * raster.grid.height, at.c + at.a * raster.grid.width, at.f
 
 
 class FieldPlan:

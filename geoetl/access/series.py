@@ -1,5 +1,6 @@
 """The series of a variable at a place: times of any calendar, as a table and as a plot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from geoetl.core.temporal import STANDARD_CALENDARS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 # Before that the dates of the standard calendar are Julian ones, which numpy does not have (CF 1.11, section 4.4.1).
 GREGORIAN_SINCE = "1582-10-15"
@@ -111,7 +113,7 @@ class Series(Result):
                 "lat": self.cell.lat,
                 "units": self.units,
             },
-            index=self._time_index(),
+            index=time_index(self.dates, self.calendar, len(self.values)),
         )
         about: dict[str, Any] = {
             **self.source.model_dump(),
@@ -145,32 +147,6 @@ class Series(Result):
 
         return written(series_netcdf(self), path)
 
-    def _time_index(self) -> "pd.Index[Any]":
-        import pandas as pd
-
-        if not self.dates:
-            return pd.RangeIndex(1, len(self.values) + 1, name="time")
-        if self.calendar is None:
-            return pd.Index(self.dates, name="time")
-        if self._is_gregorian:
-            # Seconds, so that no century is out of the range of nanoseconds.
-            return pd.DatetimeIndex(np.array(self.dates, dtype="datetime64[s]"), name="time")
-        import xarray as xr
-
-        # xarray leaves this constructor without annotations.
-        return xr.CFTimeIndex(  # type: ignore[no-untyped-call]
-            [_cftime(text, self.calendar) for text in self.dates], name="time"
-        )
-
-    @property
-    def _is_gregorian(self) -> bool:
-        """Whether the dates are those of numpy: the Gregorian calendar, and no day that it has not."""
-        if self.calendar not in STANDARD_CALENDARS:
-            return False
-        return self.calendar == "proleptic_gregorian" or all(
-            not text.startswith("-") and text >= GREGORIAN_SINCE for text in self.dates
-        )
-
     def plot(self) -> Any:
         """Return a HoloViews curve; calendars that are not the usual one are drawn along decimal years."""
         import holoviews as hv
@@ -179,15 +155,7 @@ class Series(Result):
             hv.extension("bokeh")
         label = f"{self.variable} [{self.units}]" if self.units else self.variable
         values = np.array(self.values, dtype=float)
-        if self.dates and self._is_gregorian:
-            steps: Any = np.array(self.dates, dtype="datetime64[ms]")
-            axis = hv.Dimension("time", label="Time")
-        elif self.dates and self.calendar is not None:
-            steps = np.array([_decimal_year(_cftime(text, self.calendar)) for text in self.dates])
-            axis = hv.Dimension("time", label=f"Year ({self.calendar} calendar)")
-        else:
-            steps = np.arange(1, len(values) + 1)
-            axis = hv.Dimension("time", label="Step")
+        steps, axis = along_time(self.dates, self.calendar, len(values))
         curve = hv.Curve((steps, values), axis, hv.Dimension(self.variable, label=label))
         return curve.opts(
             hv.opts.Curve(
@@ -222,6 +190,44 @@ class Series(Result):
                 ("source", self.source),
             ],
         )
+
+
+def time_index(dates: Sequence[str], calendar: str | None, count: int) -> "pd.Index[Any]":
+    """Return dates of a calendar as an index; labels where there is no calendar, and numbers from 1 without either."""
+    import pandas as pd
+
+    if not dates:
+        return pd.RangeIndex(1, count + 1, name="time")
+    if calendar is None:
+        return pd.Index(dates, name="time")
+    if is_gregorian(dates, calendar):
+        # Seconds, so that no century is out of the range of nanoseconds.
+        return pd.DatetimeIndex(np.array(dates, dtype="datetime64[s]"), name="time")
+    import xarray as xr
+
+    # xarray leaves this constructor without annotations.
+    return xr.CFTimeIndex([_cftime(text, calendar) for text in dates], name="time")  # type: ignore[no-untyped-call]
+
+
+def is_gregorian(dates: Sequence[str], calendar: str) -> bool:
+    """Tell whether dates are those of numpy: the Gregorian calendar, and no day that it has not."""
+    if calendar not in STANDARD_CALENDARS:
+        return False
+    return calendar == "proleptic_gregorian" or all(
+        not text.startswith("-") and text >= GREGORIAN_SINCE for text in dates
+    )
+
+
+def along_time(dates: Sequence[str], calendar: str | None, count: int) -> "tuple[NDArray[Any], Any]":
+    """Return where dates are drawn, and the HoloViews axis: decimal years of a calendar that is not the usual one."""
+    import holoviews as hv
+
+    if dates and calendar is not None:
+        if is_gregorian(dates, calendar):
+            return np.array(dates, dtype="datetime64[ms]"), hv.Dimension("time", label="Time")
+        years = [_decimal_year(_cftime(text, calendar)) for text in dates]
+        return np.array(years), hv.Dimension("time", label=f"Year ({calendar} calendar)")
+    return np.arange(1, count + 1), hv.Dimension("time", label="Step")
 
 
 def _cftime(text: str, calendar: str) -> Any:

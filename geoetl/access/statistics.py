@@ -1,6 +1,7 @@
 """Statistics of a region, period by period: each cell over time first, then the cells over the region."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from geoetl.access.over_time import Cells, check_statistic, over_time
 from geoetl.access.periods import Period, check_resolution, group_steps
 from geoetl.access.regional import RegionalQuestion
 from geoetl.access.result import BBoxField, Result, Source, extent_text, finite_or_none
+from geoetl.access.series import along_time, time_index
+from geoetl.access.table_export import csv_text, written
 from geoetl.access.weights import NOT_WEIGHTED
 from geoetl.core.html import facts, heading
 from geoetl.core.spatial import BBox
-from geoetl.core.temporal import STANDARD_CALENDARS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,22 +121,33 @@ class RegionalSeries(Result):
         if self.percentiles:
             columns[f"p{self.percentile:g}"] = np.array(self.percentiles, dtype=float)
         columns |= {"count": self.count, "data_share": np.array(self.data_share, dtype=float), "steps": self.steps}
-        frame = pd.DataFrame(columns, index=pd.Index(self._dates(), name="time"))
+        index = time_index(self.dates, self.calendar, len(self.periods))
+        frame = pd.DataFrame(columns, index=index)
         frame.attrs.update({name: value for name, value in self.about().items() if value is not None})
         return frame
 
-    def _dates(self) -> Any:
-        """Return the start of each period: dates of the usual calendar, of another one, labels, or numbers."""
-        if self.calendar is None:
-            return list(self.periods) if self.time_range is not None else range(1, len(self.periods) + 1)
-        if self.calendar in STANDARD_CALENDARS and all(text[0] != "-" for text in self.starts):
-            # Seconds, so that no century is out of the range of nanoseconds.
-            return np.array(self.starts, dtype="datetime64[s]")
-        import xarray as xr
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """Where each period begins, or the label of a step that has no date; empty without time."""
+        return () if self.time_range is None else self.starts
 
-        return xr.CFTimeIndex(  # type: ignore[no-untyped-call]  # xarray leaves this constructor without annotations
-            [_cftime(text, self.calendar) for text in self.starts]
-        )
+    def to_csv(self, path: str | Path | None = None) -> str | None:
+        """Write one row per period as CSV to `path`, or return it; every row says what it is and where it came from."""
+        from geoetl.access.regional_export import series_table
+
+        return written(csv_text(series_table(self)), path)
+
+    def to_parquet(self, path: str | Path | None = None) -> bytes | None:
+        """Write the rows of `to_csv` as Parquet to `path`, or return them."""
+        from geoetl.access.regional_export import series_file
+
+        return written(series_file(self, "parquet"), path)
+
+    def to_netcdf(self, path: str | Path | None = None) -> bytes | None:
+        """Write a NetCDF-4 file with a variable for each statistic over time to `path`, or return it."""
+        from geoetl.access.regional_export import series_file
+
+        return written(series_file(self, "netcdf"), path)
 
     def plot(self) -> Any:
         """Return a HoloViews plot of the mean, within what lies between least and largest.
@@ -145,7 +158,7 @@ class RegionalSeries(Result):
 
         if not hv.Store.loaded_backends():
             hv.extension("bokeh")
-        steps, axis = self._along(hv)
+        steps, axis = along_time(self.dates, self.calendar, len(self.periods))
         label = f"{self.variable} [{self.units}]" if self.units else self.variable
         value = hv.Dimension(self.variable, label=label)
         mean, low, high = (np.array(part, dtype=float) for part in (self.mean, self.min, self.max))
@@ -165,16 +178,6 @@ class RegionalSeries(Result):
                 backend="bokeh",
             )
         )
-
-    def _along(self, hv: Any) -> tuple[Any, Any]:
-        """Return where each period lies on the axis, and the axis."""
-        if self.time_range is None or self.calendar is None:
-            return np.arange(1, len(self.periods) + 1), hv.Dimension("time", label="Step")
-        dates = self._dates()
-        if isinstance(dates, np.ndarray):
-            return dates.astype("datetime64[ms]"), hv.Dimension("time", label="Time")
-        years = [_decimal_year(date) for date in dates]
-        return np.array(years), hv.Dimension("time", label=f"Year ({self.calendar} calendar)")
 
     def _repr_html_(self) -> str:
         known = [value for value in self.mean if value is not None]
@@ -321,18 +324,3 @@ def units_over_time(units: str | None, statistic: str) -> str | None:
 
 def _numbers(values: "NDArray[np.float64]") -> tuple[float | None, ...]:
     return tuple(finite_or_none(value) for value in values.tolist())
-
-
-def _cftime(text: str, calendar: str) -> Any:
-    import cftime
-
-    date, _, clock = text.partition("T")
-    year, month, day = (int(part) for part in date.rsplit("-", 2))
-    return cftime.datetime(year, month, day, *(int(part) for part in clock.split(":") if part), calendar=calendar)
-
-
-def _decimal_year(date: Any) -> float:
-    import cftime
-
-    start, end = (cftime.datetime(year, 1, 1, calendar=date.calendar) for year in (date.year, date.year + 1))
-    return float(date.year + (date - start) / (end - start))

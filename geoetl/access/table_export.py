@@ -238,12 +238,12 @@ def netcdf_bytes(
             variable: (
                 ("station", along),
                 stations.values[:, dated],
-                {**_known(attributes), "coordinates": "lon lat station_name"},
+                {**known(attributes), "coordinates": "lon lat station_name"},
             ),
-            "cell_lon": ("station", np.array(stations.cell_lon), _degrees("longitude of the cell's centre", "east")),
-            "cell_lat": ("station", np.array(stations.cell_lat), _degrees("latitude of the cell's centre", "north")),
-            "lon": ("station", np.array(stations.lon), {**_degrees("longitude", "east"), "standard_name": "longitude"}),
-            "lat": ("station", np.array(stations.lat), {**_degrees("latitude", "north"), "standard_name": "latitude"}),
+            "cell_lon": ("station", np.array(stations.cell_lon), degrees("longitude of the cell's centre", "east")),
+            "cell_lat": ("station", np.array(stations.cell_lat), degrees("latitude of the cell's centre", "north")),
+            "lon": ("station", np.array(stations.lon), {**degrees("longitude", "east"), "standard_name": "longitude"}),
+            "lat": ("station", np.array(stations.lat), {**degrees("latitude", "north"), "standard_name": "latitude"}),
             "station_name": (
                 "station",
                 np.array(list(stations.names), dtype=object),
@@ -255,15 +255,16 @@ def netcdf_bytes(
             "featureType": "timeSeries",
             "title": str(attributes.get("long_name") or variable),
             "history": f"made by geoetl {version('geoetl')}",
-            **{f"geoetl_{key}": value for key, value in _known(about).items()},
+            **{f"geoetl_{key}": value for key, value in known(about).items()},
         },
     )
     for name, values in (("first_index", axis.first_index), ("last_index", axis.last_index)):
         dataset[name] = (along, np.array(values, dtype=np.int64), {"long_name": f"{name.split('_')[0]} step, from 1"})
-    return _encoded(_with_times(dataset, variable, axis, along), variable)
+    return encoded(with_times(dataset, axis, along), variable)
 
 
-def _with_times(dataset: "xr.Dataset", variable: str, axis: Axis, along: str) -> "xr.Dataset":
+def with_times(dataset: "xr.Dataset", axis: Axis, along: str) -> "xr.Dataset":
+    """Return a dataset with the times of its rows, of periods with their ends too; labels where there are no dates."""
     if axis.calendar is None:
         if axis.times:
             dataset["step_label"] = (along, np.array(axis.times, dtype=object))
@@ -302,17 +303,20 @@ def _seconds(text: str, calendar: Calendar) -> int:
     return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
-def _encoded(dataset: "xr.Dataset", variable: str) -> bytes:
+def encoded(dataset: "xr.Dataset", *variables: str) -> bytes:
+    """Return a dataset as NetCDF-4; `variables` are compressed, and NaN is what they have for no data."""
     encoding: dict[str, dict[str, Any]] = {
         str(name): {"_FillValue": None} for name, array in dataset.variables.items() if array.dtype.kind in "if"
     }
-    encoding[variable] = {"_FillValue": np.nan, "zlib": True, "complevel": 4}
+    encoding |= {name: {"_FillValue": np.nan, "zlib": True, "complevel": 4} for name in variables}
     return bytes(dataset.to_netcdf(engine="h5netcdf", encoding=encoding))
 
 
-def _degrees(name: str, direction: str) -> dict[str, str]:
+def degrees(name: str, direction: str) -> dict[str, str]:
+    """Return the attributes of a coordinate in degrees ``east`` or ``north``."""
     return {"long_name": name, "units": f"degrees_{direction}"}
 
 
-def _known(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def known(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes without those that are None."""
     return {key: value for key, value in attributes.items() if value is not None}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from geoetl.api.xarray import batch, point
+from geoetl.api.xarray import aggregate, batch, point, statistics
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -15,4 +15,6 @@ def router(platform: "Platform") -> APIRouter:
     routes = APIRouter()
     routes.include_router(point.router(platform))
     routes.include_router(batch.router(platform))
+    routes.include_router(statistics.router(platform))
+    routes.include_router(aggregate.router(platform))
     return routes

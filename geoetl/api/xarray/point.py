@@ -36,7 +36,7 @@ MEDIA_TYPES = {
     "netcdf": "application/netcdf",
 }
 FORMATS = ("json", *MEDIA_TYPES)
-_EXTENSIONS = {"csv": "csv", "parquet": "parquet", "netcdf": "nc"}
+EXTENSIONS = {"csv": "csv", "parquet": "parquet", "netcdf": "nc"}
 FILES: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}
 }
@@ -245,5 +245,5 @@ def _file(series: "Series", format: str) -> Response:
         weighting=series.weighting,
         calendar=series.calendar,
         sel=series.sel,
-        name=f"{series.source.item}.{_EXTENSIONS[format]}",
+        name=f"{series.source.item}.{EXTENSIONS[format]}",
     )
