@@ -36,6 +36,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/api/raster/": {**_RASTER, "bbox": "-78,25,-77.5,25.4"},
     "/api/raster/clip/": {**_RASTER, "boundary_type": "country", "boundary_id": "BHS", "format": "png"},
     "/api/xarray/": {**_CUBE, "start_time": "2014-02", "end_time": "2014-02", "format": "json"},
+    "/api/xarray/statistics/": {**_CUBE, "bbox": "-110,30,-90,45", "start_time": "2014-02", "format": "json"},
+    "/api/xarray/aggregate/": {**_CUBE, "bbox": "-110,30,-90,45", "start_time": "2014-02", "format": "json"},
     "/api/boundaries/": {"boundary_type": "country", "boundary_id": "FRA"},
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
