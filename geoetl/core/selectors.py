@@ -519,7 +519,8 @@ class _Evaluator:
 def _told(predicate: Callable[..., Any], a: Any, b: Any, there: Flags) -> Flags:
     """Return a spatial predicate; a shape that GEOS cannot judge (it crosses itself) does not match."""
     try:
-        return np.asarray(predicate(a, b), bool)
+        with np.errstate(all="ignore"):  # of coordinates near the ends of what a double holds
+            return np.asarray(predicate(a, b), bool)
     except shapely.errors.GEOSException:
         left, right = np.broadcast_arrays(np.asarray(a, object), np.asarray(b, object))
         return np.array([_judged(predicate, x, y) for x, y in zip(left, right, strict=True)], bool)

@@ -253,22 +253,21 @@ class FeatureTables:
 
     def bounds(self, table: FeatureTable, groups: Sequence[int]) -> NDArray[np.float64]:
         """Return the bounds of each feature in the file's CRS: array (row, 4), NaN where there is no geometry."""
-        pieces = []
-        for group in groups:
-            key = (table.version, group, _BOUNDS)
-            kept = self._get(key)
-            if kept is None:
-                kept = self._worked_out(table, group)
-                self._put(key, kept, kept.nbytes)
-            pieces.append(kept)
-        return np.concatenate(pieces) if pieces else np.empty((0, 4))
+        found = {group: self._get((table.version, group, _BOUNDS)) for group in groups}
+        missing = [group for group, kept in found.items() if kept is None]
+        if missing:
+            whole = self._worked_out(table, missing)
+            for group, part in zip(missing, np.split(whole, np.cumsum(table.rows[missing])[:-1]), strict=True):
+                found[group] = part.copy()
+                self._put((table.version, group, _BOUNDS), found[group], part.nbytes)
+        return np.concatenate(list(found.values())) if found else np.empty((0, 4))
 
-    def _worked_out(self, table: FeatureTable, group: int) -> NDArray[np.float64]:
+    def _worked_out(self, table: FeatureTable, groups: Sequence[int]) -> NDArray[np.float64]:
         if not table.covering:
-            geometry = self.columns(table, [table.geometry], [group])[table.geometry]
+            geometry = self.columns(table, [table.geometry], groups)[table.geometry]
             return np.asarray(shapely.bounds(shapes_of(table, geometry)), np.float64).reshape(-1, 4)
         name = table.covering["xmin"][0]
-        whole: Any = self.columns(table, [name], [group])[name].combine_chunks()
+        whole: Any = self.columns(table, [name], groups)[name].combine_chunks()
         edges = dict(zip([field.name for field in whole.type], whole.flatten(), strict=True))
         numbers = (edges[table.covering[edge][1]].cast(pa.float64()) for edge in _EDGES)
         bounds = np.stack([one.to_numpy(zero_copy_only=False) for one in numbers], 1)
