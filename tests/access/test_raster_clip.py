@@ -144,10 +144,11 @@ def test_a_clip_of_a_real_scene_equals_that_of_rio_tiler(shelf: Shelf) -> None:
     found = clipped(shelf, item, Region.from_geojson(shape), crs="EPSG:3857", width=80, height=80, bands=[1, 2, 3])
     with Reader(str(path)) as reader:
         theirs = reader.feature(shape, dst_crs="EPSG:3857", width=80, height=80).array.astype("float32").filled(np.nan)
-    same = (found.values == theirs) | (np.isnan(found.values) & np.isnan(theirs))
-    # GDAL takes the next pixel where a place falls near an edge.
-    assert same.mean() > 0.95
-    assert (np.isfinite(found.values) == np.isfinite(theirs)).mean() > 0.99
+    known = np.isfinite(found.values)
+    # GDAL takes the next pixel where a place falls near an edge, and rio-tiler every pixel that is touched.
+    assert (found.values == theirs)[known].mean() > 0.95
+    assert np.isfinite(theirs)[known].mean() > 0.999
+    assert np.isfinite(theirs).sum() <= 1.1 * known.sum()
 
 
 def test_a_step_of_a_cube_is_clipped_like_a_raster(shelf: Shelf) -> None:
