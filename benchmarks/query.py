@@ -364,7 +364,7 @@ class Places:
         for number in range(count):
             name = (SCENE, HEIGHTS)[number % 2]
             box = self.boxes[name]
-            at = f"{random.uniform(box.west, box.east):.7f},{random.uniform(box.south, box.north):.7f}"
+            at = f"{random.uniform(box.west, box.east):.10f},{random.uniform(box.south, box.north):.10f}"
             pairs.append(
                 Pair(f"/api/raster/point/{COLLECTION}/{name}?location={at}", f"/point/{at}?url={self.paths[name]}")
             )
@@ -473,12 +473,11 @@ def measure_pairs(found: Measured, name: str, ours: int, titiler: int, pairs: Se
 # -- points beside heavy questions -----------------------------------------------------------------------------------
 
 
-def ring(box: BBox, corners: int) -> dict[str, Any]:
-    """Return a circle in a box as GeoJSON."""
-    turns = np.linspace(0, 2 * np.pi, corners)
-    lon = (box.west + box.east) / 2 + box.width_deg / 2 * np.cos(turns)
-    lat = (box.south + box.north) / 2 + box.height_deg / 2 * np.sin(turns)
-    places = np.stack([lon, lat], axis=1).tolist()
+def ring(box: BBox, share: float) -> dict[str, Any]:
+    """Return an ellipse of 2,000 corners in the south-west of a box, with a share of its sides, as GeoJSON."""
+    turns = np.linspace(0, 2 * np.pi, 2000)
+    wide, high = box.width_deg * share / 2, box.height_deg * share / 2
+    places = np.stack([box.west + wide * (1 + np.cos(turns)), box.south + high * (1 + np.sin(turns))], axis=1).tolist()
     return {"type": "Polygon", "coordinates": [[*places[:-1], places[0]]]}
 
 
@@ -489,15 +488,12 @@ def hammer(port: int, seconds: float, boxes: Mapping[str, BBox]) -> None:
     lock = threading.Lock()
 
     def work(number: int) -> None:
-        allowed = number % 2 == 0
-        # The whole scene at its own size is allowed; the pixels of a picture of half of the Earth are not.
-        name = SCENE if allowed else HEIGHTS
-        wanted = "format=tif" if allowed else "format=png&width=60000&height=60000"
-        document = ring(boxes[name], 2000)
+        # At its own size a clip of half of the scene's sides is allowed, and one of the whole scene is not.
+        document = ring(boxes[SCENE], 0.5 if number % 2 else 1.0)
         time.sleep(number * PAUSE_S / HEAVY_CLIENTS)
         with Connection(port) as connection:
             while time.monotonic() < until:
-                status = connection.post(f"/api/raster/clip/{COLLECTION}/{name}?{wanted}", document).status
+                status = connection.post(f"/api/raster/clip/{COLLECTION}/{SCENE}?format=tif", document).status
                 with lock:
                     counts[status] = counts.get(status, 0) + 1
                 if status != 200:
@@ -536,7 +532,7 @@ def measure_heavy(found: Measured, port: int, places: Places, count: int, rounds
             with ExitStack() as stack:
                 if beside:
                     lasting = max(6.0, count * 0.006)
-                    command = [sys.executable, __file__, "--hammer", str(port), "--seconds", str(lasting)]
+                    command = [sys.executable, str(ROOT / "query.py"), "--hammer", str(port), "--seconds", str(lasting)]
                     other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
                     stack.callback(other.wait)
                     time.sleep(1.5)  # until they are at it

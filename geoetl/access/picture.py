@@ -26,6 +26,8 @@ _TOP_INDEX = 254
 _TRANSPARENT_INDEX = 255
 # Level 1 is 2 to 4 times faster than zlib's default and within a few percent in size on maps.
 _PNG_LEVEL = 1
+# zlib's Z_RLE: after PNG's filters there is little but runs to find in colours; a sixth smaller, and quicker.
+_PNG_RUNS = 3
 _LOSSY_QUALITY = 90
 
 MEDIA_TYPES: Registry[str] = Registry(
@@ -224,7 +226,11 @@ def encode_colours(colours: "NDArray[np.uint8]", alpha: "NDArray[Any]", media_ty
         weight = alpha[..., np.newaxis].astype(np.float32) / 255
         on_white = np.rint(colours * weight + 255 * (1 - weight)).astype(np.uint8)
         return _save(Image.fromarray(on_white), media_type)
-    return _save(Image.fromarray(np.dstack([colours, alpha.astype(np.uint8)])), media_type)
+    # Without anything to see through, the alpha band would only be packed and sent.
+    opaque = bool((alpha == 255).all())
+    picture = Image.fromarray(colours if opaque else np.dstack([colours, alpha.astype(np.uint8)]))
+    options = {"compress_type": _PNG_RUNS} if media_type == "image/png" else {}
+    return _save(picture, media_type, **options)
 
 
 def encode_composite(

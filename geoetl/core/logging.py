@@ -147,7 +147,7 @@ def redacted(text: str) -> str:
     for pattern, kept in _SECRETS:
         text = pattern.sub(kept + REDACTED if not kept.endswith("@") else REDACTED + kept, text)
     text = _SITE_PACKAGES.sub("", text)
-    for folder, name in _folders(os.path.expanduser("~")):  # noqa: PTH111  a Path takes longer than all else here
+    for folder, name in _folders(os.environ.get("HOME")):
         text = text.replace(folder, name)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
@@ -166,9 +166,9 @@ def _redacted(value: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _folders(home: str) -> list[tuple[str, str]]:
-    """Return folders of this machine with what is written instead, the longest first."""
-    folders = {str(Path(__file__).resolve().parents[2]): "", sys.base_prefix: "", sys.prefix: "", home: "~"}
+def _folders(_home: str | None) -> list[tuple[str, str]]:
+    """Return folders of this machine with what is written instead, the longest first; kept for each ``HOME``."""
+    folders = {str(Path(__file__).resolve().parents[2]): "", sys.base_prefix: "", sys.prefix: "", str(Path.home()): "~"}
     return [
         (f"{folder}/", f"{name}/" if name else "")
         for folder, name in sorted(folders.items(), key=lambda pair: -len(pair[0]))
