@@ -107,16 +107,14 @@ def parquet_bytes(table: "pd.DataFrame", about: Mapping[str, Any]) -> bytes:
     import io
     import json
 
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     # A column without any value would be one of nulls, which few programs read.
-    text = {"place", "sel", "units", "calendar", "dataset_version", "time"}
     columns = [
-        pa.array(table[name], pa.string() if name in text else None, from_pandas=True).cast(pa.string())
-        if name in text
-        else pa.array(table[name], from_pandas=True)
-        for name in table.columns
+        pa.array(values, None if pd.api.types.is_numeric_dtype(values) else pa.string(), from_pandas=True)
+        for _, values in table.items()
     ]
     said = {PARQUET_KEY: json.dumps(dict(about), allow_nan=False).encode()}
     made = pa.Table.from_arrays(columns, names=list(table.columns)).replace_schema_metadata(said)
