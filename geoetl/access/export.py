@@ -23,6 +23,7 @@ _TILE = 256
 # zlib's level that is much quicker than its default of 6 and hardly larger on floats with a predictor.
 _LEVEL = 3
 _FLOAT_PREDICTOR = 3
+_PIECE = 1024 * 1024
 
 
 def encode_tif(
@@ -62,8 +63,11 @@ def encode_tif(
             out.descriptions = [band.name for band in bands]
             out.units = [band.units or "" for band in bands]
             out.update_tags(**{name: _text(value) for name, value in tags.items() if value is not None})
-        content: bytes = memory.read()
-        return content
+        content = io.BytesIO()
+        # Piece by piece, as nobody else has the interpreter's lock while one is copied; `getvalue` copies nothing.
+        while piece := memory.read(_PIECE):
+            content.write(piece)
+        return content.getvalue()
 
 
 def encode_npy(values: "NDArray[np.floating[Any]]") -> bytes:

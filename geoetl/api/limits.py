@@ -20,6 +20,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geoetl.api.apart import Apart
 from geoetl.api.problems import (
     AddressTooLong,
     Busy,
@@ -418,6 +419,7 @@ class Slots:
         at_once: Places.
         waiting: Requests that may wait.
         seconds: How long one waits.
+        apart: Whether they are worked out apart from light requests, see `geoetl.api.apart`.
         used, refused: Places in use now, and requests sent away since the start.
     """
 
@@ -425,6 +427,7 @@ class Slots:
     at_once: int
     waiting: int
     seconds: float
+    apart: bool = False
     used: int = 0
     refused: int = 0
     _queue: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -503,6 +506,7 @@ class HeavySlots:
 
     def __init__(self, app: ASGIApp, groups: Mapping[re.Pattern[str], Slots]) -> None:
         self.app = app
+        self._apart = Apart(app)
         self._groups = groups
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -524,7 +528,7 @@ class HeavySlots:
         try:
             async with slots.place(lambda: asyncio.get_running_loop().create_task(listen())) as held:
                 if held:
-                    await self.app(scope, told, send)
+                    await (self._apart if slots.apart else self.app)(scope, told, send)
         except Busy as problem:
             await refuse(problem, scope, receive, send)
 
@@ -533,7 +537,7 @@ def heavy_groups(settings: ServerSettings) -> dict[re.Pattern[str], Slots]:
     """Return the slots of this server, each with the paths that need one."""
     queue = (settings.waiting, settings.waiting_seconds)
     return {
-        PICTURES: Slots("pictures", settings.pictures_at_once, *queue),
+        PICTURES: Slots("pictures", settings.pictures_at_once, *queue, apart=True),
         SEARCHES: Slots("searches", settings.searches_at_once, *queue),
     }
 
