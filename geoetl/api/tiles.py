@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import BeforeValidator
 
 from geoetl.access.matrix import MAX_ZOOM, TileMatrixSet, matrix_set
 from geoetl.access.tilejson import TileJson
@@ -26,7 +27,8 @@ Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM, description="Zoom")]
 Column = Annotated[int, Path(ge=0, description="Column, from 0 in the west")]
 Row = Annotated[int, Path(ge=0, description="Row, from 0 in the north")]
 Format = Annotated[Literal["png", "webp", "jpeg", "jpg"], Path(description="Form of the picture")]
-Size = Annotated[Literal[256, 512], Query(description="Pixels a side")]
+# In an address it is text, which a Literal would not take for a number.
+Size = Annotated[Literal[256, 512], BeforeValidator(int), Query(description="Pixels a side")]
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}, "image/webp": {}, "image/jpeg": {}}, "description": "A tile"}
 }

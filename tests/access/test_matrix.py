@@ -4,7 +4,7 @@ import math
 
 import morecantile
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoetl.access.frame import Extent
@@ -15,6 +15,7 @@ REGISTER = {name: morecantile.tms.get(name) for name in MATRIX_SETS}
 
 
 @given(st.sampled_from(sorted(MATRIX_SETS)), st.integers(0, 20), st.floats(0, 1), st.floats(0, 1))
+@settings(deadline=None, max_examples=60)  # morecantile projects each corner
 def test_a_tile_lies_where_the_register_has_it(name: str, z: int, across: float, down: float) -> None:
     ours, theirs = MATRIX_SETS[name], REGISTER[name]
     matrix = theirs.matrix(z)
@@ -60,6 +61,7 @@ def test_wgs84_is_another_name_and_an_unknown_one_says_what_there_is() -> None:
 
 
 @given(st.floats(-180, 180), st.floats(0.01, 360), st.floats(-85, 84), st.integers(0, 6), st.integers(0, 63))
+@settings(deadline=None)
 def test_a_tile_is_covered_where_some_longitude_lies_in_both(
     west: float, width: float, south: float, z: int, x: int
 ) -> None:

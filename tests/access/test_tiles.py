@@ -201,8 +201,8 @@ def test_a_curvilinear_grid_has_its_nearest_cell_at_every_pixel(shelf: Shelf) ->
     item = shelf.cube("x", field.assign(tos=field.tos % 255))
     found = values(shelf.platform.tiles.tile(cube(item), 3, 7, 3, rescale=[0, 254]), (0, 254))
     lon, lat = pixel_places(3, 7, 3)
-    drawn = np.argwhere(np.isfinite(found))[::97]
-    assert len(drawn) > 50
+    drawn = np.argwhere(np.isfinite(found))[::499]
+    assert len(drawn) > 20
     for row, column in drawn:
         answer = shelf.platform.tiles.point(cube(item), Point(float(lon[column]), float(lat[row])))
         assert found[row, column] == pytest.approx(answer.value, abs=0.51)

@@ -17,7 +17,7 @@ from geoetl.api.app import create_app
 from geoetl.core.spatial import BBox
 from geoetl.store.catalog.item import new_collection
 from tests.api.conftest import ADDRESS
-from tests.catalogued import CLIMATE, MODEL, model_dataset
+from tests.catalogued import CLIMATE, HILL, IMAGES, MODEL, PLACES, SHIRES, TINTED, hill_values, model_dataset
 from tests.cube_stores import KINDS, write_store
 
 MODEL_ITEM = f"/tiles/cube/{CLIMATE}/{MODEL}"
@@ -163,3 +163,73 @@ def test_the_start_of_the_server_does_not_wait_for_titiler() -> None:
     script = "import json, sys\nimport geoetl.api.app\nprint(json.dumps([n for n in sys.modules if '.' not in n]))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"titiler", "rio_tiler", "xarray", "zarr"} & set(json.loads(done.stdout))
+
+
+# -- rasters -----------------------------------------------------------------------------------------------------------
+
+HILL_TILES = f"/tiles/raster/{IMAGES}/{HILL}"
+
+
+def test_a_raster_has_tiles_in_both_matrix_sets(client: TestClient) -> None:
+    mercator = client.get(f"{HILL_TILES}/WebMercatorQuad/6/33/22.png")
+    degrees = client.get(f"{HILL_TILES}/WorldCRS84Quad/5/33/7.png")
+    assert (mercator.status_code, degrees.status_code) == (200, 200)
+    assert client.get(f"{HILL_TILES}/WGS84/5/33/7.png").content == degrees.content
+    assert Image.open(io.BytesIO(mercator.content)).size == (256, 256)
+    assert mercator.headers["etag"] != degrees.headers["etag"]
+
+
+@pytest.mark.parametrize(("form", "media_type"), [("png", "image/png"), ("webp", "image/webp"), ("jpeg", "image/jpeg")])
+def test_tilejson_of_a_raster_leads_to_its_tiles(client: TestClient, form: str, media_type: str) -> None:
+    asked = {"bands": "3,2,1", "rescale": "0,255", "format": form, "tile_size": 512}
+    document = client.get(f"/tiles/raster/{IMAGES}/{TINTED}/WebMercatorQuad/tilejson.json", params=asked).json()
+    assert (document["tilejson"], document["bounds"], document["minzoom"]) == ("3.0.0", [5, 45, 9, 48], 0)
+    assert None not in document.values()
+    (address,) = document["tiles"]
+    parts = urlsplit(address.format(z=6, x=33, y=22))
+    answer = client.get(f"{parts.path}?{parts.query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    assert Image.open(io.BytesIO(answer.content)).size == (512, 512)
+
+
+def test_info_of_a_raster_tells_bands_and_ranges(client: TestClient) -> None:
+    info = client.get(f"{HILL_TILES}/info").json()
+    assert [(band["name"], band["units"]) for band in info["bands"]] == [("height", "m")]
+    assert (info["rescale"], info["colormap"], info["bbox"]) == ([[0, 1000]], "viridis", [5, 45, 9, 48])
+    doubled = client.get(f"{HILL_TILES}/info", params={"expression": "height*2"}).json()
+    heights = hill_values()
+    low, high = np.percentile(2 * heights[heights > -9999], (2, 98))
+    assert doubled["rescale"][0] == pytest.approx([low, high])
+
+
+def test_items_lead_to_their_tiles(client: TestClient) -> None:
+    for collection, item in ((CLIMATE, MODEL), (IMAGES, HILL), (PLACES, SHIRES)):
+        links = client.get(f"/stac/collections/{collection}/items/{item}").json()["links"]
+        (address,) = [link["href"] for link in links if link["rel"] == "tilejson"]
+        document = client.get(urlsplit(address).path).json()
+        assert document["tilejson"] == "3.0.0"
+        assert client.get(urlsplit(document["tiles"][0].format(z=0, x=0, y=0)).path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [
+        ("WebMercatorQuad/6/0/0.png", 404, "z"),
+        ("WebMercatorQuad/0/1/0.png", 404, "z"),
+        ("Mercator/0/0/0.png", 404, "tms"),
+        ("WebMercatorQuad/0/0/0.gif", 422, "format"),
+        ("WebMercatorQuad/0/0/0.png?tile_size=4096", 422, "tile_size"),
+        ("WebMercatorQuad/0/0/0.png?tile_size=large", 422, "tile_size"),
+        ("WebMercatorQuad/0/0/0.png?bands=9", 422, "bands"),
+        ("WebMercatorQuad/0/0/0.png?bands=1&expression=b1", 422, "expression"),
+        ("WebMercatorQuad/0/0/0.png?expression=__import__('os')", 422, "expression"),
+        ("WebMercatorQuad/0/0/0.png?time_index=2", 422, "time_index"),
+        ("WebMercatorQuad/0/0/0.png?render=none", 404, "render"),
+        ("WebMercatorQuad/0/0/0.png?rescale=0,1,2,3", 422, "rescale"),
+    ],
+)
+def test_what_a_raster_does_not_have_is_told_as_a_problem(
+    client: TestClient, path: str, status: int, field: str
+) -> None:
+    answer = client.get(f"{HILL_TILES}/{path}")
+    assert (answer.status_code, answer.json()["field"]) == (status, field)

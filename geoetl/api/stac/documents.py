@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 from starlette.responses import Response
 
+from geoetl.access.items import AssetKind, kind_of
 from geoetl.store.zones import Zones
 
 JSON = "application/json"
@@ -54,10 +55,20 @@ class Documents:
             {"rel": "root", "type": JSON, "href": self.root},
             *self._further(item["links"], f"{self._server}executions/{collection}/{name}"),
         ]
-        if "cube:dimensions" in item["properties"]:
-            tiles = f"{self._server}tiles/cube/{collection}/{name}/WebMercatorQuad/tilejson.json"
+        tiles = self._tiles(item)
+        if tiles is not None:
             document["links"].append({"rel": "tilejson", "type": JSON, "href": tiles, "title": "Map tiles"})
         return document
+
+    def _tiles(self, item: Mapping[str, Any]) -> str | None:
+        """Return where the map tiles of an item are described; None where it has none."""
+        kinds = {kind_of(asset) for asset in item["assets"].values()}
+        ids = f"{item['collection']}/{item['id']}"
+        if "cube:dimensions" in item["properties"]:
+            return f"{self._server}tiles/cube/{ids}/WebMercatorQuad/tilejson.json"
+        if AssetKind.GEOTIFF in kinds:
+            return f"{self._server}tiles/raster/{ids}/WebMercatorQuad/tilejson.json"
+        return f"{self._server}tiles/vector/{ids}/tilejson.json" if AssetKind.PMTILES in kinds else None
 
     def collection(self, collection: Mapping[str, Any]) -> dict[str, Any]:
         """Return a collection with its links and addresses."""
