@@ -136,7 +136,7 @@ def test_check_03_the_weighted_mean_of_a_known_field_is_its_integral_and_the_pla
     plain = platform.cube.statistics(
         COLLECTION, item, BBox(-180, -90, 180, 90), resolution="yearly", weighted=False
     ).to_dataframe()
-    assert abs(plain["spatial_mean"].iloc[0] - 1 / 3) > 0.1
+    assert abs(plain["mean"].iloc[0] - 1 / 3) > 0.1
 
 
 @pytest.mark.parametrize(
