@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +28,8 @@ MERCATOR_MAX_LATITUDE = math.degrees(math.atan(math.sinh(math.pi)))
 _AUTHORITY_CODE = re.compile(r"[A-Za-z]{2,12}:[A-Za-z0-9]{1,16}")
 # Pixels of the longer side of a picture whose size nobody gave.
 MAX_NATIVE_SIDE = 1024
+# Places of so many pixels are worked out at once: each takes some 100 bytes meanwhile.
+_STRIPE_PIXELS = 2**21
 # Points per side at which a raster's outline and inside are projected to find its extent.
 _SAMPLES_PER_SIDE = 41
 # Longitudes that come as near to each other as this all the way round mean that the data go round the world.
@@ -122,6 +124,15 @@ class Frame:
         across, down = (self.right - self.left) / self.width, (self.top - self.bottom) / self.height
         transform: Affine = Affine(across, 0.0, self.left, 0.0, -down, self.top)
         return transform
+
+    def stripes(self) -> "Iterator[tuple[slice, Frame]]":
+        """Yield its rows in pieces that are small enough to be worked out at once, each as a frame of its own."""
+        rows = max(1, _STRIPE_PIXELS // self.width)
+        down = (self.top - self.bottom) / self.height
+        for first in range(0, self.height, rows):
+            last = min(first + rows, self.height)
+            top, bottom = self.top - first * down, self.top - last * down
+            yield slice(first, last), replace(self, top=top, bottom=bottom, height=last - first)
 
     def longitudes(self) -> "NDArray[np.float64]":
         """Return the longitude of each column's centre (only for frames of Web Mercator or degrees)."""
@@ -231,8 +242,8 @@ def map_frame(extent: Extent, crs: str, max_size: int) -> Frame:
     north = min(extent.north, MERCATOR_MAX_LATITUDE)
     if south >= north:
         raise InvalidParameter(
-            f"The data lie between latitude {extent.south:g} and {extent.north:g}; "
-            f"{WEB_MERCATOR} ends at {MERCATOR_MAX_LATITUDE:.2f} degrees.",
+            f"Latitude {extent.south:g} to {extent.north:g} lies beyond {WEB_MERCATOR}, "
+            f"which ends at {MERCATOR_MAX_LATITUDE:.2f} degrees.",
             hint=f"Give crs={GEOGRAPHIC}.",
             field="crs",
         )

@@ -20,7 +20,7 @@ from geoetl.access.mesh import project
 from geoetl.access.readable import readable, readable_raster
 from geoetl.access.rescale import item_ranges
 from geoetl.access.result import Source, ValueRange
-from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, read_parts, straight_parts
+from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, physical_dtype, read_parts, straight_parts
 from geoetl.access.window import even_grid, window_of
 from geoetl.core.errors import InvalidTime
 from geoetl.core.spatial import BBox, Point
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+# What a picture has to read is worked out on so many pixels a side: how large it is to be is not bounded yet.
+_PLANNED_SIDE = 512
 # Pixels in another projection may be off by so much of a degree: a centimetre on the ground.
 _TOLERANCE_DEG = 1e-7
 
@@ -205,24 +207,24 @@ class RasterLayer:
 
     def on_frame(self, frame: Frame) -> "NDArray[np.floating[Any]]":
         """Return the bands on a picture's grid, read from the overview that fits: array (band, row, column)."""
-        return self._read(self.indexes, self._parts_on(frame), (frame.height, frame.width))
+        return self._on(self.indexes, frame)
 
     def opacity(self, frame: Frame) -> "NDArray[np.floating[Any]] | None":
         """Return the alpha band on a picture's grid: array (row, column); None without one."""
         if self._handle.alpha is None:
             return None
-        shape = (frame.height, frame.width)
-        alpha = self._read((self._handle.alpha,), self._parts_on(frame), shape)[0]
-        return np.asarray(np.nan_to_num(alpha))
+        return np.asarray(np.nan_to_num(self._on((self._handle.alpha,), frame)[0]))
 
     def method_on(self, frame: Frame) -> str:
         """Tell whether pixels are averages."""
-        coarser = any(part.shrink > 1 for part in self._parts_on(frame))
-        return "nearest of averaged pixels" if self._averaged and coarser else "nearest pixel"
+        parts, finer = self._planned(frame)
+        reduced = any(part.is_reduced(finer) for part in parts)
+        return "nearest of averaged pixels" if self._averaged and reduced else "nearest pixel"
 
     def reading_on(self, frame: Frame) -> Reading:
         """Return the blocks under a picture, of the overview that fits."""
-        return Reading(*blocks_of(self._handle, self.indexes, self._parts_on(frame)))
+        parts, finer = self._planned(frame)
+        return Reading(*blocks_of(self._handle, self.indexes, parts, finer))
 
     def window(self, bbox: BBox) -> NativeWindow:
         """Return the pixels of a box, no data where it reaches beyond the raster."""
@@ -237,10 +239,17 @@ class RasterLayer:
 
     def reading_of(self, bbox: BBox) -> Reading:
         """Return the blocks under the pixels of a box."""
-        pixels = window_of(self.cells, bbox)
-        return Reading(
-            *blocks_of(self._handle, self.indexes, straight_parts(self.cells, *pixels.positions(self.cells)))
-        )
+        parts = straight_parts(self.cells, *window_of(self.cells, bbox).positions_inside(self.cells))
+        return Reading(*blocks_of(self._handle, self.indexes, parts))
+
+    def _planned(self, frame: Frame) -> tuple[tuple[Part, ...], float]:
+        """Return about what has to be read, and how much finer than that says; however large the picture is to be."""
+        coarse = replace(frame, width=min(frame.width, _PLANNED_SIDE), height=min(frame.height, _PLANNED_SIDE))
+        parts = self._parts_on(coarse)
+        if not parts and coarse != frame:
+            # What is too small for one of these pixels may still have some of the picture.
+            parts = (Part.whole(self.cells),)
+        return parts, min(frame.width / coarse.width, frame.height / coarse.height)
 
     def _parts_on(self, frame: Frame) -> tuple[Part, ...]:
         """Return where the pixels of a picture come from, worked out once for the frame that was asked for last."""
@@ -249,6 +258,14 @@ class RasterLayer:
             parts = parts_of(self.cells, frame)
             self._last = frame, parts
         return parts
+
+    def _on(self, bands: Sequence[int], frame: Frame) -> "NDArray[np.floating[Any]]":
+        if max(frame.width, frame.height) <= _PLANNED_SIDE:
+            return self._read(bands, self._parts_on(frame), (frame.height, frame.width))
+        result = np.empty((len(bands), frame.height, frame.width), physical_dtype(self._handle.dataset, bands))
+        for rows, stripe in frame.stripes():
+            result[:, rows] = self._read(bands, parts_of(self.cells, stripe), (stripe.height, stripe.width))
+        return result
 
     def _read(self, bands: Sequence[int], parts: Sequence[Part], shape: tuple[int, int]) -> "NDArray[np.floating[Any]]":
         with readable_raster(self._found):
@@ -333,8 +350,11 @@ class CubeLayer:
         with readable(self._found):
             if frame.crs in (GEOGRAPHIC, WEB_MERCATOR):
                 return nearest_values(self.array, self.grid, frame.latitudes(), frame.longitudes())[np.newaxis]
-            lon, lat = project(frame, GEOGRAPHIC, _TOLERANCE_DEG).grids()
-            return self._at(lat, lon)[np.newaxis]
+            result = np.empty((1, frame.height, frame.width))
+            for rows, stripe in frame.stripes():
+                lon, lat = project(stripe, GEOGRAPHIC, _TOLERANCE_DEG).grids()
+                result[0, rows] = self._at(lat, lon)
+            return result
 
     def _at(self, lat: "NDArray[np.float64]", lon: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """Return the nearest cell of each place: an array of the same shape."""

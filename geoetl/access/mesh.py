@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     type Projection = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], ...]]
 
-# Pixels between the places that are projected exactly; each is tried in turn, then every pixel is projected.
+# Pixels between the places that are projected exactly; each is tried in turn.
 _STEPS = (32, 8)
+# Where neither does, a quarter is tried by itself, down to so many pixels a side, of which each is projected.
+_SMALLEST = 24
 # Places a side at which it is tried whether x depends on the column alone, and y on the row.
 _TRIED = 5
 
@@ -70,11 +72,9 @@ def project(frame: Frame, crs: str, tolerance: float) -> Mesh:
         across, _ = there(x, np.full_like(x, middle_y))
         _, up = there(np.full_like(y, middle_x), y)
         return Mesh(np.asarray(across), np.asarray(up))
-    for step in _STEPS:
-        found = _interpolated(there, x, y, step, tolerance)
-        if found is not None:
-            return found
-    return _exact(there, x, y)
+    found = Mesh(*np.empty((2, frame.height, frame.width)))
+    _fill(found, there, x, y, tolerance)
+    return found
 
 
 def project_some(
@@ -85,6 +85,27 @@ def project_some(
     x, y = frame.left + (columns + 0.5) * across, frame.top - (rows + 0.5) * down
     there_x, there_y = transformer(frame.crs, crs).transform(x, y)
     return np.asarray(there_x), np.asarray(there_y)
+
+
+def _fill(
+    into: Mesh, there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]", tolerance: float
+) -> None:
+    """Project places, by quarters where they bend too much for the whole, as they do at a pole or a seam."""
+    for step in _STEPS:
+        found = _interpolated(there, x, y, step, tolerance)
+        if found is not None:
+            break
+    else:
+        if max(len(x), len(y)) > _SMALLEST:
+            half_x, half_y = -(-len(x) // 2), -(-len(y) // 2)
+            for rows in (slice(0, half_y), slice(half_y, None)):
+                for columns in (slice(0, half_x), slice(half_x, None)):
+                    if len(x[columns]) and len(y[rows]):
+                        part = Mesh(into.x[rows, columns], into.y[rows, columns])
+                        _fill(part, there, x[columns], y[rows], tolerance)
+            return
+        found = _exact(there, x, y)
+    into.x[...], into.y[...] = found.x, found.y
 
 
 def _exact(there: "Projection", x: "NDArray[np.float64]", y: "NDArray[np.float64]") -> Mesh:

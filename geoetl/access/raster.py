@@ -636,24 +636,24 @@ def _within(layer: Layer, bbox: BBox, size: PictureSize, crs: str | None, format
             field="bbox",
         )
     if not bbox.overlaps(extent):
-        raise _beside(layer)
+        raise NotFound(
+            f"The box lies outside of {layer.source}, which covers {extent_text(extent)}.",
+            hint="Choose a box inside: west,south,east,north in degrees.",
+            field="bbox",
+        )
     if format in _VALUE_FORMATS and crs is None and size == PictureSize():
         plan = _Plan(layer, bbox, None, layer.window_grid(bbox), layer.reading_of(bbox))
     else:
         frame = box_frame(bbox, crs or GEOGRAPHIC, size, layer.window_grid)
         plan = _Plan(layer, bbox, frame, _grid_of(frame), layer.reading_on(frame))
     if not plan.reading.chunks:
-        # The corner of a box around tilted data may have none of it.
-        raise _beside(layer)
+        # The corner of a box around tilted data has none of it, or the data are smaller than a pixel.
+        raise NotFound(
+            f"No pixel of the answer falls on {layer.source}, which covers {extent_text(extent)}.",
+            hint="Choose a box on the data, a smaller one, or more pixels.",
+            field="bbox",
+        )
     return plan
-
-
-def _beside(layer: Layer) -> NotFound:
-    return NotFound(
-        f"The box lies outside of {layer.source}, which covers {extent_text(layer.extent.bbox)}.",
-        hint="Choose a box inside: west,south,east,north in degrees.",
-        field="bbox",
-    )
 
 
 def _grid_of(frame: Frame) -> RasterGrid:

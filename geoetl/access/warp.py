@@ -132,10 +132,20 @@ class Part:
         """Return one pixel."""
         return cls(row, column, 1, 1, 1, 1, np.ix_([0], [0]), np.ix_([0], [0]))
 
+    @classmethod
+    def whole(cls, grid: RasterGrid) -> Self:
+        """Return all pixels of a raster."""
+        every = np.ix_(np.arange(grid.height), np.arange(grid.width))
+        return cls(0, 0, grid.height, grid.width, grid.height, grid.width, every, every)
+
     @property
     def shrink(self) -> float:
         """How many rows or columns become one, by the axis that is reduced less."""
         return min(self.height / self.rows, self.width / self.columns)
+
+    def is_reduced(self, finer: float = 1.0) -> bool:
+        """Tell whether pixels are put together; so too where the picture is some times finer than it says."""
+        return self.shrink >= _WORTH_REDUCING * finer
 
 
 def parts_of(grid: RasterGrid, frame: Frame) -> tuple[Part, ...]:
@@ -270,7 +280,7 @@ def _read(handle: RasterHandle, bands: Sequence[int], part: Part, averaged: bool
     indexes = list(bands)
     # The average of one pixel is the pixel itself; only a real reduction needs it.
     values: NDArray[np.floating[Any]]
-    reading = Resampling.average if averaged and part.shrink > 1 else Resampling.nearest
+    reading = Resampling.average if averaged and part.is_reduced() else Resampling.nearest
     how: dict[str, Any] = {"window": window, "out_shape": (len(indexes), part.rows, part.columns)}
     if reading is Resampling.nearest:
         raw = dataset.read(indexes, **how)
@@ -307,13 +317,20 @@ def physical_dtype(dataset: "DatasetReader", bands: Sequence[int]) -> "np.dtype[
     return exact
 
 
-def blocks_of(handle: RasterHandle, bands: Sequence[int], parts: Sequence[Part]) -> tuple[int, int]:
-    """Return how many blocks have to be unpacked for some windows, of the overview that fits, and to how many bytes."""
+def blocks_of(handle: RasterHandle, bands: Sequence[int], parts: Sequence[Part], finer: float = 1.0) -> tuple[int, int]:
+    """Return how many blocks have to be unpacked for some windows, of the overview that fits, and to how many bytes.
+
+    Args:
+        handle: The raster.
+        bands: Their numbers, from 1.
+        parts: The windows.
+        finer: How much finer they are read than they say.
+    """
     dataset = handle.dataset
     together = handle.is_interleaved_by_pixel
     count = size = 0
     for part in parts:
-        factor = max((f for f in dataset.overviews(bands[0]) if f <= part.shrink), default=1)
+        factor = max((f for f in dataset.overviews(bands[0]) if f <= part.shrink / finer), default=1)
         for band in bands[:1] if together else bands:
             rows, columns = dataset.block_shapes[band - 1]
             rows, columns = min(rows, dataset.height), min(columns, dataset.width)

@@ -39,18 +39,37 @@ class PixelWindow:
     top: int
     grid: RasterGrid
 
+    def positions_inside(self, whole: RasterGrid) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
+        """Return what `positions` does, only of those that lie in the raster, however far the window reaches."""
+        rows = _centres(max(self.top, 0), min(self.top + self.grid.height, whole.height))
+        turn = self._turn(whole)
+        if turn is None:
+            return _centres(max(self.left, 0), min(self.left + self.grid.width, whole.width)), rows
+        columns = []
+        for k in range(math.floor(self.left / turn) - 1, math.ceil((self.left + self.grid.width) / turn) + 1):
+            first, last = math.ceil(k * turn - 0.5), math.ceil(k * turn + whole.width - 0.5)
+            columns.append(_centres(max(self.left, first), min(self.left + self.grid.width, last)) - k * turn)
+        return np.concatenate(columns), rows
+
+    def _turn(self, whole: RasterGrid) -> float | None:
+        """Return how many columns go around the Earth; None where they do not."""
+        return whole.period / abs(whole.transform.a) if whole.period is not None and whole.is_straight else None
+
     def positions(self, whole: RasterGrid) -> tuple["NDArray[np.float64]", "NDArray[np.float64]"]:
         """Return where the centres of its columns and rows lie in the raster, in columns and rows of that.
 
         Those beyond an edge at which the other begins, all around the Earth, are there.
         """
-        columns = self.left + np.arange(self.grid.width) + 0.5
-        rows = self.top + np.arange(self.grid.height) + 0.5
-        if whole.period is not None and whole.is_straight:
-            turn = whole.period / abs(whole.transform.a)
+        columns = _centres(self.left, self.left + self.grid.width)
+        turn = self._turn(whole)
+        if turn is not None:
             middle = whole.width / 2
-            columns = middle + (columns - middle + turn / 2) % turn - turn / 2
-        return np.asarray(columns, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+            columns = np.asarray(middle + (columns - middle + turn / 2) % turn - turn / 2, dtype=np.float64)
+        return columns, _centres(self.top, self.top + self.grid.height)
+
+
+def _centres(first: int, last: int) -> "NDArray[np.float64]":
+    return np.arange(first, max(first, last), dtype=np.float64) + 0.5
 
 
 def window_of(grid: RasterGrid, bbox: BBox) -> PixelWindow:

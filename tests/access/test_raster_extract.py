@@ -180,7 +180,7 @@ def test_a_box_outside_is_answered_with_the_extent(shelf: Shelf, format: str) ->
     assert error.value.field == "bbox"
     # A tilted raster does not fill the box around it.
     turned = shelf.raster("turned", np.ones((100, 100)), Affine(0.05, 0.05, 0, 0.05, -0.05, 5))
-    with pytest.raises(NotFound, match="lies outside"):
+    with pytest.raises(NotFound, match="No pixel of the answer falls on"):
         shelf.platform.raster.extract(COLLECTION, turned, BBox(0.1, 0.1, 0.3, 0.3), format=format)
 
 
@@ -519,3 +519,23 @@ def test_the_chunks_of_a_cube_are_counted_before_they_are_read(shelf: Shelf) -> 
     assert (cost.values, cost.chunks, cost.bytes) == (200, 2, 2 * 90 * 90 * 8)
     whole = shelf.platform.raster.estimate_preview(COLLECTION, item)
     assert whole.chunks == 8
+
+
+def test_however_much_is_asked_for_is_told_without_working_it_out(shelf: Shelf) -> None:
+    tilted = Affine(400, 300, 400_000, 300, -400, 4_900_000)
+    item = shelf.raster("tilted", np.ones((100, 100)), tilted, "EPSG:32633")
+    ask = shelf.platform.raster
+    box = BBox(14, 44, 15, 45)
+    with pytest.raises(LimitExceeded, match="values; the limit is"):
+        ask.extract(COLLECTION, item, box, width=10_000_000, height=10_000_000)
+    cost = ask.estimate_extract(COLLECTION, item, box, width=10_000_000, height=10_000_000)
+    assert (cost.values, cost.bytes, cost.fits) == (10**14, 80_000, False)
+    # Far from its zone a projection takes a box to places without end.
+    with pytest.raises((LimitExceeded, InvalidParameter)):
+        ask.extract(COLLECTION, item, BBox(-60, -80, 80, 80), format="npy")
+    assert ask.estimate_extract(COLLECTION, item, BBox(-60, -80, 80, 80), format="npy").bytes == 80_000
+    tiny = shelf.raster("tiny", np.ones((10, 10)), Affine(1e-7, 0, 10, 0, -1e-7, 10))
+    with pytest.raises(LimitExceeded, match="values; the limit is"):
+        ask.extract(COLLECTION, tiny, BBox(-180, -90, 180, 90), format="npy")
+    with pytest.raises(NotFound, match="No pixel of the answer falls on"):
+        ask.extract(COLLECTION, tiny, BBox(-180, -90, 180, 90), width=100)
