@@ -311,13 +311,14 @@ class FieldAggregate(Result):
     def _repr_html_(self) -> str:
         said = self.statistics
         units = self.units or ""
+        span = None if self.time_range is None else f"{' to '.join(self.time_range)}, {self.calendar} calendar"
         spread = "no data" if said.min is None else f"{said.min:.6g} to {said.max:.6g} {units}".strip()
         return heading(f"{self.title}, {self.aggregation}", self.region_name or "") + facts(
             [
                 ("mean over the region", None if said.mean is None else f"{said.mean:.6g} {units}".strip()),
                 ("cells", f"{spread} ({said.valid_pixels:,} with data)"),
                 ("weight of a cell", self.weighting),
-                ("time", None if self.time_range is None else f"{' to '.join(self.time_range)}, {self.calendar}"),
+                ("time", span),
                 ("method", self.method),
                 ("extent", extent_text(self.bbox)),
                 *self.sel.items(),

@@ -74,6 +74,19 @@ def test_climate_files_are_virtualised_compared_and_watched(executed: list[dict[
     assert warnings(executed) == []
 
 
+@pytest.mark.parametrize("executed", ["04-numbers-you-can-trust"], indirect=True)
+def test_numbers_are_weighted_in_their_calendar_and_estimated_first(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 8  # the extension, and seven plots
+    shown = "\n".join(outputs(executed, "text/html"))
+    assert "0.333367" in shown and "0.5" in shown  # the integral is 1/3
+    assert "area of each cell within the region" in shown
+    said = "".join(output["text"] for cell in executed for output in cell.get("outputs", []) if "text" in output)
+    assert "360_day 2014-03-01 to 2014-12-30" in said
+    assert "the noleap calendar of this cube has no such day" in said
+    assert "54 chunks would have to be read; the limit is 20." in said
+    assert warnings(executed) == []
+
+
 @pytest.mark.parametrize("path", sorted(GUIDES.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_guide_is_stored_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text("utf-8"))["cells"]
