@@ -49,9 +49,7 @@ DRAIN_S = 2.0
 MAX_CLIENTS = 10_000
 
 # Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
-PICTURES = re.compile(
-    r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)"
-)
+PICTURES = re.compile(r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)")
 SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
 # What writes items, by path.
 ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")

@@ -27,7 +27,13 @@ def test_the_wheel_brings_pipelines_and_catalogues(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"geoetl/_pipelines/{name}" for name in PIPELINES} <= names
-    assert {"geoetl/_catalogs/geoetl.yaml", "geoetl/py.typed", "geoetl/__init__.py", "dashboards/__init__.py"} <= names
+    assert {
+        "geoetl/_catalogs/geoetl.yaml",
+        "geoetl/_catalogs/places.yaml",
+        "geoetl/py.typed",
+        "geoetl/__init__.py",
+        "dashboards/__init__.py",
+    } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"geoetl", "dashboards"}
 
 
