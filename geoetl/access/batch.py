@@ -38,7 +38,9 @@ BLOCK_BYTES = 64 * 1024 * 1024
 # Rows of the table: each is about half a kilobyte of text.
 MAX_ROWS = 250_000
 # Of the items in one call: each is looked up and opened.
-MAX_ITEMS = 200
+MAX_ITEMS = 100
+# Places times items: each is looked for on a grid before the cost is known.
+MAX_PAIRS = 10_000
 
 
 class BatchItem(Result):
@@ -541,4 +543,10 @@ def check_pairs(points: Sequence[object], items: Sequence[object], limits: Query
             f"{len(items):,} items were asked for; the limit is {MAX_ITEMS:,}.",
             hint=f"Give at most {MAX_ITEMS:,} items in one call.",
             field="items",
+        )
+    if len(points) * len(items) > MAX_PAIRS:
+        raise LimitExceeded(
+            f"{len(points):,} points in {len(items):,} items were asked for; the limit is {MAX_PAIRS:,} pairs.",
+            hint=f"Give at most {MAX_PAIRS // len(items):,} points for so many items.",
+            field="points",
         )

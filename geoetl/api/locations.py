@@ -1,45 +1,12 @@
-"""Where a question takes a place: as ``lon,lat`` or by a name."""
+"""The places that a question may name as its location."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from geoetl.access.places import Places
-from geoetl.core.errors import InvalidBBox, NotFound
-from geoetl.core.spatial import Point
-
 if TYPE_CHECKING:
     from geoetl.platform import Platform
-
-
-@dataclass(frozen=True)
-class Location:
-    """A place, with its name where it was given by name."""
-
-    point: Point
-    name: str | None = None
-
-
-def parse_location(text: str, places: Places) -> Location:
-    """Read ``lon,lat`` or the name of a place.
-
-    Raises:
-        InvalidBBox: It is neither.
-    """
-    # Whether it is a name is asked first, as looking for the nearest name takes longer than the rest of a question.
-    if "," in text and text not in places:
-        return Location(Point.parse(text))
-    try:
-        found = places.find(text)
-    except NotFound as unknown:
-        raise InvalidBBox(
-            f"There is no location '{text[:40]}'.",
-            hint=f"{unknown.hint} Or give lon,lat in degrees.",
-            field="location",
-        ) from None
-    return Location(found.point, found.name)
 
 
 class PlaceAnswer(BaseModel):

@@ -10,18 +10,17 @@ from pydantic import BaseModel
 
 from geoetl.access.cost import Estimate, QueryLimits
 from geoetl.access.export import NPY, TIFF
+from geoetl.access.located import Located, locate
 from geoetl.access.picture import Picture
 from geoetl.access.region import Region
 from geoetl.api.answers import ModelRoute, StrictJSON, file_answer
 from geoetl.api.etag import is_known, tag_of, tagged
-from geoetl.api.locations import parse_location
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.identifiers import check_id
 from geoetl.core.spatial import BBox
 
 if TYPE_CHECKING:
     from geoetl.access import PointValues, RasterWindow
-    from geoetl.api.locations import Location
     from geoetl.platform import Platform
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", TIFF, NPY)
@@ -210,7 +209,7 @@ def router(platform: "Platform") -> APIRouter:
         what: What,
     ) -> PointAnswer:
         """Return the values at a place: of all bands of a raster, or of a step of a cube."""
-        place = parse_location(location, platform.places)
+        place = locate(location, platform.places)
         ids = check_id(collection, "collection"), check_id(item, "item")
         return _at(platform.raster.point(*ids, place.point, **what.options()), place, what.time_index)
 
@@ -329,7 +328,7 @@ def _file(result: "Picture | RasterWindow", tag: str | None = None) -> Response:
     )
 
 
-def _at(read: "PointValues", place: "Location", time_index: int | None) -> PointAnswer:
+def _at(read: "PointValues", place: Located, time_index: int | None) -> PointAnswer:
     return PointAnswer(
         location=(place.point.lon, place.point.lat),
         location_name=place.name,

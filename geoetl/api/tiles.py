@@ -6,12 +6,12 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
+from geoetl.access.located import locate
 from geoetl.access.matrix import MAX_ZOOM, TileMatrixSet, matrix_set
 from geoetl.access.tilejson import TileJson
 from geoetl.access.tiles import RasterTileInfo, TileInfo, TilePoint, TileQuestion, TileSource
 from geoetl.api.answers import ModelRoute
 from geoetl.api.etag import is_known, tag_of, tagged
-from geoetl.api.locations import parse_location
 from geoetl.api.raster import bands_of, rescale_of, selection_of
 from geoetl.core.identifiers import check_id
 
@@ -93,7 +93,7 @@ def router(platform: "Platform") -> APIRouter:
         location: Annotated[str, Query(description="lon,lat in degrees, or a name such as paris")],
     ) -> TilePoint:
         """Return the value of a step at a place."""
-        return platform.tiles.point(question, parse_location(location, platform.places).point)
+        return platform.tiles.point(question, locate(location, platform.places).point)
 
     @routes.get("/raster/{collection}/{item}/info")
     def raster_info(question: OfRaster) -> RasterTileInfo:
