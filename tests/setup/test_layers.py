@@ -46,6 +46,8 @@ HANDED_OPEN = {
     ("geoetl/intake_drivers.py", "rioxarray.open_rasterio"),
     # A raster that was just written.
     ("geoetl/ingest/raster.py", "rio_cogeo.cogeo.cog_validate"),
+    # A GeoTIFF in memory that is being written.
+    ("geoetl/access/export.py", "rasterio.io.MemoryFile"),
     # Stores that are being written.
     ("geoetl/virtual/icechunk.py", "zarr.open_group"),
     ("geoetl/virtual/icechunk.py", "icechunk.Repository.create"),
