@@ -205,18 +205,20 @@ class IrregularGrid:
 
     @cached_property
     def extent(self) -> Extent:
-        """What the cells' centres cover; to the pole where one lies among them."""
-        lon, lat = self.lon[np.isfinite(self.lon)], self.lat[np.isfinite(self.lat)]
-        south, north = float(lat.min()), float(lat.max())
+        """What the cells cover: their centres and half of the typical distance between them; to a pole among them."""
+        lon, lat = self.lon.ravel()[self._placed], self.lat.ravel()[self._placed]
+        half = math.degrees(float(np.median(self._reach))) / _REACH_IN_SPACINGS / 2 if len(lon) > 1 else 0.0
+        south, north = float(lat.min()) - half, float(lat.max()) + half
         ordered = np.unique(np.mod(lon, 360))
         gaps = np.diff(ordered, append=ordered[0] + 360)
         widest = int(np.argmax(gaps))
         spacing = float(np.median(gaps)) if len(gaps) > 1 else 0.0
         if len(ordered) > 1 and gaps[widest] <= max(4 * spacing, 5.0):
             poles = [pole for pole in (-90.0, 90.0) if self.nearest_cells(np.array(pole), np.array(0.0)) >= 0]
-            return Extent(-180.0, min([south, *poles]), 180.0, max([north, *poles]))
+            return Extent.from_edges(-180.0, min([south, *poles]), 180.0, max([north, *poles]))
         west = float(ordered[(widest + 1) % len(ordered)])
-        return Extent.from_edges(west, south, west + 360 - float(gaps[widest]), north)
+        aside = half / max(math.cos(math.radians(float(np.abs(lat).max()))), 0.1)
+        return Extent.from_edges(west - aside, south, west + 360 - float(gaps[widest]) + aside, north)
 
     def nearest_cells(self, latitudes: "NDArray[np.float64]", longitudes: "NDArray[np.float64]") -> "NDArray[np.intp]":
         """Return the cell nearest to each place by great circle: its position in the flattened grid.
@@ -503,6 +505,12 @@ def _projected_grid(dataset: "xr.Dataset", array: "xr.DataArray") -> IrregularGr
     across, up = np.meshgrid(x.values.astype(np.float64), y.values.astype(np.float64))
     lon, lat = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform(across, up)
     placed = np.isfinite(lon) & np.isfinite(lat)
+    if not placed.any():
+        raise InvalidParameter(
+            f"No cell of variable '{array.name}' has a place on Earth: its x and y do not fit its grid mapping '{mapping}'.",
+            hint="Are they in the units of the projection?",
+            field="variable",
+        )
     dims = (str(y.dims[0]), str(x.dims[0]))
     return IrregularGrid(dims, np.where(placed, lon, np.nan), np.where(placed, lat, np.nan), "projected")
 

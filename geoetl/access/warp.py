@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from geoetl.access.frame import Frame, RasterGrid
+from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Extent, Frame, RasterGrid
 from geoetl.access.mesh import project, project_some
 from geoetl.core.errors import MissingCRS
 
@@ -31,6 +31,8 @@ _TOLERANCE_PIXELS = 0.02
 _TRIED = 24
 # Pixels of a picture often lie on the edges of the raster's, to within rounding: none falls to one side or the other.
 _EDGE_SLACK_PIXELS = 1e-6
+# Share of an extent by which a picture's pixels may lie beside it and still be looked at.
+_BENT_EDGE = 0.01
 
 
 class RasterHandle:
@@ -154,12 +156,58 @@ def parts_of(grid: RasterGrid, frame: Frame) -> tuple[Part, ...]:
     Each pixel has the one of the raster in which its centre lies. Where the picture is coarser than the raster it is
     read a little finer than the picture, from overviews where there are some.
     """
+    rows, columns = _near(grid.extent, frame)
+    if not (len(rows) and len(columns)):
+        return ()
+    if (len(rows), len(columns)) == (frame.height, frame.width):
+        return _projected_parts(grid, frame)
+    parts = _projected_parts(grid, _cropped(frame, rows, columns))
+    return tuple(replace(part, into=_moved(part.into, rows.start, columns.start)) for part in parts)
+
+
+def _projected_parts(grid: RasterGrid, frame: Frame) -> tuple[Part, ...]:
     at = grid.transform
     size = min(math.hypot(at.a, at.d), math.hypot(at.b, at.e))
     mesh = project(frame, grid.crs_wkt, _TOLERANCE_PIXELS * size)
     if mesh.is_straight and grid.is_straight:
         return straight_parts(grid, *grid.positions(mesh.x, mesh.y))
     return _bent_parts(grid, frame, *grid.positions(*mesh.grids()))
+
+
+def _near(extent: Extent, frame: Frame) -> tuple[range, range]:
+    """Return the rows and columns of a picture that come near an extent.
+
+    To project the rest of the Earth, where the raster's system may not even reach, would take longer than to read.
+    """
+    if frame.crs not in (WEB_MERCATOR, GEOGRAPHIC) or extent.is_global:
+        return range(frame.height), range(frame.width)
+    # Between the places by which the extent was found an edge may bend a little further.
+    aside, up = _BENT_EDGE * (extent.east - extent.west), _BENT_EDGE * (extent.north - extent.south)
+    lat, lon = frame.latitudes(), frame.longitudes()
+    rows = np.flatnonzero((lat >= extent.south - up) & (lat <= extent.north + up))
+    columns = np.flatnonzero((lon - extent.west + aside) % 360 <= extent.east - extent.west + 2 * aside)
+    if not (len(rows) and len(columns)):
+        return range(0), range(0)
+    return range(int(rows[0]), int(rows[-1]) + 1), range(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _cropped(frame: Frame, rows: range, columns: range) -> Frame:
+    wide, high = (frame.right - frame.left) / frame.width, (frame.top - frame.bottom) / frame.height
+    return replace(
+        frame,
+        left=frame.left + columns.start * wide,
+        right=frame.left + columns.stop * wide,
+        top=frame.top - rows.start * high,
+        bottom=frame.top - rows.stop * high,
+        width=len(columns),
+        height=len(rows),
+    )
+
+
+def _moved(into: Any, rows: int, columns: int) -> Any:
+    """Return an index of pixels of a part of a picture as one of the picture."""
+    down, across = into if isinstance(into, tuple) else np.nonzero(into)
+    return down + rows, across + columns
 
 
 def straight_parts(grid: RasterGrid, columns: "NDArray[np.float64]", rows: "NDArray[np.float64]") -> tuple[Part, ...]:
