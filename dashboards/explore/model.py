@@ -19,7 +19,7 @@ from dashboards.explore.snippets import snippets
 from dashboards.shared.problem import Problem
 from dashboards.shared.theme import POINT_COLOURS, VECTOR_COLOURS
 from dashboards.shared.turns import Turn, Turns
-from geoetl.api.locations import parse_location
+from geoetl.access.located import locate
 from geoetl.core.errors import GeoetlError, InputError, InvalidTime, NotFound
 from geoetl.core.spatial import BBox, Point
 from geoetl.core.temporal import Interval
@@ -385,7 +385,7 @@ class ExploreModel(param.Parameterized):
     def read_at(self, text: str) -> None:
         """Read the open item at a place that is written: ``12.5, 41.9`` (longitude first) or a name such as paris."""
         try:
-            place = parse_location(text, self.platform.places)
+            place = locate(text, self.platform.places)
         except InputError as error:
             self._set(place_problem=f"{error.detail} {error.hint or ''}".strip())
             return
