@@ -35,6 +35,8 @@ MAX_PIECES = 50_000_000
 _PIECES_AT_ONCE = 1_000_000
 # Shares nearer to none or all than this are rounding.
 _ROUNDING = 1e-12
+# An area from corners that differs from that between centres by such a factor is none.
+_FAR_OFF = 4.0
 # Bytes of weights that are kept for the next question, of all cubes of a process.
 KEPT_BYTES = 128 * 1024 * 1024
 WEIGHTED_BY_AREA = "area of each cell within the region"
@@ -418,21 +420,29 @@ def _centres_within(grid: IrregularGrid, region: "BBox | Region") -> "NDArray[np
 def irregular_areas(dataset: "xr.Dataset", variable: str, grid: IrregularGrid) -> "NDArray[np.float64] | None":
     """Return the area of each cell of an irregular grid in km2, in the order of its dimensions; None where not known.
 
-    Taken from the file's own areas (CF cell_measures), else from the corners of its cells (CF bounds), else, on a grid
-    of two dimensions, from the distances between neighbouring centres.
+    Taken from the file's own areas (CF cell_measures), where these are missing from the corners of the cells (CF
+    bounds), else, on a grid of two dimensions, from the distances between neighbouring centres.
     """
     areas = _given_areas(dataset, variable, grid)
-    if areas is None:
-        areas = _areas_of_corners(dataset, variable, grid)
-    if areas is None and grid.lon.ndim == 2 and min(grid.lon.shape) > 1:
-        areas = _areas_between_centres(grid)
-    if areas is None:
-        return None
-    known = np.isfinite(areas) & (areas > 0)
-    if not known.any():
-        return None
-    # A cell at the edge of the data may lack neighbours or corners; its place is in the region all the same.
-    return np.where(known, areas, np.median(areas[known]))
+    if areas is not None and _are_known(areas).all():
+        return areas
+    corners = _areas_of_corners(dataset, variable, grid)
+    between = _areas_between_centres(grid) if grid.lon.ndim == 2 and min(grid.lon.shape) > 1 else None
+    if corners is not None and between is not None:
+        # Where there is no ocean, an ocean's grid may be folded away: such corners span half of a continent.
+        corners = np.where((corners < _FAR_OFF * between) & (between < _FAR_OFF * corners), corners, np.nan)
+    # The file's own areas are often missing on land, which belongs to the region all the same.
+    found = np.full(grid.lon.shape, np.nan)
+    for offered in (areas, corners, between):
+        if offered is not None:
+            found = np.where(_are_known(found), found, offered)
+    known = _are_known(found)
+    # A cell without neighbours and corners has some size too.
+    return np.where(known, found, np.median(found[known])) if known.any() else None
+
+
+def _are_known(areas: "NDArray[np.float64]") -> "NDArray[np.bool_]":
+    return np.asarray(np.isfinite(areas) & (areas > 0))
 
 
 def _given_areas(dataset: "xr.Dataset", variable: str, grid: IrregularGrid) -> "NDArray[np.float64] | None":

@@ -340,6 +340,32 @@ def test_areas_that_the_file_gives_are_taken_in_their_units() -> None:
     dataset["tos"].attrs["cell_measures"] = "area: areacello"
     _, areas = irregular(dataset, "tos")
     assert areas == pytest.approx(np.full(shape, 3.0))
+    # Where they are missing, as on land, areas are worked out.
+    dataset["areacello"][10:15] = np.nan
+    grid, areas = irregular(dataset, "tos")
+    assert areas is not None
+    assert areas[12] == pytest.approx(
+        (math.pi / 180 * EARTH_RADIUS_KM) ** 2 * np.cos(np.radians(grid.lat[12])), rel=0.01
+    )
+    assert areas[20] == pytest.approx(np.full(shape[1], 3.0))
+
+
+def test_corners_that_are_folded_away_give_no_areas() -> None:
+    dataset = curvilinear_cube()
+    lon, lat = dataset["longitude"].values, dataset["latitude"].values
+    turn = np.radians(30)
+    corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
+    vertices = {
+        "lon": np.stack([lon + i * np.cos(turn) - j * np.sin(turn) for i, j in corners], axis=-1),
+        "lat": np.stack([lat + i * np.sin(turn) + j * np.cos(turn) for i, j in corners], axis=-1),
+    }
+    vertices["lon"][20, 20, 2] += 40
+    for name, values in vertices.items():
+        dataset[f"{name}_vertices"] = (("j", "i", "vertex"), values)
+    dataset["longitude"].attrs["bounds"], dataset["latitude"].attrs["bounds"] = "lon_vertices", "lat_vertices"
+    _, areas = irregular(dataset, "tos")
+    assert areas is not None
+    assert areas[20, 20] == pytest.approx(areas[20, 21], rel=0.02)
 
 
 def test_projected_cells_have_the_areas_of_their_projection() -> None:
