@@ -105,7 +105,7 @@ class Sizes:
     openings: int
 
 
-QUICK = Sizes(points=300, boxes=80, tiles=80, rounds=3, latencies=400, years=3, openings=2)
+QUICK = Sizes(points=200, boxes=40, tiles=40, rounds=2, latencies=400, years=2, openings=2)
 FULL = Sizes(points=2_000, boxes=400, tiles=400, rounds=7, latencies=3_000, years=20, openings=5)
 
 
@@ -679,9 +679,9 @@ def main() -> int:
         ours = stack.enter_context(served(own, "/api/livez", settings, home / "ours.log"))
         other = [sys.executable, __file__, "--titiler"]
         titiler = stack.enter_context(served(other, "/openapi.json", TITILER_GDAL, home / "titiler.log"))
-        compare_points(found, ours, titiler, places.points(200))
-        compare_pictures(found, "bbox", ours, titiler, places.pictures(40))
-        compare_pictures(found, "tile", ours, titiler, places.tiles(40))
+        compare_points(found, ours, titiler, places.points(100))
+        compare_pictures(found, "bbox", ours, titiler, places.pictures(24))
+        compare_pictures(found, "tile", ours, titiler, places.tiles(24))
         measure_pairs(found, "point", ours, titiler, places.points(sizes.points), sizes.rounds)
         measure_pairs(found, "bbox", ours, titiler, places.pictures(sizes.boxes), sizes.rounds)
         measure_pairs(found, "tile", ours, titiler, places.tiles(sizes.tiles), sizes.rounds)
