@@ -78,6 +78,9 @@ _REFERENCES_IN: Mapping[str, AssetKind] = {
     "application/vnd.apache.parquet": AssetKind.PARQUET_REFERENCES,
     "application/x-parquet": AssetKind.PARQUET_REFERENCES,
 }
+# How a multihash of sha256 begins: its code and its length in bytes.
+_SHA256 = "1220"
+_DIGITS_SHOWN = 16
 # Preferred asset keys, where several assets fit: what our own pipelines write.
 _PREFERRED_KEYS = ("references", "data", "zarr")
 
@@ -168,14 +171,29 @@ class FoundAsset:
     @property
     def source(self) -> Source:
         """What an answer says about where it came from."""
-        version = self.properties.get("version")
         return Source(
             collection=self.key.collection,
             item=self.key.item,
             asset=self.name,
-            dataset_version=None if version is None else str(version),
+            dataset_version=self._version,
             catalog_version=self.catalog_version,
         )
+
+    @property
+    def _version(self) -> str | None:
+        """Which state of the data this is: what the item calls it, else the digest of the file, else its last change.
+
+        Source: STAC extensions version (``version``) and file (``file:checksum``, a multihash), STAC common metadata
+        (``updated``).
+        """
+        version = self.properties.get("version")
+        if version is not None:
+            return str(version)
+        checksum = str(self.asset.get("file:checksum") or "").lower()
+        if checksum.startswith(_SHA256):
+            return f"sha256:{checksum.removeprefix(_SHA256)[:_DIGITS_SHOWN]}"
+        updated = self.asset.get("updated") or self.properties.get("updated")
+        return None if updated is None else str(updated)
 
 
 class Lookup(Protocol):

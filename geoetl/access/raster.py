@@ -482,7 +482,7 @@ class RasterAccess:
         wanted_crs = None if crs is None else check_crs(crs)
         choice = Choice(collection, item, asset, bands, expression, variable, sel, time_index, time)
         with self.layer(choice) as layer:
-            plan = _within(layer, region.bbox, size, wanted_crs, format)
+            plan = _within(layer, region, size, wanted_crs, format)
             _check(allowed, plan, _smaller(allowed, plan, size))
             kept = inside(region, plan.grid, all_touched=all_touched)
             if not kept.any():
@@ -521,7 +521,7 @@ class RasterAccess:
         """
         size = PictureSize(width, height).checked()
         choice = Choice(collection, item, asset, bands, expression, variable, sel, time_index, time)
-        return self._estimate(choice, region.bbox, size, crs, format, limits or self._limits)
+        return self._estimate(choice, region, size, crs, format, limits or self._limits)
 
     def estimate_preview(
         self,
@@ -555,12 +555,18 @@ class RasterAccess:
             return _cost(allowed, _whole(layer, wanted_crs, max_size))
 
     def _estimate(
-        self, choice: Choice, bbox: BBox, size: PictureSize, crs: str | None, format: str, limits: QueryLimits
+        self,
+        choice: Choice,
+        where: "BBox | Region",
+        size: PictureSize,
+        crs: str | None,
+        format: str,
+        limits: QueryLimits,
     ) -> Estimate:
         _media_type(format)
         wanted_crs = None if crs is None else check_crs(crs)
         with self.layer(choice) as layer:
-            return _cost(limits, _within(layer, bbox, size, wanted_crs, format))
+            return _cost(limits, _within(layer, where, size, wanted_crs, format))
 
 
 # -- which layer -------------------------------------------------------------------------------------------------------
@@ -627,8 +633,9 @@ def _whole(layer: Layer, crs: str, max_size: int) -> _Plan:
     return _Plan(layer, frame.bbox, frame, _grid_of(frame), layer.reading_on(frame))
 
 
-def _within(layer: Layer, bbox: BBox, size: PictureSize, crs: str | None, format: str) -> _Plan:
+def _within(layer: Layer, where: "BBox | Region", size: PictureSize, crs: str | None, format: str) -> _Plan:
     extent = layer.extent.bbox
+    bbox = where if isinstance(where, BBox) else where.bbox
     if not (bbox.width_deg and bbox.height_deg):
         raise InvalidBBox(
             f"The box {','.join(f'{edge:g}' for edge in bbox.as_list())} has no area.",
@@ -636,11 +643,7 @@ def _within(layer: Layer, bbox: BBox, size: PictureSize, crs: str | None, format
             field="bbox",
         )
     if not bbox.overlaps(extent):
-        raise NotFound(
-            f"The box lies outside of {layer.source}, which covers {extent_text(extent)}.",
-            hint="Choose a box inside: west,south,east,north in degrees.",
-            field="bbox",
-        )
+        raise _outside(where, extent, str(layer.source))
     if format in _VALUE_FORMATS and crs is None and size == PictureSize():
         plan = _Plan(layer, bbox, None, layer.window_grid(bbox), layer.reading_of(bbox))
     else:
@@ -654,6 +657,23 @@ def _within(layer: Layer, bbox: BBox, size: PictureSize, crs: str | None, format
             field="bbox",
         )
     return plan
+
+
+def _outside(where: "BBox | Region", extent: BBox, what: str) -> NotFound:
+    """Return the error for a box or region beside the data; it notices swapped coordinates."""
+    covers = f"lies outside of {what}, which covers {extent_text(extent)}."
+    if not isinstance(where, BBox):
+        return NotFound(
+            f"The region{f' {where.name}' if where.name else ''} {covers}",
+            hint="Choose a region on the data.",
+            field="geometry" if where.source is None else "boundary_id",
+        )
+    hint = "Choose a box inside: west,south,east,north in degrees."
+    if max(abs(where.west), abs(where.east)) <= 90:
+        swapped = (where.south, where.west, where.north, where.east)
+        if swapped[1] <= swapped[3] and BBox(*swapped).overlaps(extent):
+            hint = f"Is the order west,south,east,north? {','.join(f'{edge:g}' for edge in swapped)} would lie inside."
+    return NotFound(f"The box {covers}", hint=hint, field="bbox")
 
 
 def _grid_of(frame: Frame) -> RasterGrid:

@@ -26,7 +26,8 @@ class Source(BaseModel):
         collection: STAC collection id.
         item: STAC item id.
         asset: Key of the asset that was read.
-        dataset_version: The item's own ``version`` (STAC version extension), where it has one.
+        dataset_version: The item's own ``version`` (STAC version extension), else the beginning of the digest of the
+            file (``sha256:…``), else when it was last changed; None where the item says nothing of it.
         catalog_version: Version number of the catalogue at the time of the answer.
     """
 
