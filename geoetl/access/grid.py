@@ -473,6 +473,12 @@ def _irregular(lon: "xr.DataArray", lat: "xr.DataArray", kind: str) -> Irregular
     lon_values, lat_values = lon.values.astype(np.float64), lat.values.astype(np.float64)
     # Land cells of ocean grids often carry 1e20 or 1e36 instead of a place.
     placed = np.isfinite(lon_values) & (np.abs(lat_values) <= 90) & (np.abs(lon_values) <= 720)
+    if not placed.any():
+        raise InvalidParameter(
+            f"The coordinates '{lon.name}' and '{lat.name}' hold no place on Earth.",
+            hint="Longitudes and latitudes are in degrees.",
+            field="variable",
+        )
     return IrregularGrid(
         tuple(str(dim) for dim in lon.dims),
         np.where(placed, lon_values, np.nan),
@@ -507,7 +513,7 @@ def _projected_grid(dataset: "xr.Dataset", array: "xr.DataArray") -> IrregularGr
     placed = np.isfinite(lon) & np.isfinite(lat)
     if not placed.any():
         raise InvalidParameter(
-            f"No cell of variable '{array.name}' has a place on Earth: its x and y do not fit its grid mapping '{mapping}'.",
+            f"The coordinates '{x.name}' and '{y.name}' hold no place on Earth by the grid mapping '{mapping}'.",
             hint="Are they in the units of the projection?",
             field="variable",
         )

@@ -25,7 +25,7 @@ from geoetl.access.weights import (
     cell_weights,
     irregular_areas,
 )
-from geoetl.core.errors import LimitExceeded, NotFound
+from geoetl.core.errors import InvalidParameter, LimitExceeded, NotFound
 from geoetl.core.spatial import BBox
 from geoetl.store.samples import sample_path
 from tests.access.cubes import curvilinear_cube, projected_cube
@@ -392,6 +392,15 @@ def test_cells_of_no_known_area_weigh_the_same_and_the_answer_says_so() -> None:
     assert weights.weighting == EQUAL_WEIGHTS
     with pytest.raises(NotFound, match="holds no cell's centre"):
         cell_weights(grid, BBox(10, 10, 11, 11), areas)
+
+
+def test_coordinates_without_a_place_on_earth_are_told_so() -> None:
+    curvilinear, projected = curvilinear_cube(), projected_cube()
+    curvilinear["longitude"][:], curvilinear["latitude"][:] = 1e20, 1e20
+    projected = projected.assign_coords(x=projected["x"].copy(data=np.full(projected.sizes["x"], np.inf)))
+    for dataset, variable in ((curvilinear, "tos"), (projected, "snow")):
+        with pytest.raises(InvalidParameter, match="hold no place on Earth"):
+            find_grid(dataset, variable)
 
 
 # -- laws ------------------------------------------------------------------------------------------------------------
