@@ -51,6 +51,8 @@ MAX_CLIENTS = 10_000
 # Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
 PICTURES = re.compile(r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)")
 SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
+# Of them those that tell what they would cost, without working it out.
+ESTIMATED = re.compile(r"/api/(?:raster/(?:preview|extract|clip)|xarray/(?:point|statistics|aggregate))/.*")
 # What writes items, by path.
 ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")
 
@@ -431,6 +433,11 @@ class Slots:
     _queue: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     @property
+    def is_full(self) -> bool:
+        """Whether the next one has to wait."""
+        return self.used >= self.at_once
+
+    @property
     def queued(self) -> int:
         """Requests that wait now."""
         return len(self._queue)
@@ -445,7 +452,7 @@ class Slots:
         Raises:
             Busy: The queue is full, or none became free in time.
         """
-        if self.used < self.at_once:
+        if not self.is_full:
             self.used += 1
         elif not await self._wait(gone):
             yield False
@@ -515,20 +522,52 @@ class HeavySlots:
             await self.app(scope, receive, send)
             return
         heard: deque[Message] = deque()
+        waits = slots.is_full and slots.queued < slots.waiting
+        if waits and ESTIMATED.fullmatch(scope["path"]) and await self._is_light(scope, receive, heard):
+            await self.app(scope, _replayed(heard, receive), send)
+            return
 
         async def listen() -> None:
             while not heard or heard[-1]["type"] != "http.disconnect":
                 heard.append(await receive())
 
-        async def told() -> Message:
-            return heard.popleft() if heard else await receive()
-
         try:
             async with slots.place(lambda: asyncio.get_running_loop().create_task(listen())) as held:
                 if held:
-                    await (self._apart if slots.apart else self.app)(scope, told, send)
+                    await (self._apart if slots.apart else self.app)(scope, _replayed(heard, receive), send)
         except Busy as problem:
             await refuse(problem, scope, receive, send)
+
+    async def _is_light(self, scope: Scope, receive: Receive, heard: deque[Message]) -> bool:
+        """Tell whether a request that would have to wait is refused anyway, or asks for the cost alone.
+
+        Nobody waits for a place only to hear that it is too much: the cost is asked for first.
+        """
+        heard.append(await receive())
+        if heard[0]["type"] != "http.request" or heard[0].get("more_body", False):
+            return False
+        if b"estimate=true" in scope["query_string"].split(b"&"):
+            return True
+        status, body = 0, bytearray()
+
+        async def collect(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            body.extend(message.get("body", b""))
+
+        asked = b"&".join(part for part in (scope["query_string"], b"estimate=true") if part)
+        apart = {**scope, "query_string": asked, "state": dict(scope.get("state", {}))}
+        await self.app(apart, _replayed(deque(heard), receive), collect)
+        return status >= 400 or (status == 200 and not json.loads(body).get("fits", True))
+
+
+def _replayed(heard: deque[Message], receive: Receive) -> Receive:
+    """Return a `receive` that hands out first what was heard already."""
+
+    async def told() -> Message:
+        return heard.popleft() if heard else await receive()
+
+    return told
 
 
 def heavy_groups(settings: ServerSettings) -> dict[re.Pattern[str], Slots]:

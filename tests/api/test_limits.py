@@ -6,10 +6,10 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import Body, FastAPI, Request, Response, WebSocket
 from fastapi.testclient import TestClient
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Scope
@@ -29,6 +29,7 @@ from geoetl.api.limits import (
     heavy_groups,
 )
 from geoetl.api.problems import InvalidJson
+from geoetl.core.errors import LimitExceeded
 from geoetl.core.settings import ServerSettings
 from tests.api.wire import connect, post_json, read, request, send, serving
 
@@ -78,7 +79,16 @@ def application(go: threading.Event, begun: threading.Semaphore) -> FastAPI:
         go.wait(30)
         return {"done": True}
 
-    app.get("/api/raster/preview/{collection}/{item}")(lambda collection, item: slow())
+    @app.get("/api/raster/preview/{collection}/{item}")
+    @app.post("/api/raster/clip/{collection}/{item}")
+    def heavy(item: str, estimate: bool = False, size: Annotated[int, Body(embed=True)] = 0) -> dict[str, bool]:
+        fits = item != "huge" and size <= 100
+        if estimate:
+            return {"fits": fits}
+        if not fits:
+            raise LimitExceeded("It is too much.", hint="Ask for less.")
+        return slow()
+
     app.get("/slow")(slow)
 
     @app.get("/light")
@@ -169,6 +179,19 @@ def test_light_requests_are_answered_while_heavy_ones_fill_every_place_and_the_q
     assert answers == [200] * 4
     until(lambda: served.slots.used == 0)
     assert (served.slots.queued, served.slots.refused) == (0, 1)
+
+
+def test_what_is_refused_anyway_does_not_wait_for_a_place(served: Served) -> None:
+    heavy = in_background(*[lambda: send(served.port, request("GET", PICTURE)) for _ in range(3)])
+    until(lambda: served.slots.used == 2 and served.slots.queued == 1)
+    assert send(served.port, request("GET", "/api/raster/preview/a/huge")).status == 413
+    assert send(served.port, post_json("/api/raster/clip/a/b", b'{"size": 101}')).status == 413
+    asked = send(served.port, request("GET", f"{PICTURE}?estimate=true"))
+    assert (asked.status, json.loads(asked.body)) == (200, {"fits": True})
+    assert (served.slots.used, served.slots.queued, served.slots.refused) == (2, 1, 0)
+    served.go.set()
+    for thread in heavy:
+        thread.join(30)
 
 
 def test_never_more_run_than_there_are_places(served: Served) -> None:
