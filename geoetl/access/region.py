@@ -19,6 +19,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 from geoetl.access.result import Source, extent_text
 from geoetl.core.errors import InvalidBBox, InvalidParameter, LimitExceeded
 from geoetl.core.html import facts, heading
+from geoetl.core.outlines import is_tangle
 from geoetl.core.spatial import LONGITUDE_SLACK_DEG, BBox
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 MAX_VERTICES = 100_000
-# Repairing costs seconds per ten thousand crossings; what crosses itself more often than this was never an outline.
-MAX_CROSSINGS = 2_000
-# Edges of real outlines overlap few others in their boxes (3 to 5 each: itself, its neighbours); a tangle overlaps all.
-MAX_OVERLAPS_PER_EDGE = 8
-_EDGES_AT_ONCE = 64
 _TYPES = ("Polygon", "MultiPolygon", "Feature", "FeatureCollection")
 _FIELD = "geometry"
 
@@ -95,7 +91,12 @@ class Region:
             InvalidParameter: It crosses itself too often to be repaired, or has no area.
         """
         if not shape.is_valid:
-            _check_crossings(shape)
+            if is_tangle(shape):
+                reason = shapely.is_valid_reason(shape)
+                raise _wrong(
+                    f"The outline crosses itself too often to be repaired ({reason[:100]}).",
+                    "Repair it where it is drawn; most programs call that 'fix geometries' or 'make valid'.",
+                )
             shape = shapely.make_valid(shape, method="structure", keep_collapsed=False)
         shape = _polygonal(_on_one_world(shape))
         if shape.is_empty or not shape.area:
@@ -306,34 +307,3 @@ def _box_around(shape: "BaseGeometry") -> BBox:
         return BBox(west, south, east, north)
     split = int(np.argmax(gaps))
     return BBox(float(bounds[split + 1, 0]), south, float(bounds[: split + 1, 2].max()), north)
-
-
-# -- repairing -------------------------------------------------------------------------------------------------------
-
-
-def _check_crossings(shape: "BaseGeometry") -> None:
-    """Refuse an outline that is a tangle: GEOS works on a hundred lines that all cross each other for seconds.
-
-    Raises:
-        InvalidParameter: It crosses itself more than `MAX_CROSSINGS` times, or may do so.
-    """
-    coordinates, belongs = shapely.get_coordinates(shapely.get_rings(shape), return_index=True)
-    along = np.flatnonzero(belongs[:-1] == belongs[1:])
-    edges: NDArray[np.object_] = np.asarray(
-        shapely.linestrings(np.stack([coordinates[along], coordinates[along + 1]], axis=1))
-    )
-    tree = shapely.STRtree(edges)
-    allowed = MAX_OVERLAPS_PER_EDGE * len(edges) + MAX_CROSSINGS
-    crossings = 0
-    for start in range(0, len(edges), _EDGES_AT_ONCE):
-        here, there = tree.query(edges[start : start + _EDGES_AT_ONCE])
-        allowed -= len(here)
-        if allowed >= 0:
-            later = there > here + start
-            crossings += int(shapely.crosses(edges[here[later] + start], edges[there[later]]).sum())
-        if allowed < 0 or crossings > MAX_CROSSINGS:
-            reason = shapely.is_valid_reason(shape)
-            raise _wrong(
-                f"The outline crosses itself too often to be repaired ({reason[:100]}).",
-                "Repair it where it is drawn; most programs call that 'fix geometries' or 'make valid'.",
-            )

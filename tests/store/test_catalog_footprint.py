@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 
@@ -151,3 +152,10 @@ def test_the_region_of_a_box_lies_on_one_world(bbox: BBox, boxes: Any) -> None:
     region = region_of_bbox(bbox)
     assert region.boxes == boxes
     assert region.rectangular
+
+
+def test_a_tangle_is_refused_before_anything_tries_to_repair_it() -> None:
+    angle = np.arange(101) * 2 * np.pi * 50 / 101
+    ring = np.column_stack([10 + 5 * np.cos(angle), 20 + 5 * np.sin(angle)]).tolist()
+    with pytest.raises(BadGeometry, match="crosses itself too often"):
+        footprint_of({"type": "Polygon", "coordinates": [[*ring, ring[0]]]}, None)

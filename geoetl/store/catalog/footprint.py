@@ -12,6 +12,7 @@ import shapely
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+from geoetl.core.outlines import is_tangle
 from geoetl.core.spatial import LONGITUDE_SLACK_DEG, BBox
 
 _TYPES = frozenset(
@@ -227,6 +228,8 @@ def _parse(geometry: Mapping[str, Any]) -> BaseGeometry:
 
 
 def _repaired(shape: BaseGeometry) -> BaseGeometry:
+    if is_tangle(shape):
+        raise BadGeometry(f"the {shape.geom_type} crosses itself too often to be repaired")
     for method in ("linework", "structure"):
         try:
             return shapely.make_valid(shape, method=method)
