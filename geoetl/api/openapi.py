@@ -52,6 +52,7 @@ ANSWERS: Mapping[str, Any] = {
     "/readyz": {"status": "ok", "checks": [{"name": "database", "ok": True}]},
     "/api/readyz": {"status": "ok", "checks": [{"name": "database", "ok": True, "detail": "SQLite 3.40"}]},
     "/metrics": "geoetl_http_requests_total 42.0",
+    "/api/places": {"places": [{"name": "paris", "title": "Paris", "location": [2.3522, 48.8566], "aliases": []}]},
     "/stac/": {
         "type": "Catalog",
         "stac_version": "1.1.0",

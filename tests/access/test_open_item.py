@@ -9,6 +9,7 @@ import xarray as xr
 from affine import Affine
 
 from geoetl.access import OPENERS, AssetKind, kind_of
+from geoetl.access.open import OPENABLE
 from geoetl.core.errors import InvalidParameter, NotFound
 from tests.access.conftest import COG, COLLECTION, Shelf
 from tests.access.cubes import one_degree, regular_cube
@@ -100,11 +101,11 @@ def test_a_picture_is_no_data(shelf: Shelf) -> None:
         shelf.platform.open(COLLECTION, only)
 
 
-def test_a_cube_asked_for_as_a_raster_says_what_it_offers(shelf: Shelf) -> None:
-    item = shelf.cube("cube", regular_cube(*one_degree()))
+def test_features_asked_for_as_a_raster_say_what_they_offer(shelf: Shelf) -> None:
+    item = shelf.features("areas", gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326"))
     with pytest.raises(InvalidParameter, match="nothing that can be read as geotiff") as error:
         shelf.platform.raster.preview(COLLECTION, item)
-    assert error.value.hint == "It offers: data (application/netcdf)."
+    assert error.value.hint == "It offers: data (application/vnd.apache.parquet)."
 
 
 def test_only_what_the_catalogue_says_is_opened(shelf: Shelf) -> None:
@@ -113,9 +114,9 @@ def test_only_what_the_catalogue_says_is_opened(shelf: Shelf) -> None:
     item = shelf.raster("raster", np.ones((2, 2), "uint8"), (0, 0, 1, 1))
     record = dict(shelf.platform.catalog.item(COLLECTION, item))
     record["assets"] = {"data": {"href": "/etc/passwd", "type": COG}, "other": {"href": "/etc/passwd", "type": COG}}
-    assert open_item(shelf.platform.catalog, shelf.platform.gate, record).shape == (1, 2, 2)
+    assert open_item(shelf.platform.lookup, shelf.platform.gate, record).shape == (1, 2, 2)
     with pytest.raises(NotFound):
-        open_item(shelf.platform.catalog, shelf.platform.gate, record, "other")
+        open_item(shelf.platform.lookup, shelf.platform.gate, record, "other")
 
 
 def test_a_file_that_is_gone_is_not_found(shelf: Shelf) -> None:
@@ -136,7 +137,7 @@ def test_a_file_that_is_gone_is_not_found(shelf: Shelf) -> None:
         ({"type": "application/json", "roles": ["metadata"]}, None),
         ({"type": "application/x-netcdf"}, AssetKind.NETCDF),
         ({"type": "application/vnd.apache.parquet"}, AssetKind.GEOPARQUET),
-        ({"type": "application/vnd.pmtiles", "roles": ["visual"]}, None),
+        ({"type": "application/vnd.pmtiles", "roles": ["visual"]}, AssetKind.PMTILES),
         ({}, None),
     ],
 )
@@ -145,4 +146,4 @@ def test_assets_are_recognised_by_media_type_roles_and_fields(asset: dict[str, o
 
 
 def test_there_is_an_opener_for_every_kind() -> None:
-    assert set(OPENERS) == set(AssetKind)
+    assert set(OPENERS) == set(OPENABLE)

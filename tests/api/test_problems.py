@@ -86,9 +86,7 @@ def app() -> FastAPI:
     def page() -> Response:
         return Response("<h1>Wrong password</h1>", 401, media_type="text/html")
 
-    from rio_tiler.errors import RioTilerError, TileOutsideBounds
     from stac_fastapi.types import errors as stac
-    from titiler.core.errors import BadRequestError
 
     secret = "/srv/secret/file.tif select password from users"
     raising(made, "/stac/notfound", stac.NotFoundError(secret))
@@ -97,9 +95,6 @@ def app() -> FastAPI:
     raising(made, "/stac/database", stac.DatabaseError(secret))
     raising(made, "/stac/query", stac.InvalidQueryParameter(secret))
     raising(made, "/stac/parameter", InvalidParameter("The limit is -1.", field="limit"))
-    raising(made, "/tiler/outside", TileOutsideBounds(secret))
-    raising(made, "/tiler/other", RioTilerError(secret))
-    raising(made, "/tiler/bad", BadRequestError(secret))
     raising(made, "/rasterio", rasterio.errors.RasterioIOError(secret))
     raising(made, "/data", sa.exc.DataError("select secret", {}, ValueError(secret)))
     raising(made, "/overflow", OverflowError("Python int too large to convert to SQLite INTEGER"))
@@ -210,9 +205,6 @@ def test_a_model_that_an_operation_makes_itself_is_checked_in_the_same_words(ask
         ("/stac/database", 503, "unavailable"),
         ("/stac/query", 400, "invalid_input"),
         ("/stac/parameter", 400, "invalid_parameter"),
-        ("/tiler/outside", 404, "not_found"),
-        ("/tiler/other", 422, "invalid_parameter"),
-        ("/tiler/bad", 400, "invalid_input"),
         ("/rasterio", 422, "invalid_parameter"),
         ("/data", 422, "invalid_parameter"),
         ("/overflow", 422, "invalid_parameter"),

@@ -159,7 +159,7 @@ def test_a10_more_items_than_a_page_holds_come_in_pages(http: TestClient, cells:
 def test_a11_a_time_that_the_calendar_has_not_is_400_and_says_which_there_are(
     http: TestClient, time_asked: str, status: int
 ) -> None:
-    answer = clean(http.get(f"/tiles/cubes/{CLIMATE}/{MODEL}/info", params={"time": time_asked}))
+    answer = clean(http.get(f"/tiles/cube/{CLIMATE}/{MODEL}/info", params={"time": time_asked}))
     assert answer.status_code == status, answer.text
     if status == 400:
         assert answer.json()["field"] == "time"
@@ -281,7 +281,7 @@ ADDRESSES = (
     f"/assets/{IMAGES}/{HILL}/{{}}",
     f"/assets/{{}}/{HILL}/data",
     f"/api/raster/point/{{}}/{HILL}?location=7,46",
-    f"/tiles/cubes/{CLIMATE}/{{}}/info",
+    f"/tiles/cube/{CLIMATE}/{{}}/info",
     f"/executions/{IMAGES}/{{}}",
 )
 NAMES_OF_ROUTES = ("items", "search", "collections", "queryables", "sortables")
@@ -451,7 +451,7 @@ def test_a_hostile_address_of_an_asset_is_refused_or_never_followed(
                     f"/assets/{IMAGES}/hostile/data",
                     f"/api/raster/preview/{IMAGES}/hostile",
                     f"/api/raster/point/{IMAGES}/hostile?location=5.5,50.5",
-                    f"/tiles/cubes/{IMAGES}/hostile/info",
+                    f"/tiles/cube/{IMAGES}/hostile/info",
                 ):
                     answer = clean(http.get(path), attacked.settings.home)
                     assert answer.status_code in (400, 404, 422), (path, answer.text)
