@@ -1,6 +1,6 @@
 """Which pixels lie in a region: those whose centre does, or all that it touches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import shapely
 from geoetl.access.frame import RasterGrid
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 # Edges are straight in degrees (RFC 7946); in another projection they bend, and follow from so many pieces of a side.
 _PIECES = 400
+# GDAL burns with the interpreter's lock held: of so many rows at once it takes about a millisecond.
+_ROWS = 128
+# Polygons of fewer corners are not worth cutting.
+_LONG = 500
 
 
 def inside(region: "Region", grid: RasterGrid, *, all_touched: bool = False) -> "NDArray[np.bool_]":
@@ -27,16 +32,32 @@ def inside(region: "Region", grid: RasterGrid, *, all_touched: bool = False) -> 
         grid: The pixels; over the antimeridian as well.
         all_touched: Whether pixels that the region only touches belong to it.
     """
+    from affine import Affine
     from rasterio.features import geometry_mask
 
     shapes = list(_on_grid(region, grid))
-    shape = (grid.height, grid.width)
-    if not shapes:
-        return np.zeros(shape, dtype=np.bool_)
-    found: NDArray[np.bool_] = geometry_mask(
-        shapes, out_shape=shape, transform=grid.transform, all_touched=all_touched, invert=True
-    )
+    found = np.zeros((grid.height, grid.width), dtype=np.bool_)
+    for top in range(0, grid.height, _ROWS):
+        rows = min(_ROWS, grid.height - top)
+        stripe = grid.transform @ Affine.translation(0, top)
+        near = _near(shapes, stripe, grid.width, rows)
+        if near:
+            found[top : top + rows] = geometry_mask(
+                near, out_shape=(rows, grid.width), transform=stripe, all_touched=all_touched, invert=True
+            )
     return found
+
+
+def _near(shapes: "Sequence[BaseGeometry]", stripe: "Affine", width: int, rows: int) -> "list[BaseGeometry]":
+    """Return what of polygons matters for the pixels of a stripe: those that reach it, long ones cut two pixels off."""
+    corners = [stripe @ corner for corner in ((-2, -2), (width + 2, -2), (-2, rows + 2), (width + 2, rows + 2))]
+    (west, *_, east), (south, *_, north) = (sorted(values) for values in zip(*corners, strict=True))
+    around = shapely.box(west, south, east, north)
+    near = [shape for shape in shapes if shapely.intersects(shape, around)]
+    long = [shapely.get_num_coordinates(shape) > _LONG for shape in near]
+    cut = [shapely.intersection(shape, around) if is_long else shape for shape, is_long in zip(near, long, strict=True)]
+    parts = shapely.get_parts(cut)
+    return [part for part in parts if shapely.get_dimensions(part) == 2]
 
 
 def _on_grid(region: "Region", grid: RasterGrid) -> Iterator["BaseGeometry"]:

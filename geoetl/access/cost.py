@@ -1,10 +1,12 @@
 """What a question will cost, worked out from metadata before anything is read, and what it may cost at most."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import ClassVar
 
 from geoetl.access.result import Result
-from geoetl.core.errors import LimitExceeded
+from geoetl.core.errors import GeoetlError, LimitExceeded
 from geoetl.core.settings import LimitSettings, QuerySettings
 from geoetl.core.spatial import BBox
 
@@ -14,6 +16,17 @@ GIB = 1024**3
 BYTES_PER_S = 250_000_000
 # What each chunk costs besides its bytes: finding, opening, handing over.
 S_PER_CHUNK = 0.0002
+
+# Set where nobody wants an answer yet, only whether there is to be one: a server asks before it lets a question wait.
+only_checking: ContextVar[bool] = ContextVar("only_checking", default=False)
+
+
+class Fits(GeoetlError):
+    """A question is right and within the limits; it was asked for no more than that (`only_checking`)."""
+
+    code = "fits"
+    title = "The question can be answered"
+    status: ClassVar[int] = 425
 
 
 class Estimate(Result):
@@ -109,6 +122,7 @@ class QueryLimits:
 
         Raises:
             LimitExceeded: It does not fit; nothing was read.
+            Fits: It does, and only that was asked.
         """
         if cost.values > self.values:
             raise LimitExceeded(
@@ -129,6 +143,8 @@ class QueryLimits:
                 hint=reading.hint,
                 field=reading.field,
             )
+        if only_checking.get():
+            raise Fits("The question can be answered.")
 
     def allows_box(self, box: BBox) -> bool:
         """Tell whether a box is no larger than the limit."""

@@ -21,7 +21,7 @@ from geoetl.access.readable import readable, readable_raster
 from geoetl.access.rescale import item_ranges
 from geoetl.access.result import Source, ValueRange
 from geoetl.access.warp import Part, RasterHandle, blocks_of, parts_of, physical_dtype, read_parts, straight_parts
-from geoetl.access.window import even_grid, window_of
+from geoetl.access.window import PixelWindow, even_grid, window_of
 from geoetl.core.errors import InvalidTime
 from geoetl.core.spatial import BBox, Point
 
@@ -190,6 +190,7 @@ class RasterLayer:
         self.palette = Palette.from_mapping(dataset.colormap(only)) if only in handle.palettes else None
         self.labels: Mapping[int, str] = class_labels(found.asset, only) if only is not None else {}
         self._last: tuple[Frame | None, tuple[Part, ...]] = (None, ())
+        self._last_box: tuple[BBox, PixelWindow] | None = None
         self._averaged = self.palette is None and is_continuous(dataset, found.asset, self.indexes)
 
     @property
@@ -228,18 +229,18 @@ class RasterLayer:
 
     def window(self, bbox: BBox) -> NativeWindow:
         """Return the pixels of a box, no data where it reaches beyond the raster."""
-        pixels = window_of(self.cells, bbox)
+        pixels = self._pixels_of(bbox)
         parts = straight_parts(self.cells, *pixels.positions(self.cells))
         values = self._read(self.indexes, parts, (pixels.grid.height, pixels.grid.width))
         return NativeWindow(values, pixels.grid, "native pixels")
 
     def window_grid(self, bbox: BBox) -> RasterGrid:
         """Return where the pixels of a box lie."""
-        return window_of(self.cells, bbox).grid
+        return self._pixels_of(bbox).grid
 
     def reading_of(self, bbox: BBox) -> Reading:
         """Return the blocks under the pixels of a box."""
-        parts = straight_parts(self.cells, *window_of(self.cells, bbox).positions_inside(self.cells))
+        parts = straight_parts(self.cells, *self._pixels_of(bbox).positions_inside(self.cells))
         return Reading(*blocks_of(self._handle, self.indexes, parts))
 
     def _planned(self, frame: Frame) -> tuple[tuple[Part, ...], float]:
@@ -266,6 +267,12 @@ class RasterLayer:
         for rows, stripe in frame.stripes():
             result[:, rows] = self._read(bands, parts_of(self.cells, stripe), (stripe.height, stripe.width))
         return result
+
+    def _pixels_of(self, bbox: BBox) -> PixelWindow:
+        """Return the pixels of a box, worked out once for the box that was asked for last."""
+        if self._last_box is None or self._last_box[0] != bbox:
+            self._last_box = bbox, window_of(self.cells, bbox)
+        return self._last_box[1]
 
     def _read(self, bands: Sequence[int], parts: Sequence[Part], shape: tuple[int, int]) -> "NDArray[np.floating[Any]]":
         with readable_raster(self._found):

@@ -120,7 +120,7 @@ class SampledVariable:
         share = min(
             limits.bytes / max(cost.bytes, 1), limits.chunks / max(cost.chunks, 1), limits.values / max(cost.values, 1)
         )
-        return int(len(self.sampling.steps) * share)
+        return min(int(len(self.sampling.steps) * share), len(self.sampling.steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +158,8 @@ class SeriesPlan:
             LimitExceeded: It does.
         """
         cost = self.estimate(limits)
-        if not cost.fits:
-            way_out = self.variable.sampling.fitting(self.variable.fitting_steps(limits, cost))
-            limits.check(cost, way_out, way_out)
+        way_out = self.variable.sampling.fitting(self.variable.fitting_steps(limits, cost))
+        limits.check(cost, way_out, way_out)
 
     def run(self) -> Series:
         """Read the series.

@@ -9,6 +9,7 @@ around the world encloses the pole that is nearer to it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -179,7 +180,7 @@ def _ring(positions: Sequence[Any]) -> "NDArray[np.float64]":
         raise _wrong(f"A ring has {len(positions)} positions; expected at least 4.", "Its last one repeats its first.")
     try:
         pairs = [(position[0], position[1]) for position in positions]
-        numbers = all(type(number) in (int, float) for pair in pairs for number in pair)
+        numbers = set(map(type, chain.from_iterable(pairs))) <= {int, float}
         ring = np.array(pairs, dtype=np.float64) if numbers else None
     except (IndexError, KeyError, TypeError, OverflowError):
         ring = None

@@ -20,6 +20,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geoetl.access.cost import Fits, only_checking
 from geoetl.api.apart import Apart
 from geoetl.api.problems import (
     AddressTooLong,
@@ -51,8 +52,8 @@ MAX_CLIENTS = 10_000
 # Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
 PICTURES = re.compile(r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)")
 SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
-# Of them those that tell what they would cost, without working it out.
-ESTIMATED = re.compile(r"/api/(?:raster/(?:preview|extract|clip)|xarray/(?:point|statistics|aggregate))/.*")
+# Of them those that look at what they would cost before they work it out.
+CHECKED_FIRST = re.compile(r"/api/(?:raster/(?:preview|extract|clip)|xarray/(?:point|statistics|aggregate))/.*")
 # What writes items, by path.
 ITEM_WRITES = re.compile(r"/stac/collections/[^/]+/(?:items|bulk_items)(?:/.*)?")
 
@@ -305,7 +306,7 @@ def check_json(body: bytes) -> None:
             surrogate pair, NUL, an integer beyond 64 bits.
     """
     try:
-        orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if "depth" in error.msg:
             raise _too_deep() from None
@@ -317,7 +318,11 @@ def check_json(body: bytes) -> None:
         raise _too_deep()
     if b"\\u0000" in body and _holds_nul(json.loads(body)):
         raise _no_json("holds a NUL character", "Leave it out.")
-    json.loads(body, object_pairs_hook=_distinct, parse_int=_within_64_bits)
+    # Of most bodies it is plain that no name comes twice and no integer is long; the others are read once more.
+    bare = _STRINGS.sub(b"", body)
+    names = _STRINGS.sub(b"", orjson.dumps(document)).count(b":")
+    if bare.count(b":") != names or _LONG_INTEGER in bare.translate(_AS_ZEROS):
+        json.loads(body, object_pairs_hook=_distinct, parse_int=_within_64_bits)
 
 
 def _depth(body: bytes) -> int:
@@ -335,6 +340,8 @@ def _depth(body: bytes) -> int:
 # Possessive (+ after a group of one kind), so that a quote that never ends costs one look at each byte.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_INTEGER = b"0" * 19
 _TOO_DEEP = b"[" * (MAX_JSON_DEPTH + 1)
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -523,8 +530,7 @@ class HeavySlots:
             return
         heard: deque[Message] = deque()
         waits = slots.is_full and slots.queued < slots.waiting
-        if waits and ESTIMATED.fullmatch(scope["path"]) and await self._is_light(scope, receive, heard):
-            await self.app(scope, _replayed(heard, receive), send)
+        if waits and CHECKED_FIRST.fullmatch(scope["path"]) and await self._refused(scope, receive, send, heard):
             return
 
         async def listen() -> None:
@@ -538,27 +544,28 @@ class HeavySlots:
         except Busy as problem:
             await refuse(problem, scope, receive, send)
 
-    async def _is_light(self, scope: Scope, receive: Receive, heard: deque[Message]) -> bool:
-        """Tell whether a request that would have to wait is refused anyway, or asks for the cost alone.
+    async def _refused(self, scope: Scope, receive: Receive, send: Send, heard: deque[Message]) -> bool:
+        """Answer a request that is refused anyway, or asks for its cost alone; tell whether that was so.
 
-        Nobody waits for a place only to hear that it is too much: the cost is asked for first.
+        Nobody waits for a place only to hear that it is too much.
         """
         heard.append(await receive())
         if heard[0]["type"] != "http.request" or heard[0].get("more_body", False):
             return False
-        if b"estimate=true" in scope["query_string"].split(b"&"):
-            return True
-        status, body = 0, bytearray()
+        fits = False
 
-        async def collect(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            body.extend(message.get("body", b""))
+        async def unless_it_fits(message: Message) -> None:
+            nonlocal fits
+            fits = fits or message.get("status") == Fits.status
+            if not fits:
+                await send(message)
 
-        asked = b"&".join(part for part in (scope["query_string"], b"estimate=true") if part)
-        apart = {**scope, "query_string": asked, "state": dict(scope.get("state", {}))}
-        await self.app(apart, _replayed(deque(heard), receive), collect)
-        return status >= 400 or (status == 200 and not json.loads(body).get("fits", True))
+        asked = only_checking.set(True)
+        try:
+            await self._apart(scope, _replayed(deque(heard), receive), unless_it_fits)
+        finally:
+            only_checking.reset(asked)
+        return not fits
 
 
 def _replayed(heard: deque[Message], receive: Receive) -> Receive:

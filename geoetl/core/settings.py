@@ -172,7 +172,11 @@ class ServerSettings(_Part):
     request_seconds: float = Field(60.0, gt=0, description="Time until an answer has to begin, seconds")
     keep_alive_seconds: int = Field(15, ge=1, description="Time that an idle connection is kept, seconds")
     connections: int = Field(1000, ge=8, description="Most connections at a time")
-    pictures_at_once: int = Field(2, ge=1, description="Pictures, tiles and readings that are made at a time")
+    pictures_at_once: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 2) - 1),
+        ge=1,
+        description="Pictures, tiles and readings that are made at a time; by default one fewer than processors",
+    )
     searches_at_once: int = Field(8, ge=1, description="Searches of the catalogue that run at a time")
     waiting: int = Field(64, ge=0, description="Requests that may wait for either of these")
     waiting_seconds: float = Field(15.0, gt=0, description="Time that a request waits for them, seconds")

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Scope
 
+from geoetl.access.cost import Fits, only_checking
 from geoetl.api import problems
 from geoetl.api.limits import (
     ITEM_WRITES,
@@ -87,6 +88,8 @@ def application(go: threading.Event, begun: threading.Semaphore) -> FastAPI:
             return {"fits": fits}
         if not fits:
             raise LimitExceeded("It is too much.", hint="Ask for less.")
+        if only_checking.get():
+            raise Fits("It can be answered.")
         return slow()
 
     app.get("/slow")(slow)
