@@ -65,6 +65,12 @@ ANSWERS: Mapping[str, Any] = {
         "title": "Features of geoetl",
         "links": [{"rel": "data", "type": "application/json", "href": "https://geo.example.org/features/collections"}],
     },
+    "/features/collections": {
+        "links": [],
+        "collections": [
+            {"id": "demo-vectors:us_states", "title": "States of the USA", "itemType": "feature", "links": []}
+        ],
+    },
     "/features/conformance": {"conformsTo": ["http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core"]},
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},

@@ -185,11 +185,11 @@ class Places:
             try:
                 return self.locate(target, field=f"references of {subject}")
             except (OutsideAllowedRoots, NotFound) as error:
-                # The folders of this machine are nobody's business who asks over HTTP.
-                shown = target[:200] if is_remote(target) else target.rpartition("/")[2][:200]
                 gone = isinstance(error, NotFound)
+                # Where a file lay on this machine is nobody's business who asks over HTTP.
+                shown = target.rpartition("/")[2] if gone and not is_remote(target) else target
                 raise type(error)(
-                    f"The reference '{targets[target]}' of '{subject}' leads to '{shown}'. {error.detail}",
+                    f"The reference '{targets[target]}' of '{subject}' leads to '{shown[:200]}'. {error.detail}",
                     hint="Put the file back, or make the item again from its sources." if gone else error.hint,
                     field=error.field,
                 ) from None
