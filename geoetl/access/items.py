@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -425,10 +425,21 @@ class Items:
             if len(self._resolved) >= MAX_ITEMS_KEPT:
                 self._resolved.clear()
             self._resolved[collection, item, name] = known
-        elif known.kind not in wanted:
-            raise _of_another_kind(document, name, wanted)
-        key = AssetKey(collection, item, name, known.digest + _state_of(known.watched, item))
-        return FoundAsset(document, name, known.kind, known.path, key, version)
+        return _found(known, AssetKey(collection, item, name, known.digest), wanted, version)
+
+    def at_hand(self, collection: str, item: str, asset: str | None, kinds: Iterable[AssetKind]) -> FoundAsset | None:
+        """Return what `find` returns where it was found before and is unchanged; else None, and nothing is fetched.
+
+        Raises:
+            NotFound, InvalidParameter: See `find`.
+        """
+        version, document = self._catalog.versioned_item(collection, item)
+        wanted = tuple(kinds)
+        name = choose_asset(document, wanted) if asset is None else asset
+        known = self._resolved.get((collection, item, name))
+        if known is None or known.document is not document:
+            return None
+        return _found(known, AssetKey(collection, item, name, known.digest), wanted, version)
 
     def _resolve(self, document: Mapping[str, Any], name: str, wanted: Sequence[AssetKind]) -> _Resolved:
         assets = document.get("assets") or {}
@@ -453,6 +464,14 @@ class Items:
             if zone is not None:
                 return zone.local_folder(key) if is_folder else zone.local_path(key)
         return self._gate.resolve(href, field="asset")
+
+
+def _found(known: _Resolved, key: AssetKey, wanted: Sequence[AssetKind], version: int) -> FoundAsset:
+    """Return a resolved asset with the present state of its file in its key."""
+    if known.kind not in wanted:
+        raise _of_another_kind(known.document, key.asset, wanted)
+    present = replace(key, fingerprint=key.fingerprint + _state_of(known.watched, key.item))
+    return FoundAsset(known.document, key.asset, known.kind, known.path, present, version)
 
 
 def _state_of(files: Sequence[Path], item: str) -> str:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from geoetl.access.items import AssetKey
 from geoetl.core.errors import GeoetlError
@@ -56,6 +56,19 @@ class _Idle[H]:
     handle: H
     turn: int
     since: float
+
+
+class NotOpen(LookupError):
+    """No handle is idle, and none was to be opened."""
+
+
+def open_nothing() -> NoReturn:
+    """Open no handle, for whoever must not wait for that.
+
+    Raises:
+        NotOpen: Always.
+    """
+    raise NotOpen
 
 
 class HandlePool[H: Closeable]:

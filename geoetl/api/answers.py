@@ -45,9 +45,7 @@ class ModelRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         call, without_none = endpoint, bool(options.get("response_model_exclude_none"))
 
-        @wraps(call)
-        def answered(**arguments: Any) -> Any:
-            answer = call(**arguments)
+        def written(answer: Any) -> Any:
             if not isinstance(answer, BaseModel):
                 return answer
             try:
@@ -56,9 +54,16 @@ class ModelRoute(APIRoute):
                 # Text that UTF-8 cannot hold; StrictJSON replaces it.
                 return answer
 
+        @wraps(call)
+        def answered(**arguments: Any) -> Any:
+            return written(call(**arguments))
+
+        @wraps(call)
+        async def answered_at_once(**arguments: Any) -> Any:
+            return written(await call(**arguments))
+
         # The endpoint itself stays as it is, for whoever makes this route anew below a prefix.
-        if not iscoroutinefunction(call):
-            self.dependant.call = answered
+        self.dependant.call = answered_at_once if iscoroutinefunction(call) else answered
 
 
 def file_answer(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from geoetl.access.cost import Estimate, QueryLimits
 from geoetl.access.export import NPY, TIFF
@@ -201,8 +202,10 @@ def router(platform: "Platform") -> APIRouter:
             return Response(status_code=304, headers=tagged(tag))
         return _file(platform.raster.extract(*ids, box, **read, rescale=rescale_of(rescale), colormap=colormap), tag)
 
+    is_local = platform.database.dialect == "sqlite"
+
     @routes.get("/point/{collection}/{item}")
-    def point(
+    async def point(
         collection: Collection,
         item: Item,
         location: Annotated[str, Query(description="lon,lat in degrees, or a name such as paris")],
@@ -211,7 +214,11 @@ def router(platform: "Platform") -> APIRouter:
         """Return the values at a place: of all bands of a raster, or of a step of a cube."""
         place = locate(location, platform.places)
         ids = check_id(collection, "collection"), check_id(item, "item")
-        return _at(platform.raster.point(*ids, place.point, **what.options()), place, what.time_index)
+        # Each change of threads waits for its turn beside heavy requests. A database elsewhere must not be waited for.
+        read = platform.raster.point_at_hand(*ids, place.point, **what.options()) if is_local else None
+        if read is None:
+            read = await run_in_threadpool(platform.raster.point, *ids, place.point, **what.options())
+        return _at(read, place, what.time_index)
 
     def clipped(ids: tuple[str, str], region: Region, what: _What, cut: _Cut) -> Response:
         size: dict[str, Any] = {

@@ -167,3 +167,14 @@ def test_twenty_threads_never_read_an_older_file_than_there_was_when_they_asked(
         thread.join()
     assert wrong == []
     assert len(descriptors(path)) <= 20
+
+
+def test_a_point_at_hand_is_told_without_opening_anything(shelf: Shelf) -> None:
+    item = shelf.raster("raster", np.full((4, 4), 7, "uint8"), (0, 0, 4, 4))
+    rasters, place = shelf.platform.raster, Point(1.5, 1.5)
+    assert rasters.point_at_hand(COLLECTION, item, place) is None
+    read = rasters.point(COLLECTION, item, place)
+    assert rasters.point_at_hand(COLLECTION, item, place) == read
+    shelf.raster("raster", np.full((4, 4), 8, "uint8"), (0, 0, 4, 4))
+    assert rasters.point_at_hand(COLLECTION, item, place) is None
+    assert rasters.point(COLLECTION, item, place).values == (8.0,)
