@@ -45,7 +45,7 @@ NOT_FROM_CONDA = {
 }
 # Installed with pip and with what they still ask for: not known to be on conda-forge.
 FROM_PIP = {"pypgstac", "stac-fastapi-api", "stac-fastapi-extensions", "stac-fastapi-types"}
-FROM_PIP_FOR_TESTS = {"nanio", "stac-api-validator", "titiler-core"}
+FROM_PIP_FOR_TESTS = {"nanio", "pycartosym", "stac-api-validator", "titiler-core"}
 # Imported by its own name, and pinned exactly by the package that it is a part of.
 PARTS = {"pydantic-core": "pydantic"}
 # Binder's image has no developer's tools, but builds this project.
