@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests import postgres as postgresql
+from tests.peers.judge import Judge, judging
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Settings of the tests themselves, as against those of the program that they test.
@@ -59,6 +60,13 @@ def chromium() -> str:
     """Give the path of a Chromium on this machine."""
     found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     return found or missing("Chromium", "on Debian and Ubuntu: apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def judge(require: Callable[[str, str], str]) -> Iterator[Judge]:
+    """Start what judges styles, for this session alone: MapLibre's official library under node."""
+    with judging(require("node", "on Debian and Ubuntu: apt-get install nodejs")) as judge:
+        yield judge
 
 
 @pytest.fixture(scope="session")
