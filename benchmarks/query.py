@@ -8,14 +8,16 @@
     open_vs_open_mfdataset    a cube opened                                                         at least 5.0
 
 Two COGs of 4000 x 4000 pixels are made: a scene in UTM (3 bands of 8 bits) and heights in degrees (float). Both servers
-run on their own in one process, ours as `geoetl serve` with its guard, limits and log, titiler as its documentation has
-it: the plain factory under uvicorn, GDAL with the settings that its container has. One client process asks both the
-same questions in turn, over 1 and over 8 connections that stay open; the ratio is the median of all rounds. Before,
-answers are compared: values are equal, pictures have the same size and nearly the same pixels (titiler takes the
-nearest pixel of an overview, ours the nearest of the average that it makes of the next finer one).
+run on their own in one process, ours as `geoetl serve` with its guard, limits and log (and with
+GEOETL_SERVER__PICTURES_APART=false, as its process for heavy requests would be a second one), titiler as its
+documentation has it: the plain factory under uvicorn, GDAL with the settings that its container has. One client process
+asks both the same questions in turn, over 1 and over 8 connections that stay open; the ratio is the median of all
+rounds. Before, answers are compared: values are equal, pictures have the same size and nearly the same pixels (titiler
+takes the nearest pixel of an overview, ours the nearest of the average that it makes of the next finer one).
 
 Of the 20 clients 10 ask for what is refused, and wait a second before they try again, and 10 for what is allowed and
-takes long; these begin the next at once. titiler has no such promise, and is not asked.
+takes long; these begin the next at once. They ask a server of its own, as `geoetl serve` is by default: with its process
+for heavy requests. titiler has no such promise, and is not asked.
 
 The cube is one of daily fields in NetCDF files of a year each, through references of ours; both sides open it anew for
 each series. Files are made here and kept for the next time.
@@ -678,7 +680,8 @@ def main() -> int:
         places = Places(rasters)
         own = [sys.executable, "-m", "geoetl.cli", "serve", "--role", "etl", "--no-open"]
         settings = {"GEOETL_HOME": str(home), "GEOETL_ALLOWED_ROOTS": json.dumps([str(data)])}
-        ours = stack.enter_context(served(own, "/api/livez", settings, home / "ours.log"))
+        alone = {**settings, "GEOETL_SERVER__PICTURES_APART": "false"}
+        ours = stack.enter_context(served(own, "/api/livez", alone, home / "ours.log"))
         other = [sys.executable, __file__, "--titiler"]
         titiler = stack.enter_context(served(other, "/openapi.json", TITILER_GDAL, home / "titiler.log"))
         compare_points(found, ours, titiler, places.points(100))
@@ -687,8 +690,9 @@ def main() -> int:
         measure_pairs(found, "point", ours, titiler, places.points(sizes.points), sizes.rounds)
         measure_pairs(found, "bbox", ours, titiler, places.pictures(sizes.boxes), sizes.rounds)
         measure_pairs(found, "tile", ours, titiler, places.tiles(sizes.tiles), sizes.rounds)
-        measure_heavy(found, ours, places, sizes.latencies, 2 if arguments.quick else 3)
         stack.close()
+        with served(own, "/api/livez", settings, home / "default.log") as port:
+            measure_heavy(found, port, places, sizes.latencies, 2 if arguments.quick else 3)
         measure_cube(found, platform, files, sizes.openings)
     if arguments.save:
         save(found, load_before, quick=arguments.quick)

@@ -24,6 +24,7 @@ from dashboards.shared.theme import theme_config
 from dashboards.shared.visitor import VisitorCookie, may_enter, visitor, visitor_markup
 from dashboards.shared.warm import warm_up
 from geoetl.api import edge, guard
+from geoetl.api.apart import Launch
 from geoetl.api.app import create_app as create_api
 from geoetl.api.roles import ServerRole
 from geoetl.api.security import Authority
@@ -55,15 +56,22 @@ _AT_THE_END: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-def create_app(platform: "Platform", *, role: ServerRole = ServerRole.ALL, proxy_token: str | None = None) -> FastAPI:
+def create_app(
+    platform: "Platform",
+    *,
+    role: ServerRole = ServerRole.ALL,
+    proxy_token: str | None = None,
+    launch: Launch | None = None,
+) -> FastAPI:
     """Return the API and the pages of a platform, with the guard before them.
 
     Args:
         platform: What answers.
         role: What the server is for; one without pages is made of geoetl.api.app and geoetl.api.guard alone.
         proxy_token: The secret of the one proxy that may ask; left out, whoever is signed in may.
+        launch: Starts the process that heavy requests are answered by; left out, this one answers them.
     """
-    app = create_api(platform, role=role)
+    app = create_api(platform, role=role, launch=launch)
     authority = Authority.of(platform, proxy_token=proxy_token)
     shelf = PictureShelf()
     land = BASEMAP_PATH.read_bytes()

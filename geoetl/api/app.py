@@ -19,11 +19,13 @@ from geoetl.api import (
     xarray,
 )
 from geoetl.api.answers import StrictJSON
+from geoetl.api.limits import Bodies
 from geoetl.api.roles import ServerRole
 from geoetl.api.stac import PREFIX as STAC
 from geoetl.api.stac import serve_stac
 
 if TYPE_CHECKING:
+    from geoetl.api.apart import Launch
     from geoetl.platform import Platform
 
 DESCRIPTION = """
@@ -32,7 +34,7 @@ and the files themselves. Errors are `application/problem+json`, with a sentence
 """
 
 
-def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastAPI:
+def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launch: "Launch | None" = None) -> FastAPI:
     """Return the API of a platform.
 
     Whoever puts further layers on it calls `edge.outermost` at the end.
@@ -40,6 +42,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
     Args:
         platform: What answers.
         role: What the server is for; a reader has no route that writes.
+        launch: Starts the process that heavy requests are answered by; left out, this one answers them.
     """
     app = FastAPI(
         title="geoetl",
@@ -49,7 +52,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
         redoc_url=None,
         default_response_class=StrictJSON,
     )
-    edge.install(app, platform, writes=role.writes)
+    edge.install(app, platform, writes=role.writes, launch=launch)
     app.include_router(files.router(platform))
     app.include_router(locations.router(platform))
     app.include_router(boundaries.router(platform))
@@ -62,4 +65,17 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL) -> FastA
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)
     problems.install(app, bad_request_below=(f"{STAC}/", features.PREFIX))
+    return app
+
+
+def create_heavy_app(platform: "Platform") -> FastAPI:
+    """Return the routes of `geoetl.api.limits.PICTURES` alone.
+
+    The process apart answers with it what the server's own layers have let through; bodies are checked here.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, default_response_class=StrictJSON)
+    for part in (raster, xarray, tiles):
+        app.include_router(part.router(platform))
+    problems.install(app)
+    app.add_middleware(Bodies, settings=platform.settings.server)
     return app

@@ -14,8 +14,18 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from geoetl.api import docs, health, observe
+from geoetl.api.apart import Launch
 from geoetl.api.headers import SecurityHeaders
-from geoetl.api.limits import ITEM_WRITES, MIB, Bodies, ClientRate, HeavySlots, RequestLimits, heavy_groups
+from geoetl.api.limits import (
+    ITEM_WRITES,
+    MIB,
+    PICTURES,
+    Bodies,
+    ClientRate,
+    HeavySlots,
+    RequestLimits,
+    heavy_groups,
+)
 from geoetl.api.observe import Metrics, Noted, Observed
 from geoetl.api.problems import Problems
 
@@ -27,13 +37,14 @@ _OUTER = (Observed, SecurityHeaders, Problems, RequestLimits)
 PAGES = ("/explore", "/static")
 
 
-def install(app: FastAPI, platform: "Platform", *, writes: bool = True) -> Metrics:
+def install(app: FastAPI, platform: "Platform", *, writes: bool = True, launch: Launch | None = None) -> Metrics:
     """Put the layers around an application, and the routes of health, figures and documentation into it.
 
     Args:
         app: The application.
         platform: What answers; its settings have the limits.
         writes: Whether the server writes.
+        launch: Starts the process that heavy requests are answered by; left out, this one answers them.
     """
     server = platform.settings.server
     groups = heavy_groups(server)
@@ -43,8 +54,13 @@ def install(app: FastAPI, platform: "Platform", *, writes: bool = True) -> Metri
     app.include_router(docs.router())
     # The first that is put on is the innermost.
     app.add_middleware(Noted)
-    app.add_middleware(HeavySlots, groups=groups)
-    app.add_middleware(Bodies, settings=server, larger=[(ITEM_WRITES, int(server.item_body_mib * MIB))])
+    app.add_middleware(HeavySlots, groups=groups, launch=launch)
+    app.add_middleware(
+        Bodies,
+        settings=server,
+        larger=[(ITEM_WRITES, int(server.item_body_mib * MIB))],
+        unread=PICTURES if launch else None,
+    )
     if server.requests_per_minute:
         app.add_middleware(ClientRate, per_minute=server.requests_per_minute)
     app.add_middleware(RequestLimits, settings=server)

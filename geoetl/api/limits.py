@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geoetl.access.cost import Fits, only_checking
-from geoetl.api.apart import Apart
+from geoetl.api.apart import Apart, Launch
 from geoetl.api.problems import (
     AddressTooLong,
     Busy,
@@ -184,14 +184,20 @@ class Bodies:
         app: What is guarded.
         settings: The limits.
         larger: Paths that take more, each with its bytes; the first that matches counts.
+        unread: Paths whose JSON another process checks, with layers of this kind too.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: ServerSettings, larger: Sequence[tuple[re.Pattern[str], int]] = ()
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        larger: Sequence[tuple[re.Pattern[str], int]] = (),
+        unread: re.Pattern[str] | None = None,
     ) -> None:
         self.app = app
         self._settings = settings
         self._larger = tuple(larger)
+        self._unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
@@ -246,7 +252,7 @@ class Bodies:
             if size > limit:
                 raise _too_large("The body is larger", limit)
         body = b"".join(parts)
-        if is_json and body:
+        if is_json and body and not (self._unread and self._unread.fullmatch(scope["path"])):
             await (run_in_threadpool(check_json, body) if size > CHECKED_HERE else _at_once(body))
         return body
 
@@ -514,14 +520,18 @@ class HeavySlots:
     Args:
         app: What is guarded.
         groups: Slots, each with the paths that need one.
+        launch: Starts the process that works on what is to be apart; left out, it is worked on here.
     """
 
-    def __init__(self, app: ASGIApp, groups: Mapping[re.Pattern[str], Slots]) -> None:
+    def __init__(self, app: ASGIApp, groups: Mapping[re.Pattern[str], Slots], launch: Launch | None = None) -> None:
         self.app = app
-        self._apart = Apart(app)
+        self._apart = Apart(app, launch)
         self._groups = groups
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
         slots = None
         if scope["type"] == "http":
             slots = next((held for pattern, held in self._groups.items() if pattern.fullmatch(scope["path"])), None)
@@ -543,6 +553,15 @@ class HeavySlots:
                     await (self._apart if slots.apart else self.app)(scope, _replayed(heard, receive), send)
         except Busy as problem:
             await refuse(problem, scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start the process beside the server, so that the first heavy request need not wait for it."""
+        starting = asyncio.get_running_loop().create_task(self._apart.start())
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            await starting
+            await self._apart.stop()
 
     async def _refused(self, scope: Scope, receive: Receive, send: Send, heard: deque[Message]) -> bool:
         """Answer a request that is refused anyway, or asks for its cost alone; tell whether that was so.

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
@@ -267,6 +268,13 @@ class Observed:
             if any(caller in network for network in self._trusted):
                 return given
         return new_id()
+
+
+def note_route(scope: Scope, template: str) -> None:
+    """Let `Observed` know the route of a request that another process answered, by its template."""
+    seen = scope.get("state", {}).get("seen")
+    if isinstance(seen, _Seen) and template:
+        seen.scope = {**scope, "route": SimpleNamespace(path=template)}
 
 
 def route_of(scope: Scope) -> str:

@@ -1,6 +1,7 @@
 """``geoetl serve`` and ``geoetl up``: the dashboard and the API."""
 
 import gc
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +24,8 @@ PROXY_HEADER = "X-Geoetl-Proxy"
 SHUTDOWN_GRACE_S = 2
 # Until then the server has started, or failed with a message of its own.
 START_WAIT_S = 60.0
-# New objects after which Python looks for garbage; its own 700 is a look in the middle of every longer answer.
-GARBAGE_AFTER = 50_000
+# How long a thread may keep the interpreter's lock while another one waits for it; Python's own 5 ms add up.
+SWITCH_S = 0.0005
 
 
 def serve(
@@ -107,6 +108,7 @@ def _server(
     try:
         import uvicorn
 
+        from geoetl.api.apart.process import GARBAGE_AFTER
         from geoetl.api.connections import uvicorn_options
 
         app = _application(platform, role, proxy_token)
@@ -128,19 +130,23 @@ def _server(
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
+    sys.setswitchinterval(SWITCH_S)
     return uvicorn.Server(config)
 
 
 def _application(platform: "Platform", role: "ServerRole", proxy_token: str | None) -> "FastAPI":
+    from geoetl.api.apart.process import launch as launch_process
+
+    launch = launch_process if platform.settings.server.pictures_apart else None
     if role.has_pages:
         from dashboards.app import create_app
 
-        return create_app(platform, role=role, proxy_token=proxy_token)
+        return create_app(platform, role=role, proxy_token=proxy_token, launch=launch)
     from geoetl.api import edge, guard
     from geoetl.api.app import create_app as create_api
     from geoetl.api.security import Authority
 
-    app = create_api(platform, role=role)
+    app = create_api(platform, role=role, launch=launch)
     authority = Authority.of(platform, proxy_token=proxy_token)
     guard.install(app, authority, role, access=getattr(app.state, "access", None))
     edge.outermost(app)

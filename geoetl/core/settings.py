@@ -177,6 +177,10 @@ class ServerSettings(_Part):
         ge=1,
         description="Pictures, tiles and readings that are made at a time; by default one fewer than processors",
     )
+    pictures_apart: bool = Field(
+        True,
+        description="Make them in a process of their own, of some 250 MB, so that whatever else is asked never waits",
+    )
     searches_at_once: int = Field(8, ge=1, description="Searches of the catalogue that run at a time")
     waiting: int = Field(64, ge=0, description="Requests that may wait for either of these")
     waiting_seconds: float = Field(15.0, gt=0, description="Time that a request waits for them, seconds")
