@@ -37,6 +37,7 @@ class FeatureDescription(Result):
         count: How many there are.
         crs: Reference system of the file: ``OGC:CRS84``, ``EPSG:…`` or WKT.
         geometry: Name of the geometry column.
+        geometry_types: Types of the geometries, as the file says them; empty where it does not.
         properties: What each has, besides its geometry.
         id_property: The property that has their ids; None where rows are numbered, from 0.
         time_properties: The properties that their time begins and ends in.
@@ -47,6 +48,7 @@ class FeatureDescription(Result):
     count: int
     crs: str
     geometry: str
+    geometry_types: tuple[str, ...] = ()
     properties: tuple[FeatureProperty, ...]
     id_property: str | None
     time_properties: tuple[str, str] | None
@@ -80,6 +82,7 @@ def describe(
         count=table.row_count,
         crs=crs_name(table),
         geometry=table.geometry,
+        geometry_types=table.geometry_types,
         properties=tuple(properties),
         id_property=id_property,
         time_properties=table.times,

@@ -133,6 +133,14 @@ class FeatureTable:
         hidden = {path[0] for path in self.covering.values()} | set(self._geometries())
         return tuple(name for name in self.schema.names if name not in hidden and not _PANDAS_INDEX.fullmatch(name))
 
+    @property
+    def geometry_types(self) -> tuple[str, ...]:
+        """Types of the geometries, without heights, as the file says them; empty where it does not."""
+        described = json.loads((self.schema.metadata or {})[b"geo"])["columns"][self.geometry]
+        said = described.get("geometry_types")
+        names = [str(name).removesuffix(" Z") for name in said] if isinstance(said, list) else []
+        return tuple(dict.fromkeys(names))
+
     def _geometries(self) -> Iterable[str]:
         columns = json.loads((self.schema.metadata or {})[b"geo"])["columns"]
         return [str(name) for name in columns]
