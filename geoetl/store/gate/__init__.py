@@ -12,9 +12,10 @@ A server opens nothing of unknown origin itself before a child process has (`Gat
 ``places.py``       where files may lie
 ``hrefs.py``        what addresses a STAC document may name
 ``raster.py``       GeoTIFF, JPEG 2000, PNG, JPEG, and what lies beside them; ``declared.py`` their size by the header
-``vector.py``       GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet
+``vector.py``       GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, CSV, GeoParquet
 ``shapefile.py``    whether the parts of a Shapefile are whole, and their encoding
-``geopackage.py``   whether a GeoPackage draws on other files
+``geopackage.py``   whether a GeoPackage draws on other files; ``kml.py`` whether a KML could
+``delimited.py``    CSV with places
 ``parquet.py``      GeoParquet; ``table.py`` Parquet row by row
 ``archive.py``      zip archives, unpacked by the byte
 ``netcdf.py``       NetCDF-3 and NetCDF-4, and its container HDF5
@@ -39,7 +40,7 @@ from geoetl.store.gate.formats import (
 from geoetl.store.gate.gate import Gate
 from geoetl.store.gate.places import SAMPLE_SCHEME
 from geoetl.store.gate.references import read_record
-from geoetl.store.gate.vector import VectorRead
+from geoetl.store.gate.vector import VectorQuestion, VectorRead, VectorSource
 
 __all__ = [
     "GIB",
@@ -49,7 +50,9 @@ __all__ = [
     "VECTOR_FORMATS",
     "Format",
     "Gate",
+    "VectorQuestion",
     "VectorRead",
+    "VectorSource",
     "check_netcdf",
     "file_format",
     "first_line",

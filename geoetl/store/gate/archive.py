@@ -20,7 +20,13 @@ from geoetl.core.errors import FormatNotAllowed, InvalidParameter, LimitExceeded
 from geoetl.core.settings import LimitSettings
 from geoetl.store.gate.formats import GIB
 
-_VECTOR_SUFFIXES = (".shp", ".gpkg", ".geojson", ".json", ".fgb")
+_VECTOR_SUFFIXES = (
+    ".shp", ".gpkg", ".geojson", ".json", ".geojsonl", ".geojsons", ".ndjson", ".fgb", ".kml", ".csv", ".tsv",
+)  # fmt: skip
+# Beside a dataset of another kind they are its description.
+_SIDE_SUFFIXES = (".json", ".csv", ".tsv")
+# What a KMZ shows first (OGC 12-007r2, annex C).
+_MAIN_OF_KMZ = "doc.kml"
 # Not looked into: a dataset lies in the archive itself.
 _ARCHIVE_SUFFIXES = (".zip", ".kmz", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", ".7z", ".rar")
 # End of central directory, its largest comment, and where its fields are (APPNOTE 6.3.10, section 4.3.16).
@@ -38,21 +44,29 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedErro
 
 
 @contextmanager
-def unpacked_vector(path: Path, limits: LimitSettings) -> Iterator[tuple[Path, str]]:
-    """Unpack the one dataset of an archive into a folder that is removed afterwards; give its file and member name.
+def unpacked_vector(path: Path, limits: LimitSettings, layer: str | None = None) -> Iterator[tuple[Path, str, bool]]:
+    """Unpack one dataset of an archive into a folder that is removed afterwards.
+
+    Args:
+        path: The archive.
+        limits: What is refused.
+        layer: Which dataset, where there are several: the name of its member, with or without folder and suffix.
+
+    Yields:
+        Its file, the name of its member, and whether `layer` was what chose it.
 
     Raises:
         UnreadableFile: The archive is damaged, or holds no dataset.
-        InvalidParameter: It holds several.
+        InvalidParameter: It holds several, and `layer` is none of them.
         FormatNotAllowed: A member has a name that leads out, is a link, comes twice, or is an archive itself.
         LimitExceeded: It has too many members, or unpacks too large, by what it says or in fact.
     """
-    member = vector_member(path, limits)
+    member, is_chosen = vector_member(path, limits, layer)
     with tempfile.TemporaryDirectory(prefix="geoetl-") as folder, _opened(path) as archive:
         stem = member.rpartition(".")[0].lower()
         is_shapefile = member.lower().endswith(".shp")
         budget = int(limits.archive_gib * GIB)
-        target = Path(folder) / _plain_name(PurePosixPath(member).name)
+        target = Path(folder) / plain_name(PurePosixPath(member).name)
         for info in archive.infolist():
             beside = is_shapefile and info.filename.rpartition(".")[0].lower() == stem and not info.is_dir()
             if info.filename != member and not beside:
@@ -60,32 +74,46 @@ def unpacked_vector(path: Path, limits: LimitSettings) -> Iterator[tuple[Path, s
             suffix = PurePosixPath(info.filename).suffix
             part = target if info.filename == member else target.with_suffix(suffix.lower())
             budget -= _unpack(archive, info, part, budget, path, limits)
-        yield target, member
+        yield target, member, is_chosen
 
 
-def vector_member(path: Path, limits: LimitSettings) -> str:
-    """Return the name of the one dataset in an archive.
+def vector_member(path: Path, limits: LimitSettings, layer: str | None = None) -> tuple[str, bool]:
+    """Return the name of the dataset in an archive, and whether `layer` chose it among several.
 
     Raises:
         UnreadableFile, InvalidParameter, FormatNotAllowed, LimitExceeded: See `unpacked_vector`.
     """
     members = [info for info in members_of(path, limits) if not info.is_dir()]
     names = [info.filename for info in members if _is_dataset(PurePosixPath(info.filename))]
-    if any(not name.lower().endswith(".json") for name in names):
-        names = [name for name in names if not name.lower().endswith(".json")]  # metadata beside the dataset
+    if any(not name.lower().endswith(_SIDE_SUFFIXES) for name in names):
+        names = [name for name in names if not name.lower().endswith(_SIDE_SUFFIXES)]
     if not names:
         raise UnreadableFile(
-            f"The archive '{path.name}' holds no Shapefile, GeoPackage, GeoJSON or FlatGeobuf.",
+            f"The archive '{path.name}' holds no Shapefile, GeoPackage, GeoJSON, FlatGeobuf, KML or CSV.",
             hint=f"It holds: {_listed([info.filename for info in members]) or 'nothing'}.",
             field="source",
         )
-    if len(names) > 1:
-        raise InvalidParameter(
-            f"The archive '{path.name}' holds {len(names)} datasets: {_listed(names)}.",
-            hint="Give an archive with one of them.",
-            field="source",
-        )
-    return names[0]
+    if len(names) == 1:
+        return names[0], False
+    called = [name for name in names if layer in _names_of(name)] if layer else []
+    if len(called) == 1:
+        return called[0], True
+    if not layer and all(name.lower().endswith(".kml") for name in names) and _MAIN_OF_KMZ in names:
+        return _MAIN_OF_KMZ, False
+    raise InvalidParameter(
+        f"The archive '{path.name}' holds {len(names)} datasets: {_listed(names)}."
+        if not layer
+        else f"'{_shown(layer)}' names {len(called) or 'none'} of the {len(names)} datasets in '{path.name}': "
+        f"{_listed(names)}.",
+        hint=f"Name one with the parameter layer, for example layer={_shown(PurePosixPath(names[0]).stem)}.",
+        field="layer",
+    )
+
+
+def _names_of(member: str) -> set[str]:
+    """Return what a member may be called by."""
+    path = PurePosixPath(member)
+    return {member, str(path.with_suffix("")), path.name, path.stem}
 
 
 def members_of(path: Path, limits: LimitSettings) -> list[zipfile.ZipInfo]:
@@ -271,7 +299,7 @@ def _is_dataset(member: PurePosixPath) -> bool:
     )
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a file name that no library takes for anything but that; the layer is called so."""
     stem, dot, suffix = name.rpartition(".")
     return f"{re.sub(r'[^\w .()+-]', '_', stem)[:80].strip('. ') or 'layer'}{dot}{suffix.lower()}"

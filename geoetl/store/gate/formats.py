@@ -1,5 +1,6 @@
 """What a file is, told by its first bytes; and the one driver that opens each format."""
 
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -48,7 +49,9 @@ class Format(StrEnum):
     ZIP = "zip archive"
     JSON = "JSON"
     HTML = "HTML page"
+    KML = "KML"
     XML = "XML"
+    CSV = "CSV"
     EMPTY = "empty file"
     UNKNOWN = "unknown format"
 
@@ -61,7 +64,16 @@ RASTER_DRIVERS: Mapping[Format, str] = {
     Format.JPEG: "JPEG",
 }
 VECTOR_FORMATS = frozenset(
-    {Format.JSON, Format.GEOPACKAGE, Format.FLATGEOBUF, Format.SHAPEFILE, Format.ZIP, Format.PARQUET}
+    {
+        Format.JSON,
+        Format.GEOPACKAGE,
+        Format.FLATGEOBUF,
+        Format.SHAPEFILE,
+        Format.ZIP,
+        Format.PARQUET,
+        Format.KML,
+        Format.CSV,
+    }
 )
 
 
@@ -97,10 +109,12 @@ def format_of(head: bytes) -> Format:
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return Format.HTML
     if text.startswith(b"<"):
-        return Format.XML
-    return Format.JSON if text.startswith((b"{", b"[")) else Format.UNKNOWN
+        return Format.KML if _KML.search(text) else Format.XML
+    # RFC 8142 puts a record separator before each text of a sequence.
+    return Format.JSON if text.startswith((b"{", b"[", b"\x1e")) else Format.UNKNOWN
 
 
+_KML = re.compile(rb"<(?:[a-z]\w*:)?kml[\s>]")
 _MAGIC: Mapping[bytes, Format] = {
     b"II*\0": Format.GEOTIFF,
     b"MM\0*": Format.GEOTIFF,

@@ -13,7 +13,7 @@ from geoetl.store.gate.formats import Format, file_format
 from geoetl.store.gate.places import Places
 from geoetl.store.gate.prober import Kind, Prober
 from geoetl.store.gate.tile_archive import TileArchive
-from geoetl.store.gate.vector import VectorRead
+from geoetl.store.gate.vector import VectorQuestion, VectorRead, VectorSource
 from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
 
 if TYPE_CHECKING:
@@ -154,8 +154,30 @@ class Gate:
         self._prove(path, "raster")
         return raster.open_raster(path, self.places, self.limits, with_overviews=with_overviews)
 
+    def open_vector(
+        self,
+        path: Path,
+        question: VectorQuestion = VectorQuestion(),  # noqa: B008  frozen
+    ) -> "AbstractContextManager[VectorSource]":
+        """Open one layer to read its features in batches: GeoJSON (also newline-delimited), GeoPackage, FlatGeobuf,
+        Shapefile, KML and CSV, all of them also zipped, and GeoParquet.
+
+        Args:
+            path: As `resolve` returned it.
+            question: What the file leaves open: layer, CRS, columns of the place.
+
+        Raises:
+            UnreadableFile: Empty, truncated, or not vector data.
+            FormatNotAllowed: A format that is not opened.
+            MissingCRS: The file does not say its CRS.
+            InvalidParameter: There are several layers, or none of that name; the CRS is another one; the columns of
+                the place are not to be told.
+            LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
+        """
+        return vector.open_vector(path, self.places, self.limits, question, prove=self._prove_vector)
+
     def read_vector(self, path: Path, *, layer: str | None = None, crs: str | None = None) -> VectorRead:
-        """Read all features of one layer; GeoJSON, GeoPackage, FlatGeobuf, Shapefile (also zipped), GeoParquet.
+        """Read all features of one layer at once, as `open_vector` does.
 
         Args:
             path: As `resolve` returned it.
@@ -163,14 +185,11 @@ class Gate:
             crs: The CRS of a file that does not say it; a file that does must agree.
 
         Raises:
-            UnreadableFile: Empty, truncated, or not vector data.
-            FormatNotAllowed: A format that is not opened.
-            MissingCRS: The file does not say its CRS.
             EmptyDataset: There is no feature.
-            InvalidParameter: There are several layers, or none of that name.
-            LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
+            GeoetlError: See `open_vector`.
         """
-        return vector.read_vector(path, self.places, self.limits, layer=layer, crs=crs, prove=self._prove_vector)
+        question = VectorQuestion(layer, crs)
+        return vector.read_vector(path, self.places, self.limits, question, prove=self._prove_vector)
 
     def look_at_vector(self, path: Path, *, features: int) -> None:
         """Read the first features of the first layer of a file that is no archive, as `read_vector` does.

@@ -10,6 +10,10 @@ from geoetl.store.gate.places import Places
 
 # Of .shp and .shx; all that the check reads.
 _HEADER_BYTES = 100
+# Before each record of a .shp: its number and its length.
+_RECORD_HEADER_BYTES = 8
+# Language bytes that stand for Windows' Western code page.
+_LATIN_LANGUAGES = frozenset({0x03, 0x57, 0x58, 0x59})
 # The dBase flag byte at offset 29 that names a code page; 0 means "not said".
 _DBF_LANGUAGE_OFFSET = 29
 # Bytes of the attributes that are looked at to tell their encoding.
@@ -83,21 +87,60 @@ def check_shapefile(name: str, parts: Mapping[str, Part]) -> None:
 
 
 def missing_code_page(parts: Mapping[str, Part]) -> str | None:
-    """Return the encoding of a Shapefile that does not say it, or None where it does.
+    """Return the encoding of a Shapefile that does not say it or says a wrong one; None where it is right as it stands.
 
-    GDAL takes ISO-8859-1 when there is neither a .cpg nor a language byte, which garbles others; text that decodes as
-    UTF-8 and is not plain ASCII is UTF-8 beyond reasonable doubt, and what is neither mostly comes from Windows.
+    GDAL takes ISO-8859-1 when there is neither a .cpg nor a language byte, which garbles others. Text that decodes as
+    UTF-8 and is not plain ASCII is UTF-8 beyond reasonable doubt, also where the language byte says Latin-1, which many
+    programs write whatever they do; what is neither mostly comes from Windows. A .cpg is believed.
     """
     table = parts[".dbf"]
-    if ".cpg" in parts or len(table.head) <= _DBF_LANGUAGE_OFFSET or table.head[_DBF_LANGUAGE_OFFSET] != 0:
+    if ".cpg" in parts or len(table.head) <= _DBF_LANGUAGE_OFFSET:
+        return None
+    language = table.head[_DBF_LANGUAGE_OFFSET]
+    if language not in (0, *_LATIN_LANGUAGES):
         return None
     with table.path.open("rb") as file:
         file.seek(int.from_bytes(table.head[8:10], "little"))
         records = file.read(_SAMPLE_BYTES)
+    if language and records.isascii():
+        return None
     try:
         records.decode("utf-8")
     except UnicodeDecodeError as error:
         is_cut = error.reason == "unexpected end of data" and len(records) == _SAMPLE_BYTES
         if not is_cut:
+            if language:
+                return None
             return "CP1252" if _ONLY_IN_CP1252 & set(records) else "ISO-8859-1"
     return "UTF-8"
+
+
+def rebuilt_index(shapes: Path) -> bytes:
+    """Return the .shx that belongs to a .shp: where each of its records begins, and how long it is.
+
+    Source: ESRI Shapefile Technical Description (July 1998), pages 4, 5 and 24; lengths count 16-bit words.
+
+    Raises:
+        UnreadableFile: A record ends beyond the file.
+    """
+    entries = bytearray()
+    with shapes.open("rb") as file:
+        head = bytearray(file.read(_HEADER_BYTES))
+        size = shapes.stat().st_size
+        at = _HEADER_BYTES
+        while at + _RECORD_HEADER_BYTES <= size:
+            file.seek(at)
+            words = int.from_bytes(file.read(_RECORD_HEADER_BYTES)[4:8], "big")
+            end = at + _RECORD_HEADER_BYTES + 2 * words
+            if words < 2 or end > size:
+                break
+            entries += (at // 2).to_bytes(4, "big") + words.to_bytes(4, "big")
+            at = end
+    if at != size or len(head) < _HEADER_BYTES:
+        raise UnreadableFile(
+            f"The Shapefile '{shapes.name}' has no .shx, and its records end at byte {at} of {size}.",
+            hint="Fetch all of its parts (.shp, .shx, .dbf, .prj) again and compare their checksums.",
+            field="source",
+        )
+    head[24:28] = ((_HEADER_BYTES + len(entries)) // 2).to_bytes(4, "big")
+    return bytes(head + entries)

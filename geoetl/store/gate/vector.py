@@ -1,6 +1,10 @@
-"""Vectors: all features of one layer, as a GeoDataFrame."""
+"""Vectors: the features of one layer, as Arrow batches that are read one after the other, or as a GeoDataFrame."""
 
-from collections.abc import Callable
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,17 +12,80 @@ from typing import TYPE_CHECKING, Any
 from geoetl.core.errors import EmptyDataset, InvalidParameter, LimitExceeded, MissingCRS, UnreadableFile, did_you_mean
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate.archive import unpacked_vector
+from geoetl.store.gate.archive import plain_name, unpacked_vector
+from geoetl.store.gate.delimited import PlaceColumns, is_delimited, open_delimited
 from geoetl.store.gate.formats import DAMAGE, VECTOR_FORMATS, Format, file_format, wrong_format
 from geoetl.store.gate.geopackage import check_geopackage
-from geoetl.store.gate.parquet import check_parquet, read_geoparquet
+from geoetl.store.gate.kml import check_kml
+from geoetl.store.gate.parquet import check_parquet, open_features
 from geoetl.store.gate.places import Places
-from geoetl.store.gate.shapefile import check_shapefile, missing_code_page, parts_of
+from geoetl.store.gate.shapefile import Part, check_shapefile, missing_code_page, parts_of, rebuilt_index
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pyarrow as pa
+    import pyproj
 
 Prove = Callable[[Path], None]
+# Features that are in memory at a time.
+BATCH_ROWS = 65_536
+# The drivers that read each format; whatever another one makes of a file is not what it is said to be.
+_DRIVERS: Mapping[Format, tuple[str, ...]] = {
+    Format.JSON: ("GeoJSON", "GeoJSONSeq"),
+    Format.GEOPACKAGE: ("GPKG",),
+    Format.FLATGEOBUF: ("FlatGeobuf",),
+    Format.SHAPEFILE: ("ESRI Shapefile",),
+    Format.KML: ("LIBKML", "KML"),
+}
+_SUFFIXES: Mapping[Format, tuple[str, ...]] = {
+    Format.JSON: (".geojson", ".json", ".geojsonl", ".geojsons", ".ndjson", ".topojson"),
+    Format.GEOPACKAGE: (".gpkg",),
+    Format.FLATGEOBUF: (".fgb",),
+    Format.SHAPEFILE: (".shp",),
+    Format.KML: (".kml",),
+}
+# A name that no library takes for anything but a file: pyogrio looks for an archive before '!', and by suffixes.
+_PLAIN_NAME = re.compile(r"[\w .()+-]+")
+# A line that could be a feature on its own; longer ones are of another kind.
+_MOST_LINE_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True)
+class VectorQuestion:
+    """What of a file is to be read, as far as the file leaves it open.
+
+    Attributes:
+        layer: Which layer, where there are several; of an archive with several datasets, which of them.
+        crs: The CRS of a file that does not say it; a file that does must agree.
+        places: Columns of a CSV that hold the place.
+    """
+
+    layer: str | None = None
+    crs: str | None = None
+    places: PlaceColumns = PlaceColumns()
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """An open layer.
+
+    Attributes:
+        layer: Its name.
+        format: Of the file.
+        crs: Its CRS.
+        schema: Columns of the batches, the geometry as WKB among them.
+        geometry: Name of the column of geometries.
+        findings: What was noticed while opening (encoding, columns of the place).
+        batches: The features, to be read once; raises UnreadableFile and LimitExceeded.
+    """
+
+    layer: str
+    format: Format
+    crs: "pyproj.CRS"
+    schema: "pa.Schema"
+    geometry: str
+    findings: tuple[Finding, ...]
+    batches: "Iterator[pa.RecordBatch]"
 
 
 @dataclass(frozen=True)
@@ -36,34 +103,6 @@ class VectorRead:
     findings: tuple[Finding, ...]
 
 
-def read_vector(
-    path: Path, places: Places, limits: LimitSettings, *, layer: str | None, crs: str | None, prove: Prove
-) -> VectorRead:
-    """See `Gate.read_vector`; `prove` is called on the file that is read, before it is."""
-    found = file_format(path)
-    if found not in VECTOR_FORMATS:
-        raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
-    if found is not Format.ZIP:
-        prove(path)
-        return _read_file(path, _Named(path.name, path.name), found, places, limits, layer, crs)
-    with unpacked_vector(path, limits) as (unpacked, member):
-        inner = file_format(unpacked)
-        if inner not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
-            raise wrong_format(Path(member), inner, "vector", sorted(VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}))
-        prove(unpacked)
-        return _read_file(
-            unpacked, _Named(path.name, member), inner, Places((unpacked.parent.resolve(),)), limits, layer, crs
-        )
-
-
-def look_at_vector(path: Path, places: Places, limits: LimitSettings, features: int) -> None:
-    """See `Gate.look_at_vector`."""
-    found = file_format(path)
-    if found not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
-        raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
-    _read_file(path, _Named(path.name, path.name), found, places, limits, None, None, features)
-
-
 @dataclass(frozen=True)
 class _Named:
     """What a file is called: by its user, and in an archive where it came in one."""
@@ -72,66 +111,186 @@ class _Named:
     part: str
 
 
-def _read_file(
+@contextmanager
+def open_vector(
+    path: Path,
+    places: Places,
+    limits: LimitSettings,
+    question: VectorQuestion,
+    *,
+    prove: Prove,
+    most: int | None = None,
+) -> Iterator[VectorSource]:
+    """See `Gate.open_vector`; `prove` is called on the file that is read, before it is; of its features `most`."""
+    found = _format(path)
+    if found not in VECTOR_FORMATS:
+        raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
+    with ExitStack() as stack:
+        if found is not Format.ZIP:
+            prove(path)
+            opened = _opened(path, _Named(path.name, path.name), found, places, limits, question, most)
+            yield stack.enter_context(opened)
+            return
+        unpacked, member, is_chosen = stack.enter_context(unpacked_vector(path, limits, question.layer))
+        inner = _format(unpacked)
+        if inner not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
+            raise wrong_format(Path(member), inner, "vector", sorted(VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}))
+        prove(unpacked)
+        within = VectorQuestion(None if is_chosen else question.layer, question.crs, question.places)
+        own = Places((unpacked.parent.resolve(),))
+        yield stack.enter_context(_opened(unpacked, _Named(path.name, member), inner, own, limits, within, most))
+
+
+def read_vector(
+    path: Path, places: Places, limits: LimitSettings, question: VectorQuestion, *, prove: Prove
+) -> VectorRead:
+    """See `Gate.read_vector`."""
+    with open_vector(path, places, limits, question, prove=prove) as source:
+        frame = _frame(source)
+    if frame.empty:
+        raise _empty(path.name)
+    return VectorRead(_plain_integers(frame), source.layer, source.findings)
+
+
+def look_at_vector(path: Path, places: Places, limits: LimitSettings, features: int) -> None:
+    """See `Gate.look_at_vector`."""
+    found = _format(path)
+    if found not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
+        raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
+    named = _Named(path.name, path.name)
+    with _opened(path, named, found, places, limits, VectorQuestion(), features) as source:
+        _frame(source)
+
+
+def _format(path: Path) -> Format:
+    found = file_format(path)
+    return Format.CSV if found is Format.UNKNOWN and path.is_file() and is_delimited(path) else found
+
+
+@contextmanager
+def _opened(
     path: Path,
     names: _Named,
     found: Format,
     places: Places,
     limits: LimitSettings,
-    layer: str | None,
-    crs: str | None,
-    most: int | None = None,
-) -> VectorRead:
-    """Read a file that is no archive; of its features the first `most`, or all."""
-    import pyogrio
-    from shapely.errors import GEOSException
-
-    name = names.file
+    question: VectorQuestion,
+    most: int | None,
+) -> Iterator[VectorSource]:
+    """Open a file that is no archive."""
+    wanted = _wanted_crs(question.crs)
     if found is Format.PARQUET:
         check_parquet(path, limits)
-        return _checked(read_geoparquet(path), name, path.stem, [], crs)
-    findings: list[Finding] = []
-    options: dict[str, str] = {}
-    if found is Format.SHAPEFILE:
-        parts = parts_of(path, places)
-        check_shapefile(names.part, parts)
-        if encoding := missing_code_page(parts):
-            options["encoding"] = encoding
+        with open_features(path, BATCH_ROWS) as features:
+            crs = _crs(features.crs, wanted, question.crs, names.file)
+            yield VectorSource(
+                path.stem, found, crs, features.schema, features.geometry, features.findings, features.batches
+            )
+        return
+    if found is Format.CSV:
+        table = open_delimited(path, names.file, question.places, limits, most)
+        findings = list(table.findings)
+        said = table.crs
+        if not said and table.places.latitude and wanted is None:
+            said = "EPSG:4326"
+            message = "Latitude and longitude were taken as degrees of WGS 84 (EPSG:4326)."
+            remedy = "Give the parameter crs if they are of another reference system."
             findings.append(
-                Finding(
-                    severity=Severity.INFO,
-                    code="encoding_detected",
-                    message=f"The Shapefile has no .cpg; its text was read as {encoding}.",
-                    subject=names.part,
-                    got=encoding,
+                Finding(severity=Severity.INFO, code="degrees", message=message, subject=names.file, remedy=remedy)
+            )
+        crs = _crs(_wanted_crs(said), wanted, question.crs, names.file)
+        yield VectorSource(
+            Path(names.part).stem, found, crs, table.schema, "geometry", tuple(findings), table.batches()
+        )
+        return
+    with _by_gdal(path, names, found, places, limits, question, most) as source:
+        yield source
+
+
+@contextmanager
+def _by_gdal(
+    path: Path,
+    names: _Named,
+    found: Format,
+    places: Places,
+    limits: LimitSettings,
+    question: VectorQuestion,
+    most: int | None,
+) -> Iterator[VectorSource]:
+    import pyogrio
+
+    wanted = _wanted_crs(question.crs)
+    findings: list[Finding] = []
+    options: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if found is Format.SHAPEFILE:
+            path, options = _whole_shapefile(path, names, places, findings, stack)
+        elif not _PLAIN_NAME.fullmatch(path.name) or path.suffix.lower() not in _SUFFIXES[found]:
+            path = _linked({_SUFFIXES[found][0]: path}, names.part, stack)
+        if found is Format.GEOPACKAGE:
+            check_geopackage(path, names.file)
+        if found is Format.KML:
+            check_kml(path, names.file)
+        # pyogrio takes any driver that fits. The other formats are told by their first bytes, JSON by this prefix only:
+        # it may also be a pipeline that GDAL would run (its driver GDALG).
+        target = str(path)
+        if found is Format.JSON:
+            target = f"{'GeoJSONSeq' if _is_sequence(path) else 'GeoJSON'}:{path}"
+        with _told(names.file, found, path):
+            layers = [str(known) for known, _ in pyogrio.list_layers(target)]
+        layer = _choose_layer(layers, question.layer, names.file)
+        with _told(names.file, found, path):
+            info = pyogrio.read_info(target, layer=layer)
+            if info["driver"] not in _DRIVERS[found]:
+                raise ValueError(info["driver"])
+            _check_count(int(info["features"]), names.file, limits)
+            meta, reader = stack.enter_context(
+                pyogrio.open_arrow(
+                    target, layer=layer, max_features=most, batch_size=BATCH_ROWS, use_pyarrow=True, **options
                 )
             )
-    if found is Format.GEOPACKAGE:
-        check_geopackage(path, name)
-    # pyogrio takes any driver that fits. The other formats are told by their first bytes, JSON by this prefix only: it
-    # may also be a pipeline that GDAL would run (its driver GDALG).
-    target = f"GeoJSON:{path}" if found is Format.JSON else str(path)
-    try:
-        chosen = _choose_layer([str(known) for known, _ in pyogrio.list_layers(target)], layer, name)
-        declared = int(pyogrio.read_info(target, layer=chosen)["features"])
-        if declared > limits.vector_features:
-            raise LimitExceeded(
-                f"'{name}' has {declared:,} features; the limit is {limits.vector_features:,}.",
-                hint="Split the file, or raise GEOETL_LIMITS__VECTOR_FEATURES.",
+            schema = reader.schema
+            geometry = str(meta["geometry_name"] or "wkb_geometry")
+            crs = _wanted_crs(meta["crs"])
+        if geometry not in schema.names or (meta["geometry_type"] is None and found is not Format.KML):
+            raise UnreadableFile(
+                f"'{names.file}' is a table without geometry.",
+                hint="Give a layer with a geometry column.",
                 field="source",
             )
-        frame = pyogrio.read_dataframe(
-            target,
-            layer=chosen,
-            max_features=most,
-            use_arrow=True,
-            arrow_to_pandas_kwargs={"types_mapper": _nullable},
-            **options,
-        )
+        crs = _crs(crs, wanted, question.crs, names.file)
+        batches = _counted(reader, names.file, found, path, limits)
+        yield VectorSource(layer, found, crs, schema, geometry, tuple(findings), batches)
+
+
+def _counted(
+    reader: "pa.RecordBatchReader", name: str, found: Format, path: Path, limits: LimitSettings
+) -> "Iterator[pa.RecordBatch]":
+    """Read batches, errors of the file told as such."""
+    rows = 0
+    while True:
+        with _told(name, found, path):
+            try:
+                batch = reader.read_next_batch()
+                batch.validate(full=True)
+            except StopIteration:
+                return
+        rows += batch.num_rows
+        _check_count(rows, name, limits)
+        yield batch
+
+
+@contextmanager
+def _told(name: str, found: Format, path: Path) -> Iterator[None]:
+    """Tell in a sentence what a library raises of a file."""
+    import pyogrio
+    from pyarrow import ArrowException
+    from shapely.errors import GEOSException
+
+    try:
+        yield
     except UnicodeDecodeError:
-        raise UnreadableFile(
-            f"Text in '{name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source"
-        ) from None
+        raise _not_utf8(name) from None
     except (
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
@@ -140,53 +299,129 @@ def _read_file(
         pyogrio.errors.CRSError,
         pyogrio.errors.FieldError,
         GEOSException,
+        ArrowException,
         *DAMAGE,
-    ):
+    ) as error:
+        if "UTF8" in str(error) or "UTF-8" in str(error):
+            raise _not_utf8(name) from None
         raise UnreadableFile(
             f"'{name}' begins like {found} but holds no readable features ({path.stat().st_size} bytes).",
             hint="Open it in a GIS or with ogrinfo; it is probably truncated or of another structure.",
             field="source",
         ) from None
-    return _checked(_plain_integers(frame), name, chosen, findings, crs)
 
 
-def _checked(frame: Any, name: str, layer: str, findings: list[Finding], crs: str | None) -> VectorRead:
-    import geopandas as gpd
+def _not_utf8(name: str) -> UnreadableFile:
+    return UnreadableFile(f"Text in '{name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source")
+
+
+def _whole_shapefile(
+    path: Path, names: _Named, places: Places, findings: list[Finding], stack: ExitStack
+) -> tuple[Path, dict[str, Any]]:
+    """Return a Shapefile with all parts that it needs, and the options that it is read with."""
+    parts = parts_of(path, places)
+    rebuilt = b""
+    if ".shx" not in parts and ".dbf" in parts:
+        rebuilt = rebuilt_index(parts[".shp"].path)
+        parts[".shx"] = Part(path, len(rebuilt), rebuilt[:100])
+        findings.append(
+            Finding(
+                severity=Severity.WARNING,
+                code="index_rebuilt",
+                message="The Shapefile has no .shx; it was made anew from the .shp.",
+                subject=names.part,
+                remedy="Keep all parts of a Shapefile together.",
+            )
+        )
+    check_shapefile(names.part, parts)
+    options: dict[str, Any] = {}
+    if encoding := missing_code_page(parts):
+        options["encoding"] = encoding
+        findings.append(
+            Finding(
+                severity=Severity.INFO,
+                code="encoding_detected",
+                message=f"The Shapefile has no .cpg; its text was read as {encoding}.",
+                subject=names.part,
+                got=encoding,
+            )
+        )
+    if rebuilt or not _PLAIN_NAME.fullmatch(path.name) or path.suffix.lower() != ".shp":
+        linked = {suffix: part.path for suffix, part in parts.items() if suffix != ".shx" or not rebuilt}
+        path = _linked(linked, names.part, stack)
+        if rebuilt:
+            path.with_suffix(".shx").write_bytes(rebuilt)
+    return path, options
+
+
+def _linked(parts: Mapping[str, Path], name: str, stack: ExitStack) -> Path:
+    """Return the first of some files by a plain name and the suffix of its format, in a folder that is removed."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geoetl-")))
+    stem = Path(plain_name(Path(name).name)).stem
+    for suffix, part in parts.items():
+        (folder / f"{stem}{suffix}").symlink_to(part.resolve())
+    first = ".shp" if ".shp" in parts else next(iter(parts))
+    return folder / f"{stem}{first}"
+
+
+def _is_sequence(path: Path) -> bool:
+    """Tell whether a file has one feature on each line (RFC 8142, or plain newlines) instead of one document."""
+    with path.open("rb") as file:
+        line = file.readline(_MOST_LINE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
+        if line.startswith(b"\x1e"):
+            return True
+        if not line.endswith(b"}") or not file.readline(_MOST_LINE_BYTES).lstrip().startswith(b"{"):
+            return False
+    try:
+        return bool(json.loads(line).get("type") == "Feature")
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_count(count: int, name: str, limits: LimitSettings) -> None:
+    if count > limits.vector_features:
+        raise LimitExceeded(
+            f"'{name}' has {count:,} features; the limit is {limits.vector_features:,}.",
+            hint="Split the file, or raise GEOETL_LIMITS__VECTOR_FEATURES.",
+            field="source",
+        )
+
+
+def _empty(name: str) -> EmptyDataset:
+    return EmptyDataset(f"'{name}' has no features.", hint="Check the export that made it.", field="source")
+
+
+def _wanted_crs(text: str | None) -> "pyproj.CRS | None":
     from pyproj import CRS
     from pyproj.exceptions import CRSError
 
     try:
-        wanted = CRS.from_user_input(crs) if crs else None
+        return CRS.from_user_input(text) if text else None
     except CRSError:
         raise InvalidParameter(
-            f"'{str(crs)[:60]}' is not a coordinate reference system.",
+            f"'{str(text)[:60]}' is not a coordinate reference system.",
             hint="For example crs=EPSG:4326.",
             field="crs",
         ) from None
 
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise UnreadableFile(
-            f"'{name}' is a table without geometry.",
-            hint="Give a layer with a geometry column.",
-            field="source",
-        )
-    if frame.empty:
-        raise EmptyDataset(f"'{name}' has no features.", hint="Check the export that made it.", field="source")
-    if frame.crs is None and wanted is not None:
-        frame = frame.set_crs(wanted)
-    if frame.crs is None:
+
+def _crs(found: "pyproj.CRS | None", wanted: "pyproj.CRS | None", said: str | None, name: str) -> "pyproj.CRS":
+    """Return the CRS that file and question agree on; it is never guessed."""
+    if found is None and wanted is None:
         raise MissingCRS(
             f"'{name}' does not say its coordinate reference system.",
             hint="Give it with the parameter crs, for example crs=EPSG:4326.",
             field="crs",
         )
-    if wanted is not None and wanted != frame.crs:
+    if found is not None and wanted is not None and not wanted.equals(found, ignore_axis_order=True):
         raise InvalidParameter(
-            f"'{name}' is in {frame.crs.name}, not in {crs}.",
+            f"'{name}' is in {found.name}, not in {said}.",
             hint="Leave the parameter crs out, or correct the file.",
             field="crs",
         )
-    return VectorRead(frame, layer, tuple(findings))
+    crs = found if found is not None else wanted
+    assert crs is not None
+    return crs
 
 
 def _choose_layer(layers: list[str], wanted: str | None, file_name: str) -> str:
@@ -205,6 +440,26 @@ def _choose_layer(layers: list[str], wanted: str | None, file_name: str) -> str:
     if not layers:
         raise EmptyDataset(f"'{file_name}' has no layers.", hint="Check the export that made it.", field="source")
     return layers[0]
+
+
+def _frame(source: VectorSource) -> "gpd.GeoDataFrame":
+    """Return all features of a layer."""
+    import geopandas as gpd
+    import pyarrow as pa
+    import shapely
+    from shapely.errors import GEOSException
+
+    table = pa.Table.from_batches(source.batches, source.schema)
+    try:
+        shapes = shapely.from_wkb(table.column(source.geometry).to_pylist())
+        frame = table.drop_columns([source.geometry]).to_pandas(types_mapper=_nullable)
+    except (GEOSException, pa.ArrowException, *DAMAGE):
+        raise UnreadableFile(
+            f"The features of the layer '{source.layer}' cannot be read.",
+            hint="Open the file in a GIS or with ogrinfo; it is probably damaged.",
+            field="source",
+        ) from None
+    return gpd.GeoDataFrame(frame, geometry=shapes, crs=source.crs)
 
 
 def _nullable(arrow_type: Any) -> Any:
