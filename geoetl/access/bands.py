@@ -36,6 +36,9 @@ def default_bands(rgb: Sequence[int], offered: Sequence[int], render: Mapping[st
         offered: Every band but alpha.
         render: How the item says that it is drawn.
     """
+    named = render.get("bidx")
+    if isinstance(named, list) and len(named) in (1, 3) and all(band in offered for band in named):
+        return tuple(int(band) for band in named)
     if rgb:
         return tuple(rgb)
     as_colours = len(offered) >= 3 and len(item_ranges(render)) == 3 and not render.get("colormap_name")

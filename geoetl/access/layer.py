@@ -10,6 +10,7 @@ import numpy as np
 from geoetl.access.bands import BandInfo, band_info, class_labels, default_bands, is_continuous, refuse_complex
 from geoetl.access.chunks import Reading, reading_of
 from geoetl.access.colormap import Palette
+from geoetl.access.colouring import Colouring, colouring_of
 from geoetl.access.expression import Expression
 from geoetl.access.fill import values_of
 from geoetl.access.frame import GEOGRAPHIC, WEB_MERCATOR, Extent, Frame, RasterGrid
@@ -79,6 +80,7 @@ class Layer(Protocol):
         source: Where it comes from.
         render: How the item says that it is drawn.
         own_ranges: The item's own range of values of each band, where it has one.
+        colouring: The item's own colours of these values, where it has some.
         palette: The colours of its classes, where the file has some.
         labels: What the item calls these.
         extent: What it covers.
@@ -94,6 +96,7 @@ class Layer(Protocol):
     source: Source
     render: Mapping[str, Any]
     own_ranges: tuple[ValueRange | None, ...]
+    colouring: Colouring | None
     palette: Palette | None
     labels: Mapping[int, str]
 
@@ -186,6 +189,7 @@ class RasterLayer:
             ranges *= len(defaults)
         own = dict(zip(defaults, ranges, strict=True)) if len(ranges) == len(defaults) else {}
         self.own_ranges = tuple(own.get(band) for band in self.indexes)
+        self.colouring = colouring_of(found.render) if self.indexes == defaults else None
         only = self.indexes[0] if len(self.indexes) == 1 else None
         self.palette = Palette.from_mapping(dataset.colormap(only)) if only in handle.palettes else None
         self.labels: Mapping[int, str] = class_labels(found.asset, only) if only is not None else {}
@@ -305,7 +309,8 @@ class CubeLayer:
         time_index: int | None = None,
         time: str | None = None,
     ) -> None:
-        name = cube.variable(variable)
+        shown = render_variable(found.render, cube)
+        name = shown if variable is None else cube.variable(variable)
         layout = cube.layout(name)
         step = chosen_step(layout, time_index, time)
         self.step: int | None = step
@@ -324,8 +329,9 @@ class CubeLayer:
         self.sel = taken
         self.source = found.source
         self.render = found.render
-        own = item_ranges(found.render) if name == cube.default_variable else ()
+        own = item_ranges(found.render) if name == shown else ()
         self.own_ranges: tuple[ValueRange | None, ...] = (own[0] if len(own) == 1 else None,)
+        self.colouring = colouring_of(found.render) if name == shown else None
         self.palette: Palette | None = None
         self.labels: Mapping[int, str] = {}
 
@@ -426,9 +432,10 @@ class ExpressionLayer:
     Args:
         base: Has the bands that the expression takes.
         expression: As it was read.
+        render: How the item says that the results are drawn; left out, it says nothing of them.
     """
 
-    def __init__(self, base: Layer, expression: Expression) -> None:
+    def __init__(self, base: Layer, expression: Expression, render: Mapping[str, Any] | None = None) -> None:
         self._base = base
         self._expression = expression
         self.bands = tuple(BandInfo(index=i, name=part, units=None) for i, part in enumerate(expression.parts, 1))
@@ -436,9 +443,13 @@ class ExpressionLayer:
         self.variable = "; ".join(expression.parts)
         self.step, self.time, self.calendar, self.sel = base.step, base.time, base.calendar, base.sel
         self.source = base.source
-        # How the item is drawn is about its own values.
-        self.render: Mapping[str, Any] = {}
-        self.own_ranges: tuple[ValueRange | None, ...] = (None,) * len(self.bands)
+        # How the item is drawn is about its own values, unless it is the item that names the expression.
+        self.render: Mapping[str, Any] = render or {}
+        ranges = item_ranges(self.render)
+        self.own_ranges: tuple[ValueRange | None, ...] = (
+            ranges if len(ranges) == len(self.bands) else (None,) * len(self.bands)
+        )
+        self.colouring = colouring_of(self.render)
         self.palette: Palette | None = None
         self.labels: Mapping[int, str] = {}
 
@@ -493,6 +504,12 @@ class ExpressionLayer:
         return self._expression.evaluate(
             {band.index: layer for band, layer in zip(self._base.bands, values, strict=True)}
         )
+
+
+def render_variable(render: Mapping[str, Any], cube: OpenCube) -> str:
+    """Return the variable of a cube that a render shows, else the cube's own."""
+    named = render.get("variable")
+    return named if isinstance(named, str) and named in cube.variables else cube.default_variable
 
 
 def _cells_near(grid: Grid, bbox: BBox) -> dict[str, "NDArray[np.intp]"]:

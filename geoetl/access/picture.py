@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoetl.access.colormap import Legend, Palette, item_colormap, legend, lookup_table
+from geoetl.access.colouring import Colouring, opacity_of
 from geoetl.access.rescale import Rescale, chosen_ranges, to_bytes
 from geoetl.access.result import BBoxField, Result, Source, ValueRange, extent_text
 from geoetl.core.errors import InvalidParameter, NotFound
@@ -49,7 +50,7 @@ class Picture(Result):
         width: Columns.
         height: Rows.
         rescale: For each band the values at the ends of the colours; empty where the file's colour table was used.
-        colormap: Name of the colour map; None for colour composites and colour tables.
+        colormap: Name of the colour map; None for colour composites, colour tables and the colours of a style.
         legend: What the colours mean; None for colour composites.
         variable: What is shown: a variable, or the names of the bands.
         units: Units of the values.
@@ -118,9 +119,9 @@ def paint(
     media_type: str,
     *,
     rescale: Rescale = None,
-    colormap: str | None = None,
+    colormap: str | Colouring | None = None,
 ) -> Picture:
-    """Draw one band through a colour map or the colours of its classes, or three as red, green and blue.
+    """Draw one band through a colour map, the item's own colours or those of its classes, or three as red, green, blue.
 
     Args:
         layer: What is drawn.
@@ -129,17 +130,25 @@ def paint(
         media_type: As `media_type_of` returned it.
         rescale: Values at the ends of the colours; ``"auto"`` takes the 2nd to 98th percentile of the picture; left
             out, the item's own, else ``"auto"``.
-        colormap: Name of a colour map, which was checked; left out, the item's own, else viridis.
+        colormap: Name of a colour map, which was checked, or colours; left out, the item's own, else viridis.
 
     Raises:
         InvalidParameter: There are neither one nor three bands, a colour map is to draw three, or `rescale` is not
             right.
     """
-    check_drawn(layer, colormap)
+    colouring = own_colours(layer, colormap)
+    map_name = colormap if isinstance(colormap, str) else None
+    check_drawn(layer, map_name)
     limits: tuple[ValueRange, ...] = ()
-    map_name: str | None = None
     explained: Legend | None = None
-    if layer.palette is not None and colormap is None:
+    if colouring is not None:
+        if rescale is not None:
+            colouring = colouring.stretched(chosen_ranges(rescale, list(values), layer.own_ranges)[0])
+        limits = () if colouring.limits is None else (colouring.limits,)
+        rgba = colouring.colours(values[0])
+        content = encode_colours(rgba[..., :3], rgba[..., 3], media_type)
+        explained = colouring.legend(layer.units)
+    elif layer.palette is not None and map_name is None:
         content, explained = _draw_classes(values[0], layer.palette, layer.labels, layer.units, media_type)
     else:
         limits = chosen_ranges(rescale, list(values), layer.own_ranges)
@@ -147,11 +156,10 @@ def paint(
             opacity = layer.opacity(frame)
             # Where no band has data there is nothing, whatever an alpha band says.
             shown = np.isfinite(values).any(axis=0)
-            content = encode_composite(
-                values, limits, np.where(shown, 255 if opacity is None else opacity, 0), media_type
-            )
+            alpha = np.where(shown, 255 if opacity is None else opacity, 0) * opacity_of(layer.render)
+            content = encode_composite(values, limits, np.rint(alpha), media_type)
         else:
-            map_name = colormap or item_colormap(layer.render)
+            map_name = map_name or item_colormap(layer.render)
             content = encode_mapped(values[0], limits[0], map_name, media_type)
             explained = legend(map_name, limits[0], layer.units)
     return Picture(
@@ -173,6 +181,13 @@ def paint(
         source=layer.source,
         calendar=layer.calendar,
     )
+
+
+def own_colours(layer: "Layer", colormap: str | Colouring | None) -> Colouring | None:
+    """Return the colours that a layer of one band is drawn with; None where they are those of a colour map's name."""
+    if len(layer.bands) != 1 or isinstance(colormap, str):
+        return None
+    return layer.colouring if colormap is None else colormap
 
 
 def _draw_classes(

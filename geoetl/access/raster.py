@@ -626,6 +626,10 @@ def _raster_layer(handle: RasterHandle, found: FoundAsset, choice: Choice, every
         return RasterLayer(handle, found, (choice.time_index,))
     if choice.bands is not None:
         return RasterLayer(handle, found, chosen_bands(handle.dataset, found.asset, handle.bands, choice.bands))
+    shown = None if every else found.render.get("expression")
+    if isinstance(shown, str):
+        expression = parse_expression(shown, [band_info(handle.dataset, found.asset, band) for band in handle.bands])
+        return ExpressionLayer(RasterLayer(handle, found, expression.bands), expression, found.render)
     return RasterLayer(handle, found, handle.bands if every else None)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from geoetl.access.colouring import Colouring, colouring_of
 from geoetl.access.rescale import item_ranges
 from geoetl.access.result import ValueRange
 from geoetl.core.errors import NotFound, did_you_mean
@@ -19,6 +20,7 @@ class Render:
         expression: Arithmetic on bands instead.
         rescale: Values at the ends of the colours, for each band; empty where it names none.
         colormap: Name of the colour map.
+        colouring: Colours of its own; None where it has none.
     """
 
     asset: str | None
@@ -26,6 +28,7 @@ class Render:
     expression: str | None
     rescale: tuple[ValueRange, ...]
     colormap: str | None
+    colouring: Colouring | None
 
 
 def render_of(item: Mapping[str, Any], name: str) -> Render:
@@ -51,6 +54,7 @@ def render_of(item: Mapping[str, Any], name: str) -> Render:
         expression=expression if isinstance(expression, str) else None,
         rescale=item_ranges(found),
         colormap=colormap if isinstance(colormap, str) else None,
+        colouring=colouring_of(found),
     )
 
 

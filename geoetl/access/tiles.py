@@ -12,12 +12,13 @@ import numpy as np
 
 from geoetl.access.bands import BandInfo
 from geoetl.access.colormap import colormap_name, item_colormap
+from geoetl.access.colouring import Colouring
 from geoetl.access.frame import GEOGRAPHIC, map_frame, outside
 from geoetl.access.items import CUBE_KINDS, AssetKind, Lookup
 from geoetl.access.layer import Layer
 from geoetl.access.layout import VariableInfo
 from geoetl.access.matrix import TILE_SIZE, WEB_MERCATOR_QUAD, TileMatrixSet, covers
-from geoetl.access.picture import Picture, check_drawn, media_type_of, paint
+from geoetl.access.picture import Picture, check_drawn, media_type_of, own_colours, paint
 from geoetl.access.raster import Choice, RasterAccess
 from geoetl.access.renders import render_of
 from geoetl.access.rescale import Rescale, auto_rescale, chosen_ranges
@@ -49,7 +50,7 @@ class TileInfo(Result):
         calendar: CF calendar of the times.
         sel: The value of each extra dimension.
         rescale: Values at the ends of the colours.
-        colormap: Name of the colour map.
+        colormap: Name of the colour map; None where the item has colours of its own.
         minzoom: Zoom of the fewest tiles.
         maxzoom: Zoom of WebMercatorQuad at which a pixel is no larger than a cell.
     """
@@ -63,7 +64,7 @@ class TileInfo(Result):
     calendar: str | None
     sel: dict[str, str | float | int]
     rescale: ValueRange
-    colormap: str
+    colormap: str | None
     minzoom: int
     maxzoom: int
 
@@ -75,8 +76,8 @@ class RasterTileInfo(Result):
         source: The item.
         bands: One band, or red, green and blue.
         bbox: What the pixels cover, in degrees; west > east crosses the antimeridian.
-        rescale: For each band the values at the ends of the colours; empty where the file's colour table is used.
-        colormap: Name of the colour map; None for colour composites and colour tables.
+        rescale: For each band the values at the ends of the colours; empty where the colours are those of classes.
+        colormap: Name of the colour map; None for colour composites, colour tables and the item's own colours.
         minzoom: Zoom of the fewest tiles.
         maxzoom: Zoom of WebMercatorQuad at which a pixel of a tile is no larger than one of the raster.
     """
@@ -163,7 +164,7 @@ class _Drawing(NamedTuple):
     """How a layer is drawn: ranges and colour map as they were asked for, else as the render has them."""
 
     rescale: Rescale
-    colormap: str | None
+    colormap: str | Colouring | None
 
 
 class Tiles:
@@ -217,7 +218,9 @@ class Tiles:
         """
         media_type = media_type_of(format)
         with self._drawn(question, rescale, colormap) as (layer, drawing):
-            limits = self._limits(question, layer, drawing.rescale)
+            own = own_colours(layer, drawing.colormap)
+            # Colours of the item's own know their values.
+            limits = self._limits(question, layer, drawing.rescale) if own is None or drawing.rescale else None
             if not tms.has(z, x, y):
                 raise no_tile(str(layer.source), z, x, y)
             frame = tms.frame(z, x, y, size)
@@ -252,7 +255,8 @@ class Tiles:
             InvalidParameter: A band, variable, step, value, colour map or range is not right.
         """
         with self._drawn(question, rescale, colormap) as (layer, drawing):
-            self._limits(question, layer, drawing.rescale)
+            if own_colours(layer, drawing.colormap) is None or drawing.rescale:
+                self._limits(question, layer, drawing.rescale)
             extent = layer.extent
             # A box of TileJSON does not cross the antimeridian: it goes all the way round.
             west, east = (-180.0, 180.0) if extent.east > 180 else (extent.west, extent.east)
@@ -274,13 +278,20 @@ class Tiles:
             InvalidParameter: A band is not right.
         """
         with self._drawn(question, None, None) as (layer, drawing):
-            single = len(layer.bands) == 1 and layer.palette is None
+            own, name = own_colours(layer, drawing.colormap), _name_of(layer, drawing)
+            limits: tuple[ValueRange, ...]
+            if own is not None:
+                limits = () if own.limits is None else (own.limits,)
+            elif layer.palette is not None and name is None:
+                limits = ()
+            else:
+                limits = self._limits(question, layer, drawing.rescale)
             return RasterTileInfo(
                 source=layer.source,
                 bands=layer.bands,
                 bbox=layer.extent.bbox,
-                rescale=() if layer.palette is not None else self._limits(question, layer, drawing.rescale),
-                colormap=drawing.colormap or item_colormap(layer.render) if single else None,
+                rescale=limits,
+                colormap=name,
                 minzoom=0,
                 maxzoom=WEB_MERCATOR_QUAD.max_zoom(_cell_deg(layer)),
             )
@@ -295,7 +306,8 @@ class Tiles:
         """
         with self._drawn(question, None, None) as (layer, drawing):
             cube, _ = self._cubes.opened(question.collection, question.item, layer.source.asset)
-            (limits,) = self._limits(question, layer, drawing.rescale)
+            own = own_colours(layer, drawing.colormap)
+            limits = own.limits if own is not None else None
             return TileInfo(
                 source=layer.source,
                 variable=cube.info(layer.variable),
@@ -305,8 +317,8 @@ class Tiles:
                 times=len(cube.layout(layer.variable).times),
                 calendar=layer.calendar,
                 sel=layer.sel,
-                rescale=limits,
-                colormap=drawing.colormap or item_colormap(layer.render),
+                rescale=limits or self._limits(question, layer, drawing.rescale)[0],
+                colormap=_name_of(layer, drawing),
                 minzoom=0,
                 maxzoom=WEB_MERCATOR_QUAD.max_zoom(_cell_deg(layer)),
             )
@@ -343,6 +355,7 @@ class Tiles:
     ) -> Iterator[tuple[Layer, _Drawing]]:
         """Lend the layer that a question names, with the way to draw it."""
         wanted = None if colormap is None else colormap_name(colormap, field="colormap_name")
+        drawn: str | Colouring | None = wanted
         asset, bands, expression = question.asset, question.bands, question.expression
         if question.render is not None:
             _, item = self._catalog.versioned_item(question.collection, question.item)
@@ -351,7 +364,7 @@ class Tiles:
             if bands is None and expression is None and question.time_index is None:
                 bands, expression = (None, render.expression) if render.expression else (render.bands, None)
             rescale = rescale or render.rescale or None
-            wanted = wanted or (render.colormap and colormap_name(render.colormap, field="render"))
+            drawn = wanted or render.colouring or (render.colormap and colormap_name(render.colormap, field="render"))
         choice = Choice(
             question.collection,
             question.item,
@@ -365,7 +378,7 @@ class Tiles:
         )
         with self._layers.layer(choice, kinds=_KINDS[question.kind]) as layer:
             check_drawn(layer, colormap)
-            yield layer, _Drawing(rescale, None if len(layer.bands) == 3 else wanted)
+            yield layer, _Drawing(rescale, None if len(layer.bands) == 3 else drawn)
 
     def _limits(self, question: TileQuestion, layer: Layer, rescale: Rescale) -> tuple[ValueRange, ...]:
         """Return the values at the ends of the colours of each band, the same for every tile of a layer."""
@@ -385,6 +398,14 @@ class Tiles:
                 while len(self._ranges) > _MAX_RANGES:
                     self._ranges.popitem(last=False)
         return tuple(limits or auto for limits, auto in zip(own, kept, strict=True))
+
+
+def _name_of(layer: Layer, drawing: _Drawing) -> str | None:
+    """Return the name of the colour map that a layer is drawn with; None where it is drawn with none."""
+    if isinstance(drawing.colormap, str):
+        return drawing.colormap
+    has_colours = layer.palette is not None or own_colours(layer, drawing.colormap) is not None
+    return None if len(layer.bands) == 3 or has_colours else item_colormap(layer.render)
 
 
 def _sample(layer: Layer) -> "list[NDArray[Any]]":
