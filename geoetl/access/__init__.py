@@ -7,9 +7,9 @@ places: ``point_series``, ``sampling``, ``series``, ``batch``, ``table_export`` 
 ``weights``, ``over_time``, ``over_region``, ``statistics``, ``aggregate``, ``regional_export`` · ``features``
 GeoParquet by box and place · ``open`` an asset as xarray or geopandas, by kind · ``items`` from ids to files · ``pool``
 datasets kept open · ``frame`` extents and picture grids over every antimeridian and pole · ``rescale``, ``colormap``,
-``colouring`` ranges, colours, legends · ``picture`` PNG, JPEG and WebP · ``tiles`` map tiles (``matrix``, ``tilejson``, ``renders``)
-· ``vector_tiles`` out of PMTiles · ``located``, ``places``, ``region``, ``boundaries`` where · ``cost`` what a question
-may ask for · ``result`` what every answer carries.
+``colouring`` ranges, colours, legends · ``picture`` PNG, JPEG and WebP · ``tiles`` map tiles (``matrix``,
+``tilejson``, ``renders``) · ``vector_tiles`` out of PMTiles · ``located``, ``places``, ``region``, ``boundaries``
+where · ``cost`` what a question may ask for · ``result`` what every answer carries.
 """
 
 from geoetl.access.aggregate import FieldAggregate

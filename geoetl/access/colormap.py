@@ -10,6 +10,7 @@ import numpy as np
 
 from geoetl.access.rescale import parse_rescale
 from geoetl.access.result import Result
+from geoetl.core.colormaps import COLORMAPS
 from geoetl.core.errors import InvalidParameter, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,44 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_COLORMAP = "viridis"
 DEFAULT_STOPS = 9
-# The name people write (and matplotlib, titiler and STAC renders use) -> its full name in cmap's catalogue.
-COLORMAPS: Mapping[str, str] = {
-    "viridis": "bids:viridis",
-    "plasma": "bids:plasma",
-    "inferno": "bids:inferno",
-    "magma": "bids:magma",
-    "cividis": "cividis:cividis",
-    "turbo": "google:turbo",
-    "batlow": "crameri:batlow",
-    "coolwarm": "matplotlib:coolwarm",
-    "twilight": "matplotlib:twilight",
-    "terrain": "matplotlib:terrain",
-    "gray": "matlab:gray",
-    "jet": "matlab:jet",
-    "RdYlBu": "colorbrewer:RdYlBu",
-    "RdYlGn": "colorbrewer:RdYlGn",
-    "RdBu": "colorbrewer:RdBu",
-    "BrBG": "colorbrewer:BrBG",
-    "PuOr": "colorbrewer:PuOr",
-    "PiYG": "colorbrewer:PiYG",
-    "Spectral": "colorbrewer:Spectral",
-    "Blues": "colorbrewer:Blues",
-    "Greens": "colorbrewer:Greens",
-    "Greys": "colorbrewer:Greys",
-    "Oranges": "colorbrewer:Oranges",
-    "Purples": "colorbrewer:Purples",
-    "Reds": "colorbrewer:Reds",
-    "GnBu": "colorbrewer:GnBu",
-    "YlGn": "colorbrewer:YlGn",
-    "YlGnBu": "colorbrewer:YlGnBu",
-    "YlOrRd": "colorbrewer:YlOrRd",
-    "balance": "cmocean:balance",
-    "deep": "cmocean:deep",
-    "haline": "cmocean:haline",
-    "ice": "cmocean:ice",
-    "rain": "cmocean:rain",
-    "thermal": "cmocean:thermal",
-}
 
 
 def colormap_names() -> tuple[str, ...]:
