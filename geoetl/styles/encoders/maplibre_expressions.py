@@ -19,13 +19,13 @@ Source: https://maplibre.org/maplibre-style-spec/expressions/
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from geoetl.core.letters import pattern_steps
-from geoetl.core.selectors import DAY_US, moments
+from geoetl.core.selectors import moments
 from geoetl.styles.encoders import truth
+from geoetl.styles.encoders.maplibre_times import FIRST_YEAR, LAST_YEAR, TimeText
 from geoetl.styles.encoders.truth import Kind, Test, is_literal, literal_kind
 
 Expression = Any
@@ -174,7 +174,16 @@ class Conditions:
         return every([*guards, test]) if matched else every([*guards, negated(test)])
 
     def _of_times(self, order: str, left: Any, right: Any) -> Expression | bool:
-        a, b = self._time(left, "a"), self._time(right, "b")
+        if _is_property(right):
+            if _is_property(left):
+                self._report(
+                    f"Two times are compared of the years {FIRST_YEAR} to {LAST_YEAR} only; others never match."
+                )
+            a, b = self._time(left, "a"), self._time(right, "b")
+        else:
+            # Differences keep their sign however far the times are apart.
+            since = self._moments(right)[0]
+            a, b = self._time(left, "a", since), TimeText(*(moment - since for moment in self._moments(right)))
         tests: Mapping[str, Expression] = {
             "<": ["<", a.last, b.first],
             "<=": ["<=", a.first, b.last],
@@ -259,106 +268,22 @@ class Conditions:
         self._report(f"Without their case MapLibre does not tell {_DOTLESS_I!r} from 'i'; texts with it never match.")
         return [["!", ["in", _DOTLESS_I, self.value(folded["args"][0])]]]
 
-    def _time(self, value: Any, name: str) -> "_Time":
+    def _time(self, value: Any, name: str, since: int | None = None) -> TimeText:
         if not _is_property(value):
-            text = value if is_literal(value) else value.get("timestamp", value.get("date"))
-            extent = moments(text) if isinstance(text, str) else None
-            if extent is None or (not is_literal(value) and (len(text) == len("2020-01-01")) != ("date" in value)):
-                raise Inexpressible(f"{_shown(value)} is no time.")
-            return _Time(*extent)
+            return TimeText(*self._moments(value))
         if self.kind(value) not in (None, "text", "time"):
             raise Inexpressible(f"'{value['property']}' is compared with a time and is none.")
         if self.kind(value) != "time":
             self._report(f"Texts of '{value['property']}' that are no times like 2020-01-01T00:00:00Z never match.")
-        return _Time.read(self.value(value), name)
+        return TimeText.read(self.value(value), name, since)
 
-
-@dataclass(frozen=True)
-class _Time:
-    """The moments that a time stands for.
-
-    Attributes:
-        first: Expression of its first microsecond since 1970 UTC.
-        last: Of its last.
-        guards: Hold where it can be read at all.
-        around: Puts what the two need around a test; false where it is no time.
-    """
-
-    first: Expression
-    last: Expression
-    guards: tuple[Expression, ...] = ()
-    around: Callable[[Expression], Expression] = lambda test: test
-
-    @classmethod
-    def read(cls, value: Expression, name: str) -> "_Time":
-        """Return the time that a text means: ``2020-02-28``, or with ``T12:00:00``, a fraction and a zone behind it.
-
-        The digits are read as two numbers with a 1 before them, so that a text that is not all digits reads otherwise.
-        """
-
-        def var(what: str) -> Expression:
-            return ["var", f"{name}_{what}"]
-
-        def let(*bindings: Any) -> Expression:
-            named = [part if place % 2 else f"{name}_{part}" for place, part in enumerate(bindings[:-1])]
-            return ["let", *named, bindings[-1]]
-
-        def part(number: Expression, power: int, size: int) -> Expression:
-            return ["%", ["floor", ["/", number, power]], size]
-
-        def piece(*ends: int) -> Expression:
-            return ["slice", text, *ends]
-
-        text, is_day, zone = var("text"), ["==", ["length", var("text")], 10], var("zone")
-        end = ["-", ["length", text], zone]
-        fraction = ["case", [">", end, 20], ["slice", text, 20, end], ""]
-        clock = ["case", is_day, "000000", ["concat", piece(11, 13), piece(14, 16), piece(17, 19)]]
-        ahead = ["case", ["==", zone, 6], ["concat", piece(-5, -3), piece(-2)], "0000"]
-        spelled = ["concat", "1", piece(0, 4), piece(5, 7), piece(8, 10), clock]
-        rest = ["concat", "1", ["slice", ["concat", fraction, "000000"], 0, 6], ahead]
-        year, month, day = part(var("whole"), 10**10, 10_000), part(var("whole"), 10**8, 100), var("day")
-        hour, minute, second = part(var("whole"), 10_000, 100), part(var("whole"), 100, 100), ["%", var("whole"), 100]
-        zone_hour, zone_minute = part(var("part"), 100, 100), ["%", var("part"), 100]
-        leap = ["all", ["==", ["%", year, 4], 0], ["any", ["!=", ["%", year, 100], 0], ["==", ["%", year, 400], 0]]]
-        length = ["match", month, [4, 6, 9, 11], 30, 2, ["case", leap, 29, 28], 31]
-        # Days from 1970-01-01 of the Gregorian calendar, with years that begin in March.
-        march = ["-", year, ["case", ["<=", month, 2], 1, 0]]
-        centuries = ["+", ["*", 365, march], ["floor", ["/", march, 4]], ["floor", ["/", march, 400]]]
-        months = ["floor", ["/", ["+", ["*", 153, ["%", ["+", month, 9], 12]], 2], 5]]
-        days = ["-", ["+", centuries, months, day], ["+", ["floor", ["/", march, 100]], 719_469]]
-        sign = ["case", ["==", piece(-6, -5), "-"], 1, -1]
-        offset = ["*", sign, ["+", ["*", 3600, zone_hour], ["*", 60, zone_minute]]]
-        seconds = ["+", ["*", 86_400, days], ["*", 3600, hour], ["*", 60, minute], second, offset]
-        at = ["+", ["*", 1_000_000, seconds], part(var("part"), 10_000, 1_000_000)]
-        is_time = [
-            ["==", ["to-string", var("whole")], spelled],
-            ["==", ["to-string", var("part")], rest],
-            ["==", ["concat", piece(4, 5), piece(7, 8)], "--"],
-            ["any", is_day, ["==", ["concat", piece(10, 11), piece(13, 14), piece(16, 17)], "T::"]],
-            ["any", ["<=", end, 19], ["all", ["==", piece(19, 20), "."], [">=", end, 21], ["<=", end, 26]]],
-            ["any", ["<", zone, 6], ["==", piece(-3, -2), ":"]],
-            [">=", year, 1],
-            [">=", month, 1],
-            ["<=", month, 12],
-            [">=", day, 1],
-            ["<=", day, length],
-            ["<", hour, 24],
-            ["<", minute, 60],
-            ["<", second, 60],
-            ["<", zone_hour, 24],
-            ["<", zone_minute, 60],
-        ]
-        has_zone = ["in", piece(-6, -5), ["literal", ["+", "-"]]]
-        zone_length = ["case", is_day, 0, ["==", piece(-1), "Z"], 1, has_zone, 6, 0]
-
-        def around(test: Expression) -> Expression:
-            timed = let("at", at, "span", ["case", is_day, DAY_US - 1, 0], test)
-            checked = let("day", part(var("whole"), 10**6, 100), ["all", *is_time, timed])
-            numbered = let("whole", ["to-number", spelled, 0], "part", ["to-number", rest, 0], checked)
-            return let("text", ["string", value], let("zone", zone_length, numbered))
-
-        guards = (["==", ["typeof", value], "string"],)
-        return cls(var("at"), ["+", var("at"), var("span")], guards, around)
+    def _moments(self, value: Any) -> tuple[int, int]:
+        """Return the first and last microsecond since 1970 UTC of a time that stands in the condition."""
+        text = value if is_literal(value) else value.get("timestamp", value.get("date"))
+        extent = moments(text) if isinstance(text, str) else None
+        if extent is None or (not is_literal(value) and (len(text) == len("2020-01-01")) != ("date" in value)):
+            raise Inexpressible(f"{_shown(value)} is no time.")
+        return extent
 
 
 # -- joining expressions -----------------------------------------------------------------------------------------------
