@@ -1,0 +1,11 @@
+"""The encoders of styles, by name."""
+
+from geoetl.core.registry import Registry
+from geoetl.styles.encoders.cartosym import CartoSym
+from geoetl.styles.encoders.protocol import Encoded, Encoder
+
+__all__ = ["ENCODERS", "Encoded", "Encoder"]
+
+_BUILT_IN: dict[str, Encoder] = {"cartosym": CartoSym()}
+# Packages offer more as entry points of this group.
+ENCODERS: Registry[Encoder] = Registry("encoder", _BUILT_IN).with_entry_points("geoetl.styles")
