@@ -213,7 +213,7 @@ class _Column:
         else:
             series = pd.Series(values if isinstance(values, np.ndarray) else list(values))
         if isinstance(series.dtype, pd.CategoricalDtype):
-            series = series.astype(series.cat.categories.dtype)
+            series = pd.Series(np.asarray(series.astype(object)))
         if types.is_bool_dtype(series.dtype):
             return cls(name, series, "boolean")
         if types.is_complex_dtype(series.dtype) or types.is_datetime64_any_dtype(series.dtype):
@@ -424,7 +424,8 @@ def _limits(
         limits = np.unique(np.ldexp(inner, exponent))
         return [limit for limit in limits.tolist() if distinct[0] < limit <= distinct[-1]], None
     if method == "quantiles":
-        uppers, sampled = np.quantile(scaled, np.arange(1, k) / k), None
+        # In percent and by adding up, as mapclassify does: where a share falls on a value, the last digit decides.
+        uppers, sampled = np.percentile(scaled, np.arange(100 / k, 100, 100 / k)[: k - 1]), None
     else:
         size = JENKS_SAMPLE if method == "jenks" else NATURAL_SAMPLE
         values = scaled if len(scaled) <= size else _sample(scaled, np.ldexp(distinct, -exponent), size)
@@ -497,7 +498,9 @@ def _classes_between(
         made.append(
             Class(
                 label=label,
-                condition=_between(column.name, start, stop, floor, ceiling, low),
+                condition=_between(column.name, start, stop, floor, ceiling)
+                if limits
+                else _all_between(column.name, low, high, is_bounded=floor is not None or ceiling is not None),
                 lower=low if start is None else start,
                 upper=high if stop is None else stop,
                 count=ends[number + 1] - ends[number],
@@ -507,16 +510,8 @@ def _classes_between(
 
 
 def _between(
-    name: str,
-    start: float | None,
-    stop: float | None,
-    floor: float | None,
-    ceiling: float | None,
-    only: float | None,
+    name: str, start: float | None, stop: float | None, floor: float | None, ceiling: float | None
 ) -> dict[str, Any]:
-    if start is None and stop is None:
-        # A column of one value; another one that is added later is none of the class that is called by it.
-        return _compared("=", name, _shortest(only))
     parts = []
     if start is not None or floor is not None:
         parts.append(_compared(">=", name, _shortest(floor) if start is None else start))
@@ -527,6 +522,16 @@ def _between(
     return parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
 
 
+def _all_between(name: str, low: float | None, high: float | None, *, is_bounded: bool) -> dict[str, Any]:
+    """Return the condition of a class that is alone."""
+    if low == high:
+        # Another value that is added later is none of the class that is called by this one.
+        return _compared("=", name, _shortest(low))
+    if is_bounded:
+        return {"op": "and", "args": [_compared(">=", name, _shortest(low)), _compared("<=", name, _shortest(high))]}
+    return {"op": "not", "args": [{"op": "isNull", "args": [{"property": name}]}]}
+
+
 def _compared(operator: str, name: str, value: Any) -> dict[str, Any]:
     return {"op": operator, "args": [{"property": name}, value]}
 
@@ -535,7 +540,8 @@ def _labels(
     limits: list[float], finite: "NDArray[np.float64]", ends: list[int], units: str | None, *, is_whole: bool
 ) -> list[str]:
     if not limits:
-        return [_with_units(number_text(float(finite[0])), units)]
+        ends_of_all = dict.fromkeys([float(finite[0]), float(finite[-1])])
+        return [_with_units(" – ".join(readable(list(ends_of_all))), units)]
     texts = readable(limits)
     labels = []
     for number in range(len(limits) + 1):

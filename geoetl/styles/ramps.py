@@ -30,6 +30,7 @@ MIN_TEXT_CONTRAST = 4.5
 MIN_DIFFERENCE = 5.0
 # The ends of a ramp that runs into white or black are left out: they vanish on the map.
 _KEPT = (0.08, 0.97)
+_SHADES = 256
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,36 @@ class Ramp:
     source: str
     skip: tuple[str, ...] = ()
 
-    def colours(self, count: int, *, reverse: bool = False) -> tuple[Color, ...]:
+    def all_colours(self, least_contrast: float = 0.0) -> tuple[Color, ...]:
+        """Return every colour from low to high that has at least that contrast with white."""
+        found = _stops(self) if self.kind == "qualitative" else _along(self)
+        return tuple(colour for colour in found if contrast(colour, WHITE) >= least_contrast)
+
+    def colours(self, count: int, *, reverse: bool = False, least_contrast: float = 0.0) -> tuple[Color, ...]:
         """Return `count` colours from low to high.
+
+        Args:
+            count: How many.
+            reverse: Whether from high to low.
+            least_contrast: With white, of each; 3 for lines and markers without an outline (WCAG 2.2).
 
         Raises:
             InvalidParameter: There are not so many that can be told apart.
         """
-        most = len(_stops(self)) if self.kind == "qualitative" else 256
-        if not 1 <= count <= most:
+        most = self.all_colours(least_contrast)
+        if not 1 <= count <= len(most):
             raise InvalidParameter(
-                f"The colours '{self.name}' are {most}, and {count} are wanted.",
+                f"'{self.name}' has {len(most)} colours{' that are dark enough' if least_contrast else ''}, "
+                f"and {count} are wanted.",
                 hint="Make fewer classes, or choose a sequential ramp.",
                 field="ramp",
             )
-        found = _stops(self)[:count] if self.kind == "qualitative" else _along(self, count)
+        if self.kind == "qualitative":
+            found = most[:count]
+        else:
+            last = len(most) - 1
+            places = [last / 2] if count == 1 else [last * number / (count - 1) for number in range(count)]
+            found = tuple(most[round(place)] for place in places)
         return found[::-1] if reverse else found
 
 
@@ -106,14 +123,13 @@ def _stops(ramp: Ramp) -> tuple[Color, ...]:
     return tuple(colour for colour in colours if colour.hex not in ramp.skip)
 
 
-@lru_cache(maxsize=256)
-def _along(ramp: Ramp, count: int) -> tuple[Color, ...]:
+@lru_cache(maxsize=64)
+def _along(ramp: Ramp) -> tuple[Color, ...]:
     import cmap
 
     colormap = cmap.Colormap(ramp.source)
     low, high = _KEPT
-    places = [(low + high) / 2] if count == 1 else [low + (high - low) * i / (count - 1) for i in range(count)]
-    found = [colormap(place).rgba8 for place in places]
+    found = (colormap(low + (high - low) * number / (_SHADES - 1)).rgba8 for number in range(_SHADES))
     return tuple(Color(colour.r, colour.g, colour.b) for colour in found)
 
 
