@@ -1,12 +1,9 @@
 """A small picture of features, drawn from their geometry alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 SIDE = 256
 _MARGIN = 8
@@ -17,12 +14,18 @@ _FILL, _LINE = (88, 142, 186, 110), (32, 84, 128, 255)
 _SIMPLIFY_PIXELS = 0.3
 
 
-def draw(frame: "gpd.GeoDataFrame", target: Path) -> None:
-    """Write a PNG of at most SIDE pixels a side with a transparent ground; the frame is in degrees."""
+def draw(shapes: "np.ndarray[Any, Any]", bounds: tuple[float, float, float, float], target: Path) -> None:
+    """Write a PNG of at most SIDE pixels a side with a transparent ground.
+
+    Args:
+        shapes: Geometries in degrees: array (feature).
+        bounds: West, south, east and north of what is shown, degrees.
+        target: The file.
+    """
     import shapely
     from PIL import Image, ImageDraw
 
-    west, south, east, north = frame.total_bounds
+    west, south, east, north = bounds
     # Degrees of longitude shrink towards the poles; the middle latitude's shape is the familiar one.
     squeeze = max(0.2, float(np.cos(np.radians((south + north) / 2))))
     width, height = max((east - west) * squeeze, 1e-6), max(north - south, 1e-6)
@@ -37,7 +40,7 @@ def draw(frame: "gpd.GeoDataFrame", target: Path) -> None:
         ys = (north - coordinates[:, 1]) * scale + offset
         return list(zip(xs.tolist(), ys.tolist(), strict=True))
 
-    simple = shapely.simplify(frame.geometry.to_numpy(), _SIMPLIFY_PIXELS / scale * _SUPERSAMPLING)
+    simple = shapely.simplify(shapes, _SIMPLIFY_PIXELS / scale * _SUPERSAMPLING)
     for part in shapely.get_parts(shapely.get_parts(simple)):
         places = place(shapely.get_coordinates(part.exterior if part.geom_type == "Polygon" else part))
         if part.geom_type == "Polygon" and len(places) > 2:

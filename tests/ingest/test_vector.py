@@ -73,7 +73,7 @@ def test_gdal_opens_the_vector_tiles(vector: VectorIngest) -> None:
 
 def test_text_of_natural_earth_is_utf8_though_it_does_not_say_so(vector: VectorIngest) -> None:
     checked = vector.validate(VectorRequest(source="samples:ne_10m_admin_0_countries.zip", collection="c"))
-    assert [finding.code for finding in checked.findings] == ["encoding_detected", "invalid_geometry"]
+    assert [finding.code for finding in checked.findings] == ["encoding_detected", "invalid_geometry", "promoted"]
     assert checked.rows == 250
 
 
@@ -86,7 +86,8 @@ def test_repairs_are_counted_with_their_rows(vector: VectorIngest, tmp_path: Pat
     assert [(f.code, f.subject) for f in checked.findings] == [
         ("missing_geometry", "rows 3"),
         ("invalid_geometry", "rows 2"),
-        ("flattened", "rows 3"),
+        ("flattened", "rows 4"),
+        ("promoted", None),
     ]
     made = gpd.read_parquet(vector.zone.local_path(files.data.key))
     assert (checked.rows_read, checked.rows, len(made)) == (4, 3, 3)
@@ -199,5 +200,5 @@ def test_a_polygon_that_collapses_is_left_out_with_its_row(vector: VectorIngest,
     frame = squares(2)
     frame.loc[1, "geometry"] = shapely.Polygon([(0, 0), (1, 1), (2, 2), (0, 0)])
     checked, *_ = ingest(vector, write(frame, tmp_path / "x.gpkg"))
-    assert [finding.code for finding in checked.findings] == ["invalid_geometry", "missing_geometry"]
+    assert [finding.code for finding in checked.findings] == ["invalid_geometry", "collapsed"]
     assert checked.rows == 1

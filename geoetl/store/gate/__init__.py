@@ -27,6 +27,7 @@ A server opens nothing of unknown origin itself before a child process has (`Gat
 ==================  ================================================================================================
 """
 
+from geoetl.store.gate.delimited import PlaceColumns
 from geoetl.store.gate.formats import (
     GIB,
     HEAD_BYTES,
@@ -50,6 +51,7 @@ __all__ = [
     "VECTOR_FORMATS",
     "Format",
     "Gate",
+    "PlaceColumns",
     "VectorQuestion",
     "VectorRead",
     "VectorSource",

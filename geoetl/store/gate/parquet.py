@@ -146,7 +146,7 @@ def _noticed(geo: Mapping[str, Any], others: list[str]) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.INFO,
             code="geoparquet_version",
-            message=f"The file is GeoParquet {version[:20]}, which is no released version of 1.x; it was read all the same.",
+            message=f"The file is GeoParquet {version[:20]}, no released version; it was read by the rules of 1.1.",
             got=version[:20],
             expected=", ".join(KNOWN_VERSIONS),
         )
@@ -154,7 +154,7 @@ def _noticed(geo: Mapping[str, Any], others: list[str]) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             code="spherical_edges",
-            message="Its edges are the shortest lines on a sphere; they were taken as straight in longitude and latitude.",
+            message="Its edges are shortest lines on a sphere; they were taken as straight in longitude and latitude.",
         )
     if others:
         yield Finding(

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ class VectorQuestion:
 
     layer: str | None = None
     crs: str | None = None
-    places: PlaceColumns = PlaceColumns()
+    places: PlaceColumns = field(default_factory=PlaceColumns)
 
 
 @dataclass(frozen=True)
