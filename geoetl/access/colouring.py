@@ -94,10 +94,10 @@ class Stops:
         before = after - 1
         if len(stops) == 1:
             after = before
-        span = stops[after] - stops[before]
-        share = np.clip(
-            np.divide(at - stops[before], span, out=(at >= stops[after]).astype(float), where=span > 0), 0, 1
-        )
+        # Of halves, because the whole way may be more than a double holds.
+        start, span = stops[before] / 2, stops[after] / 2 - stops[before] / 2
+        beyond = (at >= stops[after]).astype(float)
+        share = np.clip(np.divide(at / 2 - start, span, out=beyond, where=span > 0), 0, 1)
         mixed = table[before] + (table[after] - table[before]) * share[..., np.newaxis]
         result: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
         result[~known] = 0
@@ -238,7 +238,7 @@ def colouring_of(render: Mapping[str, Any]) -> Colouring | None:
             return _mapped(colormap, limits, _labels(own))
         if isinstance(colormap, list) and 0 < len(colormap) <= MAX_ENTRIES:
             return _intervals(colormap, limits)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return None
 
