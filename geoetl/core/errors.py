@@ -118,6 +118,14 @@ class InvalidFilter(InputError):
     title = "The filter is not right"
 
 
+class InvalidStyle(InputError):
+    """A style is not CartoSym-JSON and cannot be read as such; ``field`` is a JSON pointer."""
+
+    code = "invalid_style"
+    title = "The style is not right"
+    status = 422
+
+
 class UnreadableFile(InputError):
     """A file is empty, truncated, or not what its name says."""
 

@@ -183,6 +183,15 @@ def evaluate(tree: Tree, columns: Columns, shape: ReadShape | None = None) -> Tr
     return Truth(np.broadcast_to(truth.true, (columns.size,)), np.broadcast_to(truth.known, (columns.size,)))
 
 
+def value_of(node: Any, columns: Columns) -> Column:
+    """Return an expression of each row, or one value for all: a literal, a property or arithmetic.
+
+    Raises:
+        InvalidFilter: It is no value, or has an operator that is not known here.
+    """
+    return _Evaluator(columns, geometry_of).value(node)
+
+
 def conjuncts(tree: Tree) -> list[Tree]:
     """Return the conditions that all have to hold: those that ``and`` joins at the top."""
     if isinstance(tree, Mapping) and tree.get("op") == "and":
