@@ -1,0 +1,332 @@
+"""Conditions in CQL2 as filters in Filter Encoding 1.1 that select what is *true*, and nothing that is unknown.
+
+Clients differ in what they make of a missing value: some call ``NOT (a = 1)`` true where ``a`` is missing, some do not.
+So ``not`` is pushed down to the comparisons, and each of them says itself what becomes of a missing value: the filters
+mean the same under two truth values and under three.
+
+Literals of Filter Encoding have no type.  Where the type of a property is known, a comparison with a literal of another
+type is decided here, as CQL2 decides it: a number never equals a text.
+
+Source: OGC 04-095 (Filter Encoding 1.1), OGC 21-065r2 (CQL2).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+from geoetl.core.errors import InvalidFilter
+from geoetl.core.selectors import MAX_PATTERN_LENGTH, Rows, Tree, evaluate, moments, properties_of
+
+OGC = "http://www.opengis.net/ogc"
+
+# Which truth values of a condition are selected.
+Wanted = Literal["true", "false", "not true", "not false"]
+Part = ElementTree.Element | bool
+
+_SWAPPED: Mapping[Wanted, Wanted] = {
+    "true": "false",
+    "false": "true",
+    "not true": "not false",
+    "not false": "not true",
+}
+_OPPOSITE: Mapping[str, str] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+_NAMES: Mapping[str, str] = {
+    "=": "PropertyIsEqualTo",
+    "<>": "PropertyIsNotEqualTo",
+    "<": "PropertyIsLessThan",
+    "<=": "PropertyIsLessThanOrEqualTo",
+    ">": "PropertyIsGreaterThan",
+    ">=": "PropertyIsGreaterThanOrEqualTo",
+}
+_ARITHMETIC: Mapping[str, str] = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
+# The production Char of XML 1.0: no other character can stand in a document, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# NCName of "Namespaces in XML 1.0": anything else would be read as a path of XPath.
+_START = (
+    "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c-\u200d\u2070-\u218f"
+    "\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+)
+_NAME = re.compile(f"[{_START}][{_START}\\-.0-9\u00b7\u0300-\u036f\u203f-\u2040]*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Inexpressible(Exception):
+    """A condition or value has no equal in Filter Encoding; the text says why."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Writes conditions on the properties of one layer.
+
+    Attributes:
+        kinds: "number", "text", "boolean" or "time" by the name of the property, as far as they are known.
+    """
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    def select(self, tree: Tree, wanted: Wanted = "true") -> Part:
+        """Return what selects the features for which a condition has a wanted truth value; True for all of them.
+
+        Raises:
+            Inexpressible: It uses what Filter Encoding has no equal for.
+        """
+        if isinstance(tree, bool):
+            return tree == (wanted in ("true", "not false"))
+        if not properties_of(tree):
+            return self._constant(tree, wanted)
+        if "property" in tree:
+            return self._compared("=", tree, True, wanted)
+        op, arguments = tree["op"], tree["args"]
+        if op == "not":
+            return self.select(arguments[0], _SWAPPED[wanted])
+        if op in ("and", "or"):
+            parts = [self.select(argument, wanted) for argument in arguments]
+            return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
+        if op in _NAMES:
+            return self._compared(op, arguments[0], arguments[1], wanted)
+        if op == "between":
+            value, low, high = arguments
+            ends = {"op": "and", "args": [{"op": ">=", "args": [value, low]}, {"op": "<=", "args": [value, high]}]}
+            return self.select(ends, wanted)
+        if op == "in":
+            members = [{"op": "=", "args": [arguments[0], member]} for member in arguments[1]]
+            return self.select({"op": "or", "args": members}, wanted)
+        if op == "like":
+            return self._like(arguments[0], arguments[1], wanted)
+        if op == "isNull" and _is_property(arguments[0]):
+            missing = element("PropertyIsNull", _property(arguments[0]))
+            return missing if wanted in ("true", "not false") else element("Not", missing)
+        raise Inexpressible(f"Filter Encoding 1.1 has no equal of the operator '{op}' as it is used here")
+
+    def number(self, node: Any) -> ElementTree.Element:
+        """Return a number as an expression; raises Inexpressible where it is none."""
+        if self._kind(node) not in ("number", None):
+            raise Inexpressible("a number is asked for")
+        return self._value(node)
+
+    def _constant(self, tree: Tree, wanted: Wanted) -> bool:
+        try:
+            truth = evaluate(tree, Rows({}, 1))
+        except InvalidFilter as error:
+            raise Inexpressible(error.detail) from None
+        true, known = bool(truth.true[0]), bool(truth.known[0])
+        false = known and not true
+        return {"true": true, "false": false, "not true": not true, "not false": not false}[wanted]
+
+    def _compared(self, op: str, a: Any, b: Any, wanted: Wanted) -> Part:
+        kinds = {self._kind(a), self._kind(b)} - {None}
+        if kinds == {"time", "text"} and not (_is_property(a) and _is_property(b)):
+            kinds = {"time"}  # the text is the time that it means
+        is_ordered = op not in ("=", "<>")
+        names = sorted(properties_of([a, b]))
+        if len(kinds) > 1 or (is_ordered and "boolean" in kinds):
+            # Of two kinds: equality is known to be false, order is unknown.
+            return _decided(names, wanted, truth=None if is_ordered else op == "<>")
+        op = op if wanted in ("true", "not false") else _OPPOSITE[op]
+        comparison = self._comparison(op, a, b, is_time="time" in kinds)
+        if wanted in ("not true", "not false"):
+            return any_of([*(_missing(name) for name in names), comparison])
+        # Of a missing value every client calls these false or unknown; only "is not equal" is true for some.
+        return all_of([*(_there(name) for name in names), comparison]) if op == "<>" else comparison
+
+    def _comparison(self, op: str, a: Any, b: Any, *, is_time: bool) -> Part:
+        """Return a comparison; whoever calls it sees to missing values."""
+        if not is_time:
+            return element(_NAMES[op], self._value(a), self._value(b))
+        if _is_property(a) and _is_property(b):
+            return element(_NAMES[op], _property(a), _property(b))
+        if not _is_property(a):
+            a, b, op = b, a, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op)
+        if not _is_property(a):
+            raise Inexpressible("a time is compared with what is no property")
+        return self._time(op, a, b)
+
+    def _time(self, op: str, node: Any, literal: Any) -> Part:
+        """Return the comparison of a moment with a date, which stands for its whole day, or with another moment."""
+        text = literal.get("timestamp", literal.get("date")) if isinstance(literal, Mapping) else literal
+        extent = moments(text) if isinstance(text, str) else None
+        if extent is None:
+            raise Inexpressible("a time is compared with what is none")
+
+        def told(name: str, microseconds: int) -> ElementTree.Element:
+            return element(name, _property(node), _literal(_time_text(microseconds)))
+
+        first, last = extent
+        if first == last:
+            return told(_NAMES[op], first)
+        since, before = (
+            told("PropertyIsGreaterThanOrEqualTo", first),
+            told("PropertyIsLessThan", last + 1),
+        )
+        earlier, later = told("PropertyIsLessThan", first), told("PropertyIsGreaterThanOrEqualTo", last + 1)
+        return {
+            "<": earlier,
+            "<=": before,
+            ">": later,
+            ">=": since,
+            "=": all_of([since, before]),
+            "<>": any_of([earlier, later]),
+        }[op]
+
+    def _like(self, node: Any, pattern: Any, wanted: Wanted) -> Part:
+        if not _is_property(node) or not isinstance(pattern, str) or len(pattern) > MAX_PATTERN_LENGTH:
+            raise Inexpressible("PropertyIsLike compares a property with a pattern")
+        kind, name = self._kind(node), node["property"]
+        if kind == "time":
+            raise Inexpressible("a time is compared with a pattern")
+        if kind in ("number", "boolean"):
+            return _decided([name], wanted, truth=False)
+        like = element("PropertyIsLike", _property(node), _literal(pattern))
+        like.attrib.update(wildCard="%", singleChar="_", escapeChar="\\")
+        if wanted == "true":
+            return like
+        if wanted == "false":
+            return all_of([_there(name), element("Not", like)])
+        return any_of([_missing(name), element("Not", like) if wanted == "not true" else like])
+
+    def _kind(self, node: Any) -> str | None:
+        if isinstance(node, bool):
+            return "boolean"
+        if isinstance(node, int | float):
+            return "number"
+        if isinstance(node, str):
+            return "text"
+        if not isinstance(node, Mapping):
+            raise Inexpressible("a value is neither a literal nor a property")
+        if "property" in node:
+            return self.kinds.get(node["property"])
+        if "date" in node or "timestamp" in node:
+            return "time"
+        if node.get("op") in _ARITHMETIC:
+            return "number"
+        raise Inexpressible(f"Filter Encoding 1.1 has no equal of the operator '{node.get('op')}'")
+
+    def _value(self, node: Any) -> ElementTree.Element:
+        kind = self._kind(node)
+        if not isinstance(node, Mapping):
+            return _literal({True: "true", False: "false"}[node] if kind == "boolean" else str(node))
+        if "property" in node:
+            return _property(node)
+        if node.get("op") not in _ARITHMETIC:
+            raise Inexpressible("a time is compared with what is none")
+        a, b = node["args"]
+        if node["op"] == "/" and (isinstance(b, Mapping) or not b):
+            raise Inexpressible("a division by what may be zero")
+        return element(_ARITHMETIC[node["op"]], self.number(a), self.number(b))
+
+
+def all_of(parts: Iterable[Part]) -> Part:
+    """Return what selects what all parts select."""
+    return _joined("And", parts)
+
+
+def any_of(parts: Iterable[Part]) -> Part:
+    """Return what selects what any of the parts selects."""
+    return _joined("Or", parts)
+
+
+def element(name: str, *children: ElementTree.Element, text: str | None = None) -> ElementTree.Element:
+    """Return an element of Filter Encoding."""
+    made = ElementTree.Element(f"{{{OGC}}}{name}")
+    made.extend(children)
+    made.text = text
+    return made
+
+
+def is_xml(text: str) -> bool:
+    """Return whether every character of a text may stand in a document of XML 1.0."""
+    return _NOT_XML.search(text) is None
+
+
+def as_xml(text: str) -> str:
+    """Return a text with the characters that XML cannot hold replaced (U+FFFD)."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def _joined(name: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
+    decides = name == "Or"
+    kept: list[ElementTree.Element] = []
+    for part in parts:
+        if isinstance(part, bool):
+            if part == decides:
+                return decides
+        elif part.tag == f"{{{OGC}}}{name}":
+            kept.extend(part)
+        else:
+            kept.append(part)
+    kept = _gathered(kept) if name == "And" else kept
+    if not kept:
+        return not decides
+    return kept[0] if len(kept) == 1 else element(name, *kept)
+
+
+def _gathered(parts: list[ElementTree.Element]) -> list[ElementTree.Element]:
+    """Return parts of which all must hold, with "missing or not 1", "missing or not 2" as "missing, or neither"."""
+    found: dict[str, list[ElementTree.Element]] = {}
+    first: dict[str, ElementTree.Element] = {}
+    gathered: list[ElementTree.Element | str] = []
+    for part in parts:
+        guarded = part.tag == f"{{{OGC}}}Or" and len(part) == 2 and part[0].tag == f"{{{OGC}}}PropertyIsNull"
+        if not guarded:
+            gathered.append(part)
+            continue
+        name = part[0][0].text or ""
+        if name not in found:
+            gathered.append(name)
+            first[name] = part[0]
+        found.setdefault(name, []).append(part[1])
+    return [
+        one
+        if not isinstance(one, str)
+        else element("Or", first[one], found[one][0] if len(found[one]) == 1 else element("And", *found[one]))
+        for one in gathered
+    ]
+
+
+def _decided(names: Sequence[str], wanted: Wanted, *, truth: bool | None) -> Part:
+    """Return what selects by a comparison whose outcome is certain as soon as all values are there."""
+    if truth is None:
+        return wanted in ("not true", "not false")
+    if truth == (wanted in ("true", "not false")):
+        if wanted in ("true", "false"):
+            return all_of([_there(name) for name in names])
+        return True
+    if wanted in ("true", "false"):
+        return False
+    return any_of([_missing(name) for name in names])
+
+
+def _is_property(node: Any) -> bool:
+    return isinstance(node, Mapping) and "property" in node
+
+
+def _there(name: str) -> ElementTree.Element:
+    return element("Not", _missing(name))
+
+
+def _missing(name: str) -> ElementTree.Element:
+    return element("PropertyIsNull", _property({"property": name}))
+
+
+def _property(node: Mapping[str, Any]) -> ElementTree.Element:
+    name = node["property"]
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None or not is_xml(name):
+        raise Inexpressible("Filter Encoding names a property by XPath, and the name of this one is no name of XML")
+    return element("PropertyName", text=name)
+
+
+def _literal(text: str) -> ElementTree.Element:
+    if not is_xml(text):
+        raise Inexpressible("a text holds a character that XML does not allow")
+    return element("Literal", text=text)
+
+
+def _time_text(microseconds: int) -> str:
+    try:
+        moment = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise Inexpressible("a time is beyond the years 1 to 9999") from None
+    return moment.isoformat().replace("+00:00", "Z")
