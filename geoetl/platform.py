@@ -20,6 +20,7 @@ from geoetl.core.spatial import BBox
 from geoetl.runs.kernel import RUN_VARIABLE
 from geoetl.runs.model import Result, RunRecord, RunState
 from geoetl.runs.pipeline import Pipeline, load_pipeline
+from geoetl.runs.queue import Submission
 from geoetl.runs.repository import RunRepository, reused
 from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.catalog.item import new_collection, object_asset, with_extent
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
     from geoetl.ingest import RasterIngest, VectorIngest
+    from geoetl.runs.notebook import NotebookRunner
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
     from geoetl.store.identity import IdentityRepository
@@ -373,19 +375,18 @@ class Platform:
             InvalidParameter: A parameter is unknown, missing or of the wrong type; no run was made.
             Conflict: The same run is being executed by another process.
         """
-        from geoetl.runs.notebook import NotebookRunner
+        from geoetl.runs.presence import Presence
 
         notebook = load_pipeline(pipeline)
         values = self.check_parameters(notebook, parameters or {})
-        identity = self._identity(notebook, values, anew=again)
-        done = self.runs.latest(identity)
-        if done and done.state is RunState.COMPLETED and self._still_registered(done):
+        asked = self._submission(notebook, values, salt=new_id() if again else "")
+        done = self._done_before(asked)
+        if done:
             return reused(done)
-        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
-        record = self.runs.begin(pipeline, values, identity=identity, subject=subject)
-        runner = NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
-        with _watching(lambda: self.runs.get(record.id), watch):
-            finished = runner.execute(notebook, record, self._environment())
+        with Presence(self.runs.queue) as presence:
+            claim = self.runs.queue.begin(asked, presence.id)
+            with _watching(lambda: self.runs.get(claim.run_id), watch):
+                finished = self._runner.execute(notebook, claim, self._environment(), presence)
         if watch:
             watch(finished)
         return finished
@@ -402,14 +403,14 @@ class Platform:
             values["source"] = str(Path(source).expanduser().absolute())
         return values
 
-    def _identity(self, pipeline: Pipeline, values: Mapping[str, Any], *, anew: bool) -> str:
+    def _identity(self, pipeline: Pipeline, values: Mapping[str, Any], salt: str) -> str:
         source = values.get("source")
         try:
             found = self.gate.locate(source) if isinstance(source, str) else None
             content = found.fingerprint() if isinstance(found, RemoteFile) else fingerprint(found) if found else ""
         except GeoetlError:
             content = ""  # the run's first stage says what is wrong with the source
-        return digest([pipeline.name, pipeline.digest, dict(values), content, new_id() if anew else ""])
+        return digest([pipeline.name, pipeline.digest, dict(values), content, salt])
 
     def _still_registered(self, record: RunRecord) -> bool:
         result = record.result
@@ -437,8 +438,12 @@ class Platform:
         if given:
             run_id, _, attempt = given.partition(":")
             return Run(run_id, int(attempt), self.runs, self.zones, self.settings.dask)
-        record = self.runs.begin("interactive", {}, identity=digest(new_id()), subject="interactive")
-        return Run(record.id, record.attempt, self.runs, self.zones, self.settings.dask, interactive=True)
+        from geoetl.runs.presence import Presence
+
+        # As long as this process lives, its row is kept fresh.
+        asked = Submission("interactive", {}, digest(new_id()), f"interactive/{new_id()}")
+        claim = self.runs.queue.begin(asked, Presence(self.runs.queue).id)
+        return Run(claim.run_id, claim.attempt, self.runs, self.zones, self.settings.dask, interactive=True)
 
     def _repr_html_(self) -> str:
         from geoetl.core import html
@@ -498,6 +503,22 @@ def current_run() -> "Run":
 
 def _roots(settings: Settings, zones: Zones) -> tuple[Path, ...]:
     folders = [Path.cwd(), settings.home, *settings.local_roots]
+    def _submission(self, notebook: Pipeline, values: dict[str, Any], *, salt: str, **further: Any) -> Submission:
+        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
+        identity = self._identity(notebook, values, salt)
+        return Submission(notebook.name, values, identity, subject, **further)
+
+    def _done_before(self, asked: Submission) -> RunRecord | None:
+        """Return the completed run that answers the same request, unless what it registered was removed."""
+        done = self.runs.latest(asked.identity)
+        return done if done and done.state is RunState.COMPLETED and self._still_registered(done) else None
+
+    @property
+    def _runner(self) -> "NotebookRunner":
+        from geoetl.runs.notebook import NotebookRunner
+
+        return NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
+
     folders += [zone.root for zone in (zones.internal, zones.external) if zone.root]
     for name in SAMPLES:
         try:

@@ -7,7 +7,7 @@ so that no kernel has to be installed and another environment's is never taken.
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ MAX_FILE_BYTES = 256 * 1024**3
 RUN_VARIABLE = "GEOETL_RUN"
 
 
-def manager_class(environment: Mapping[str, str], sockets: Path) -> type[Any]:
+def manager_class(
+    environment: Mapping[str, str], sockets: Path, started: Callable[[int], None] = lambda pid: None
+) -> type[Any]:
     """Return a kernel manager class for one kernel, which is this module.
 
     Args:
         environment: Variables added to the kernel's environment.
         sockets: A folder of this kernel alone; nobody who cannot enter it can reach the kernel.
+        started: Called with the kernel's process number, which is its group's too.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -45,6 +48,10 @@ def manager_class(environment: Mapping[str, str], sockets: Path) -> type[Any]:
         @property
         def kernel_spec(self) -> KernelSpec:
             return spec
+
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
+            await super()._async_launch_kernel(kernel_cmd, **kwargs)
+            started(self.provisioner.pid)  # type: ignore[union-attr]
 
     return PipelineKernelManager
 

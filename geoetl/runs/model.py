@@ -15,12 +15,61 @@ MAX_ROWS_SHOWN = 25
 
 
 class RunState(StrEnum):
-    """Where a run or stage stands; ``interrupted`` is a run whose process is gone, which the same call resumes."""
+    """Where a run or stage stands; an ``interrupted`` run lost its process: a worker or the same call resumes it."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing happens any more unless somebody asks for it."""
+        return self in (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
+
+
+class RunKind(StrEnum):
+    """What a run executes."""
+
+    NOTEBOOK = "notebook"
+    FUNCTION = "function"
+
+
+class EventKind(StrEnum):
+    """What may happen to a run."""
+
+    QUEUED = "queued"
+    STARTED = "started"
+    STAGE = "stage"  # begun, or ended: its state says so
+    PROGRESS = "progress"
+    LOG = "log"
+    RETRYING = "retrying"  # an attempt failed for a reason that may pass
+    RETURNED = "returned"  # handed back by a worker that stops
+    LOST = "lost"  # its process is gone
+    CANCELLING = "cancelling"
+    FINISHED = "finished"
+
+
+class RunEvent(BaseModel):
+    """Something that happened to a run.
+
+    Attributes:
+        run_id: Whose it is.
+        number: Its place among the events of the run, from 1.
+        at: Unix time, seconds.
+        kind: What happened.
+        data: The particulars.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    number: int
+    at: float
+    kind: EventKind
+    data: dict[str, Any]
 
 
 class Stage(BaseModel):
@@ -61,11 +110,18 @@ class RunRecord(BaseModel):
 
     Attributes:
         id: Its id; ids sort by the time they were made.
-        pipeline: Name of the notebook.
+        kind: Whether it executes a notebook or a function.
+        pipeline: Name of the notebook, or of the function.
         subject: What it works on; runs of one subject follow each other.
         state: Where it stands.
         parameters: As they were given, completed by the defaults.
-        attempt: 1 for the first try.
+        priority: Of two subjects, the one with the higher number is served first.
+        attempt: How often it was begun; what an older attempt writes is refused.
+        failures: Attempts that failed for a reason that may pass, or whose process was lost.
+        max_attempts: After so many of those it has failed.
+        cancel_requested: Whether somebody wants it to end.
+        submitted_by: Who asked for it.
+        events: Number of its latest event.
         created_at: Unix time, seconds; ``started_at`` and ``finished_at`` likewise.
         stages: In the order of the notebook.
         result: What the notebook emitted.
@@ -77,11 +133,18 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    kind: RunKind
     pipeline: str
     subject: str
     state: RunState
     parameters: dict[str, Any]
+    priority: int
     attempt: int
+    failures: int
+    max_attempts: int
+    cancel_requested: bool
+    submitted_by: str | None
+    events: int
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -111,6 +174,7 @@ class RunRecord(BaseModel):
             html.facts(
                 [
                     ("id", self.id),
+                    ("submitted by", self.submitted_by),
                     ("started", _utc(self.started_at)),
                     ("took", "" if self.seconds is None else html.human_seconds(self.seconds)),
                     ("error", self.error["detail"] if self.error else None),

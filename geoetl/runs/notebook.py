@@ -1,24 +1,33 @@
 """Executes a pipeline notebook with papermill; the executed copy is the run's record."""
 
 import json
+import os
+import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
-from geoetl.core.logging import bound
+from geoetl.core.logging import bound, redacted
 from geoetl.core.settings import LimitSettings
 from geoetl.runs.kernel import MEMORY_VARIABLE, RUN_VARIABLE, SECONDS_VARIABLE, manager_class
 from geoetl.runs.model import RunRecord, RunState, notebook_key
 from geoetl.runs.pipeline import Pipeline
-from geoetl.runs.repository import LEASE_S, RunRepository
+from geoetl.runs.presence import Notice, Presence
+from geoetl.runs.queue import Claim, Ending, Superseded
+from geoetl.runs.repository import RunRepository
 from geoetl.store.zones import Zone
 
 GIB = 1024**3
 KERNEL_START_S = 60
+# Lines that a notebook prints become events at most this often, and so many of one attempt; it keeps all itself.
+LOG_EVERY_S = 0.5
+MAX_LOG_LINES = 2000
+MAX_LINE = 500
 
 
 @dataclass(frozen=True)
@@ -37,66 +46,117 @@ class NotebookRunner:
     scratch: Path
     limits: LimitSettings
 
-    def execute(self, pipeline: Pipeline, record: RunRecord, environment: Mapping[str, str]) -> RunRecord:
-        """Execute a run that was begun, to its end; its failure is in the returned record, not raised.
+    def execute(
+        self, pipeline: Pipeline, claim: Claim, environment: Mapping[str, str], presence: Presence
+    ) -> RunRecord:
+        """Execute an attempt to its end; its failure is in the returned record, not raised.
 
         Args:
             pipeline: The notebook.
-            record: The run, as `RunRepository.begin` returned it.
+            claim: The attempt, as `RunQueue.begin` or `RunQueue.claim` returned it.
             environment: Variables that let the kernel connect to the same platform.
+            presence: Whoever executes it; hears when it is to be cancelled, or has been taken over.
         """
-        folder = self.scratch / record.id
+        execution = Execution(self, pipeline, claim, environment)
+        with presence.holding(claim.run_id, claim.attempt, execution.end):
+            execution.run()
+        return self.repository.get(claim.run_id)
+
+
+@dataclass
+class Execution:
+    """One attempt of a run as it is executed.
+
+    Args:
+        runner: With what.
+        pipeline: The notebook.
+        claim: The attempt.
+        environment: Variables for the kernel.
+    """
+
+    runner: NotebookRunner
+    pipeline: Pipeline
+    claim: Claim
+    environment: Mapping[str, str]
+    ended_by: Notice | None = field(default=None, init=False)
+    _kernel: int | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def run(self) -> None:
+        """Execute it, and record how it ended."""
+        runner, claim = self.runner, self.claim
+        folder = runner.scratch / f"{claim.run_id}-{claim.attempt}"
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / "notebook.ipynb"
-        with bound(run_id=record.id), _heartbeat(lambda: self.repository.beat(record.id, record.attempt)):
-            error = self._papermill(pipeline, record, environment, output)
-        error = self._recorded_error(record, error) if error else None
-        notebook = self._keep(output, record)
-        return self.repository.finish(
-            record.id, record.attempt, error=error.problem() if error else None, notebook=notebook
+        with bound(run_id=claim.run_id):
+            error = self._papermill(output)
+        if self.ended_by is Notice.SUPERSEDED:
+            _remove(output)
+            return
+        cancelled = self.ended_by is Notice.CANCEL
+        error = self._recorded_error(error) if error and not cancelled else None
+        notebook = self._keep(output)
+        problem = error.problem() if error else None
+        runner.repository.queue.finish(
+            Ending(claim.run_id, claim.attempt, error=problem, notebook=notebook, cancelled=cancelled)
         )
 
-    def _papermill(
-        self, pipeline: Pipeline, record: RunRecord, environment: Mapping[str, str], output: Path
-    ) -> GeoetlError | None:
+    def end(self, notice: Notice) -> None:
+        """End it early: the kernel and whatever it started are killed, within a second."""
+        with self._lock:
+            self.ended_by = notice
+            if self._kernel is not None:
+                _kill(self._kernel)
+
+    def _started(self, kernel: int) -> None:
+        with self._lock:
+            self._kernel = kernel
+            if self.ended_by is not None:
+                _kill(kernel)
+
+    def _papermill(self, output: Path) -> GeoetlError | None:
         import papermill
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
         from papermill.exceptions import PapermillExecutionError
 
+        limits, claim = self.runner.limits, self.claim
         variables = {
-            **environment,
-            RUN_VARIABLE: f"{record.id}:{record.attempt}",
-            MEMORY_VARIABLE: str(int(self.limits.kernel_memory_gib * GIB)),
-            SECONDS_VARIABLE: str(max(1, round(self.limits.run_minutes * 60))),
+            **self.environment,
+            RUN_VARIABLE: f"{claim.run_id}:{claim.attempt}",
+            MEMORY_VARIABLE: str(int(limits.kernel_memory_gib * GIB)),
+            SECONDS_VARIABLE: str(max(1, round(limits.run_minutes * 60))),
         }
+        log = _Log(self.runner.repository, claim)
         try:
             # A short path: that of a socket may have 107 characters.
             with tempfile.TemporaryDirectory(prefix="geoetl-", ignore_cleanup_errors=True) as sockets:
                 papermill.execute_notebook(
-                    pipeline.path,
+                    self.pipeline.path,
                     output,
-                    parameters=record.parameters,
+                    parameters=claim.parameters,
                     progress_bar=False,
                     kernel_name="python3",
                     start_timeout=KERNEL_START_S,
-                    kernel_manager_class=manager_class(variables, Path(sockets)),
-                    execution_timeout=max(1, round(self.limits.run_minutes * 60)),
+                    kernel_manager_class=manager_class(variables, Path(sockets), self._started),
+                    execution_timeout=max(1, round(limits.run_minutes * 60)),
+                    stdout_file=log,
+                    stderr_file=log,
                 )
         except PapermillExecutionError as error:
             return _from_cell(error.ename, error.evalue)
         except DeadKernelError:
             return RunFailed(
-                f"The notebook's process died; it may use {self.limits.kernel_memory_gib:g} GiB of memory.",
+                f"The notebook's process died; it may use {limits.kernel_memory_gib:g} GiB of memory.",
                 hint="Give a smaller input, or raise GEOETL_LIMITS__KERNEL_MEMORY_GIB.",
             )
         except RuntimeError:
-            return RunFailed(
+            return Unavailable(
                 f"The notebook's process did not start within {KERNEL_START_S} s, or died at once.",
                 hint="Check that the machine has memory left, then run it again.",
             )
         except CellTimeoutError:
             return RunFailed(
-                f"The run took longer than {self.limits.run_minutes:g} minutes.",
+                f"The run took longer than {limits.run_minutes:g} minutes.",
                 hint="Run it again: finished stages are not repeated. Or raise GEOETL_LIMITS__RUN_MINUTES.",
             )
         except OSError as error:
@@ -104,26 +164,79 @@ class NotebookRunner:
                 f"The notebook could not be executed: {error.strerror or type(error).__name__}.",
                 hint="Check the free space and the permissions of GEOETL_HOME, then run it again.",
             )
+        finally:
+            with self._lock:
+                self._kernel = None
+            log.close()
         return None
 
-    def _recorded_error(self, record: RunRecord, error: GeoetlError) -> GeoetlError:
+    def _recorded_error(self, error: GeoetlError) -> GeoetlError:
         """Prefer the problem that the failed stage recorded: it keeps its field and hint."""
-        failed = [s for s in self.repository.get(record.id).stages if s.state is RunState.FAILED and s.error]
+        record = self.runner.repository.get(self.claim.run_id)
+        failed = [s for s in record.stages if s.state is RunState.FAILED and s.error and s.attempt == record.attempt]
         return GeoetlError.from_problem(failed[-1].error) if failed and failed[-1].error else error
 
-    def _keep(self, output: Path, record: RunRecord) -> str | None:
+    def _keep(self, output: Path) -> str | None:
         if not output.is_file():
             return None
-        key = notebook_key(record.id)
-        _forget_paths(output, record.pipeline, key)
+        key = notebook_key(self.claim.run_id)
+        _forget_paths(output, self.pipeline.name, key)
         try:
-            self.zone.put(output, key, owner=f"runs/{record.id}")
+            self.runner.zone.put(output, key, owner=f"runs/{self.claim.run_id}")
         except Unavailable:
             return None  # the run's own outcome matters more; the copy stays in the scratch folder
-        output.unlink()
-        if not any(output.parent.iterdir()):
-            output.parent.rmdir()
+        _remove(output)
         return key
+
+
+class _Log:
+    """What a notebook prints, as events of its run: whole lines, a few at a time."""
+
+    def __init__(self, repository: RunRepository, claim: Claim) -> None:
+        self._repository = repository
+        self._claim = claim
+        self._begun = ""
+        self._lines: list[str] = []
+        self._left = MAX_LOG_LINES
+        self._last_write = 0.0
+
+    def write(self, text: str) -> None:
+        """Take what was printed."""
+        *lines, self._begun = (self._begun + text).replace("\r\n", "\n").split("\n")
+        # What overwrites its own line is progress, of which only the last matters.
+        self._lines += [line.rpartition("\r")[2][:MAX_LINE] for line in lines]
+        self._begun = self._begun[-MAX_LINE:]
+        if time.monotonic() - self._last_write > LOG_EVERY_S:
+            self._write()
+
+    def flush(self) -> None:
+        """Do nothing: lines are written a few at a time."""
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._lines += [self._begun] if self._begun.strip() else []
+        self._write()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines[: self._left], []
+        if not lines:
+            return
+        self._left -= len(lines)
+        self._last_write = time.monotonic()
+        with suppress(Unavailable, Superseded):  # the notebook has them too
+            self._repository.log(self._claim.run_id, self._claim.attempt, [redacted(line) for line in lines])
+
+
+def _kill(process: int) -> None:
+    # The kernel leads a group of its own, with whatever it started in it.
+    with suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+
+
+def _remove(output: Path) -> None:
+    output.unlink(missing_ok=True)
+    with suppress(OSError):
+        output.parent.rmdir()
 
 
 def _forget_paths(notebook: Path, pipeline: str, key: str) -> None:
@@ -150,24 +263,3 @@ def _all_kinds(kind: type[GeoetlError]) -> Iterator[type[GeoetlError]]:
     yield kind
     for sub in kind.__subclasses__():
         yield from _all_kinds(sub)
-
-
-@contextmanager
-def _heartbeat(beat: Callable[[], bool]) -> Iterator[None]:
-    stop = threading.Event()
-
-    def keep_beating() -> None:
-        while not stop.wait(LEASE_S / 4):
-            try:
-                if not beat():
-                    return
-            except Unavailable:
-                continue  # the next beat may succeed within the lease
-
-    thread = threading.Thread(target=keep_beating, name="geoetl-heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

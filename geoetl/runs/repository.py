@@ -5,56 +5,19 @@ was taken for dead and the run resumed elsewhere) changes nothing any more.
 """
 
 import json
-import os
-import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from geoetl.core.errors import Conflict, NotFound, did_you_mean
-from geoetl.core.identifiers import canonical_json, new_id
-from geoetl.runs.model import RunRecord, RunState, Stage
+from geoetl.runs.model import EventKind, RunEvent, RunKind, RunRecord, RunState, Stage
+from geoetl.runs.queue import RunQueue, is_lost, not_found
+from geoetl.runs.tables import events, runs, stages, tasks
 from geoetl.store.database import Database
-
-# A process that has not beaten for this long is taken for dead; a beat comes every quarter of it.
-LEASE_S = 20.0
-# Ids offered when one is not found.
-_RECENT = 20
-
-_meta = sa.MetaData()
-runs = sa.Table(
-    "runs",
-    _meta,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    *(sa.Column(name, sa.String) for name in ("id", "pipeline", "subject", "identity", "state", "host")),
-    sa.Column("parameters", sa.Text),
-    sa.Column("attempt", sa.Integer),
-    sa.Column("pid", sa.Integer),
-    *(sa.Column(name, sa.Float) for name in ("lease_until", "created_at", "started_at", "finished_at")),
-    *(sa.Column(name, sa.Text) for name in ("result", "error", "notebook")),
-)
-stages = sa.Table(
-    "run_stages",
-    _meta,
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    *(sa.Column(name, sa.Integer) for name in ("position", "attempt", "done", "total")),
-    *(sa.Column(name, sa.String) for name in ("arguments", "state")),
-    *(sa.Column(name, sa.Float) for name in ("started_at", "finished_at")),
-    *(sa.Column(name, sa.Text) for name in ("warnings", "result", "error")),
-)
-tasks = sa.Table(
-    "run_tasks",
-    _meta,
-    *(sa.Column(name, sa.String, primary_key=True) for name in ("run_id", "stage", "arguments")),
-    sa.Column("state", sa.String),
-    sa.Column("attempt", sa.Integer),
-    sa.Column("finished_at", sa.Float),
-    *(sa.Column(name, sa.Text) for name in ("result", "error")),
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +25,11 @@ class RunRepository:
     """The tables of runs."""
 
     database: Database
+
+    @cached_property
+    def queue(self) -> RunQueue:
+        """The same rows as a queue."""
+        return RunQueue(self.database)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -74,34 +42,54 @@ class RunRepository:
         with self.database.read() as connection:
             row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
             if row is None:
-                recent = connection.execute(sa.select(runs.c.id).order_by(runs.c.seq.desc()).limit(_RECENT)).scalars()
-                raise NotFound(f"There is no run '{run_id}'.", hint=did_you_mean(run_id, recent), field="run_id")
-            return _record(row, _stages_of(connection, [run_id])[run_id])
+                raise not_found(connection, run_id)
+            return _records(connection, [row])[0]
 
-    def list(self, *, state: RunState | None = None, pipeline: str | None = None, limit: int = 50) -> list[RunRecord]:
-        """Return the newest runs first."""
+    def list(
+        self,
+        *,
+        state: RunState | None = None,
+        pipeline: str | None = None,
+        subject: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[RunRecord]:
+        """Return the newest runs first.
+
+        Args:
+            state: Only those that stand so.
+            pipeline: Only those of this notebook or function.
+            subject: Only those that work on this.
+            before: Only those that were submitted before the run of this id.
+            limit: At most so many.
+
+        Raises:
+            NotFound: There is no run `before`.
+        """
         query = sa.select(runs).order_by(runs.c.seq.desc())
         if pipeline:
             query = query.where(runs.c.pipeline == pipeline)
-        if state in (RunState.RUNNING, RunState.INTERRUPTED):
-            # Which of the two is not in the row but in whether its process lives; such rows are few.
-            query = query.where(runs.c.state == RunState.RUNNING)
-        elif state:
-            query = query.where(runs.c.state == state).limit(limit)
-        else:
-            query = query.limit(limit)
+        if subject:
+            query = query.where(runs.c.subject == subject)
         with self.database.read() as connection:
-            rows = [row for row in connection.execute(query) if state is None or _state(row) is state][:limit]
-            found = _stages_of(connection, [row.id for row in rows])
-        return [_record(row, found[row.id]) for row in rows]
+            if before:
+                seq = connection.execute(sa.select(runs.c.seq).where(runs.c.id == before)).scalar()
+                if seq is None:
+                    raise not_found(connection, before)
+                query = query.where(runs.c.seq < seq)
+            if state in (RunState.RUNNING, RunState.INTERRUPTED):
+                # Which of the two is not only in the row but in whether its process lives; such rows are few.
+                query = query.where(runs.c.state.in_([RunState.RUNNING, state]))
+            else:
+                query = query.where(runs.c.state == state).limit(limit) if state else query.limit(limit)
+            found = _records(connection, connection.execute(query).all())
+        return [record for record in found if state is None or record.state is state][:limit]
 
     def counts(self) -> dict[RunState, int]:
-        """Return how many runs there are of each state by their rows: an interrupted one counts as running."""
+        """Return how many runs there are of each state by their rows: one whose process is gone counts as running."""
         with self.database.read() as connection:
             rows = connection.execute(sa.select(runs.c.state, sa.func.count()).group_by(runs.c.state)).all()
         return {RunState(state): count for state, count in rows}
-
-    # -- the life of a run -------------------------------------------------------------------------------------------
 
     def latest(self, identity: str) -> RunRecord | None:
         """Return the newest run of this identity."""
@@ -109,94 +97,40 @@ class RunRepository:
             row = connection.execute(
                 sa.select(runs).where(runs.c.identity == identity).order_by(runs.c.seq.desc()).limit(1)
             ).one_or_none()
-            return None if row is None else _record(row, _stages_of(connection, [row.id])[row.id])
+            return None if row is None else _records(connection, [row])[0]
 
-    def begin(self, pipeline: str, parameters: dict[str, Any], *, identity: str, subject: str) -> RunRecord:
-        """Resume the unfinished run of this identity, or make a new one; this process becomes its worker.
+    def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> tuple[RunEvent, ...]:
+        """Return what happened to a run behind the event of number `after`, in order."""
+        query = sa.select(events).where(events.c.run_id == run_id, events.c.number > after)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(events.c.number).limit(limit)).all()
+        return tuple(
+            RunEvent(
+                run_id=row.run_id, number=row.number, at=row.at, kind=EventKind(row.kind), data=json.loads(row.data)
+            )
+            for row in rows
+        )
+
+    # -- what an attempt says ----------------------------------------------------------------------------------------
+
+    def log(self, run_id: str, attempt: int, lines: Sequence[str]) -> None:
+        """Keep lines that the run printed.
 
         Raises:
-            Conflict: The same run is being executed by a living process.
+            Superseded: Another attempt has taken over.
         """
-        now = time.time()
-        mine = {
-            "state": RunState.RUNNING,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "lease_until": now + LEASE_S,
-            "started_at": now,
-            "finished_at": None,
-            "error": None,
-        }
         with self.database.begin() as connection:
-            row = connection.execute(
-                sa.select(runs)
-                .where(runs.c.identity == identity, runs.c.state != RunState.COMPLETED)
-                .order_by(runs.c.seq.desc())
-                .limit(1)
-                .with_for_update()
-            ).one_or_none()
-            if row is None:
-                run_id = new_id()
-                connection.execute(
-                    sa.insert(runs).values(
-                        id=run_id,
-                        pipeline=pipeline,
-                        subject=subject,
-                        identity=identity,
-                        parameters=canonical_json(parameters),
-                        attempt=1,
-                        created_at=now,
-                        **mine,
-                    )
-                )
-            else:
-                run_id = row.id
-                if row.state == RunState.RUNNING and _is_alive(row, now):
-                    raise Conflict(
-                        f"This run is being executed already (run {run_id}, process {row.pid}).",
-                        hint=f"Follow it with: geoetl runs show {run_id}",
-                    )
-                connection.execute(
-                    sa.update(runs).where(runs.c.id == run_id).values(attempt=runs.c.attempt + 1, **mine)
-                )
-        return self.get(run_id)
-
-    def beat(self, run_id: str, attempt: int) -> bool:
-        """Prolong the lease; False when another attempt has taken over."""
-        with self.database.begin() as connection:
-            changed = connection.execute(
-                sa.update(runs).where(*_fence(run_id, attempt)).values(lease_until=time.time() + LEASE_S)
-            )
-            return changed.rowcount == 1
-
-    def finish(self, run_id: str, attempt: int, *, error: dict[str, Any] | None, notebook: str | None) -> RunRecord:
-        """End the attempt, as completed or with its problem."""
-        values = {
-            "state": RunState.FAILED if error else RunState.COMPLETED,
-            "finished_at": time.time(),
-            "lease_until": None,
-            "error": json.dumps(error) if error else None,
-            "notebook": notebook,
-        }
-        with self.database.begin() as connection:
-            connection.execute(sa.update(runs).where(*_fence(run_id, attempt)).values(values))
-            if error:
-                connection.execute(
-                    sa.update(stages)
-                    .where(stages.c.run_id == run_id, stages.c.state == RunState.RUNNING)
-                    .values(state=RunState.FAILED, finished_at=time.time())
-                )
-        return self.get(run_id)
+            self.queue.advance(connection, run_id, attempt, EventKind.LOG, {"lines": [*lines]})
 
     def emit(self, run_id: str, attempt: int, result: str) -> None:
         """Store the run's typed result (JSON text).
 
         Raises:
-            Conflict: The attempt has been superseded.
+            Superseded: Another attempt has taken over.
         """
         with self.database.begin() as connection:
-            changed = connection.execute(sa.update(runs).where(*_fence(run_id, attempt)).values(result=result))
-            _check_fence(changed.rowcount, run_id)
+            self.queue.hold(connection, run_id, attempt)
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(result=result))
 
     # -- stages and tasks --------------------------------------------------------------------------------------------
 
@@ -215,11 +149,11 @@ class RunRepository:
         """Note that a stage begins; an earlier record of that name is replaced.
 
         Raises:
-            Conflict: The attempt has been superseded.
+            Superseded: Another attempt has taken over.
         """
         with self.database.begin() as connection:
-            held = connection.execute(sa.select(runs.c.id).where(*_fence(run_id, attempt))).all()
-            _check_fence(len(held), run_id)
+            told = {"stage": name, "state": RunState.RUNNING, "attempt": attempt, "total": total}
+            self.queue.advance(connection, run_id, attempt, EventKind.STAGE, told)
             connection.execute(sa.delete(stages).where(stages.c.run_id == run_id, stages.c.name == name))
             connection.execute(
                 sa.insert(stages).values(
@@ -237,9 +171,15 @@ class RunRepository:
             )
 
     def progress(self, run_id: str, attempt: int, name: str, done: int) -> None:
-        """Note how many tasks of a stage are done."""
+        """Note how many tasks of a stage are done.
+
+        Raises:
+            Superseded: Another attempt has taken over.
+        """
         with self.database.begin() as connection:
-            connection.execute(sa.update(stages).where(*_stage_fence(run_id, attempt, name)).values(done=done))
+            self.queue.advance(connection, run_id, attempt, EventKind.PROGRESS, {"stage": name, "done": done})
+            this = (stages.c.run_id == run_id, stages.c.name == name, stages.c.attempt == attempt)
+            connection.execute(sa.update(stages).where(*this).values(done=done))
 
     def finish_stage(
         self,
@@ -251,7 +191,26 @@ class RunRepository:
         error: dict[str, Any] | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        """End a stage with its result (JSON) or its problem."""
+        """End a stage with its result (JSON) or its problem.
+
+        Raises:
+            Superseded: Another attempt has taken over.
+        """
+        with self.database.begin() as connection:
+            self.finish_stage_within(connection, run_id, attempt, name, result=result, error=error, warnings=warnings)
+
+    def finish_stage_within(
+        self,
+        connection: Connection,
+        run_id: str,
+        attempt: int,
+        name: str,
+        *,
+        result: str | None = None,
+        error: dict[str, Any] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        """End a stage in the caller's transaction; see `finish_stage`."""
         values: dict[str, Any] = {
             "state": RunState.FAILED if error else RunState.COMPLETED,
             "finished_at": time.time(),
@@ -261,8 +220,17 @@ class RunRepository:
         }
         if not error:
             values["done"] = stages.c.total
-        with self.database.begin() as connection:
-            connection.execute(sa.update(stages).where(*_stage_fence(run_id, attempt, name)).values(values))
+        told: dict[str, Any] = {"stage": name, "state": values["state"], "attempt": attempt}
+        if error:
+            told["error"] = error
+        if warnings:
+            told["warnings"] = list(warnings)
+        self.queue.advance(connection, run_id, attempt, EventKind.STAGE, told)
+        connection.execute(
+            sa.update(stages)
+            .where(stages.c.run_id == run_id, stages.c.name == name, stages.c.attempt == attempt)
+            .values(values)
+        )
 
     def finished_tasks(self, run_id: str, stage: str) -> dict[str, str]:
         """Return the stored results (JSON) of a fan-out's completed tasks, by the digest of their argument."""
@@ -275,9 +243,14 @@ class RunRepository:
     def finish_task(
         self, run_id: str, attempt: int, stage: str, arguments: str, *, result: str | None, error: dict[str, Any] | None
     ) -> None:
-        """Record one task's result (JSON) or problem, once."""
+        """Record one task's result (JSON) or problem, once.
+
+        Raises:
+            Superseded: Another attempt has taken over.
+        """
         key = {"run_id": run_id, "stage": stage, "arguments": arguments}
         with self.database.begin() as connection:
+            self.queue.hold(connection, run_id, attempt)
             connection.execute(sa.delete(tasks).where(*(tasks.c[name] == value for name, value in key.items())))
             connection.execute(
                 sa.insert(tasks).values(
@@ -294,37 +267,6 @@ class RunRepository:
 def reused(record: RunRecord) -> RunRecord:
     """Return the record marked as the answer to a repeated request."""
     return record.model_copy(update={"reused": True})
-
-
-def _fence(run_id: str, attempt: int) -> tuple[Any, ...]:
-    return (runs.c.id == run_id, runs.c.attempt == attempt, runs.c.state == RunState.RUNNING)
-
-
-def _stage_fence(run_id: str, attempt: int, name: str) -> tuple[Any, ...]:
-    return (stages.c.run_id == run_id, stages.c.name == name, stages.c.attempt == attempt)
-
-
-def _check_fence(rows: int, run_id: str) -> None:
-    if rows != 1:
-        raise Conflict(
-            f"Run {run_id} has been taken over by another process.", hint="Stop this one; the other goes on."
-        )
-
-
-def _is_alive(row: Row[Any], now: float) -> bool:
-    if row.host == socket.gethostname() and row.pid is not None:
-        try:
-            os.kill(row.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # it lives and belongs to another user
-    return row.lease_until is not None and row.lease_until > now
-
-
-def _state(row: Row[Any]) -> RunState:
-    state = RunState(row.state)
-    return RunState.INTERRUPTED if state is RunState.RUNNING and not _is_alive(row, time.time()) else state
 
 
 def _stages_of(connection: Connection, run_ids: list[str]) -> dict[str, tuple[Stage, ...]]:
@@ -347,14 +289,28 @@ def _stages_of(connection: Connection, run_ids: list[str]) -> dict[str, tuple[St
     return {run_id: tuple(listed) for run_id, listed in found.items()}
 
 
-def _record(row: Row[Any], found: tuple[Stage, ...]) -> RunRecord:
+def _records(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunRecord]:
+    found = _stages_of(connection, [row.id for row in rows])
+    lost = is_lost(connection, [row.worker for row in rows if row.state == RunState.RUNNING])
+    return [_record(row, found[row.id], is_lost=lost.get(row.worker, True)) for row in rows]
+
+
+def _record(row: Row[Any], found: tuple[Stage, ...], *, is_lost: bool) -> RunRecord:
+    state = RunState(row.state)
     return RunRecord(
         id=row.id,
+        kind=RunKind(row.kind),
         pipeline=row.pipeline,
         subject=row.subject,
-        state=_state(row),
+        state=RunState.INTERRUPTED if state is RunState.RUNNING and is_lost else state,
         parameters=json.loads(row.parameters),
+        priority=row.priority,
         attempt=row.attempt,
+        failures=row.failures,
+        max_attempts=row.max_attempts,
+        cancel_requested=bool(row.cancel_requested),
+        submitted_by=row.submitted_by,
+        events=row.events,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

@@ -11,13 +11,15 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
+from sqlalchemy.engine import Connection
 
-from geoetl.core.errors import GeoetlError, RunFailed
+from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
 from geoetl.core.html import human_seconds
 from geoetl.core.identifiers import digest
 from geoetl.core.settings import DaskSettings
 from geoetl.runs.cluster import client
 from geoetl.runs.model import notebook_key
+from geoetl.runs.queue import Ending, Superseded
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.spread import spread
 from geoetl.store.zones import StoredFolder, StoredObject, Zones
@@ -69,6 +71,31 @@ class Run:
         with self._recorded(name, arguments, total=1) as finish:
             result = function(*args, **kwargs)
             finish(adapter.dump_json(result).decode())
+        return result
+
+    def once[T](self, name: str, effect: Callable[[Connection], T]) -> T:
+        """Change the database as one step that is done once, whoever dies meanwhile: change and record are committed
+        together, or neither is.
+
+        Args:
+            name: Its name, unique in the run.
+            effect: What to do with the open transaction; its annotated return type is as that of a stage.
+
+        Raises:
+            Superseded: Another attempt has taken over; nothing was changed.
+        """
+        adapter = _result_type(effect)
+        stored = self._finished(name, "", adapter)
+        if stored is not None:
+            self._position += 1
+            return stored[0]  # type: ignore[no-any-return]
+        self._position += 1
+        self.repository.start_stage(self.id, self.attempt, name, self._position, "", 1)
+        with self.repository.database.begin() as connection:
+            self.repository.queue.hold(connection, self.id, self.attempt)
+            result = effect(connection)
+            text = adapter.dump_json(result).decode()
+            self.repository.finish_stage_within(connection, self.id, self.attempt, name, result=text)
         return result
 
     def map[A, T](self, name: str, function: Callable[[A], T], items: Iterable[A]) -> list[T]:
@@ -123,7 +150,7 @@ class Run:
         """Give the run its one typed result; the last cell of a pipeline."""
         self.repository.emit(self.id, self.attempt, result.model_dump_json())
         if self.interactive:
-            self.repository.finish(self.id, self.attempt, error=None, notebook=None)
+            self.repository.queue.finish(Ending(self.id, self.attempt))
         return result
 
     @property
@@ -183,12 +210,14 @@ class Run:
             warnings.simplefilter("default")
             try:
                 yield result.append
+            except Superseded:
+                raise  # there is nothing of this attempt to write to any more
             except GeoetlError as error:
                 self._end(name, caught, error=error.problem())
                 raise
             except Exception as error:
                 # The edge between a pipeline and the rest: whatever a library throws ends the stage as failed.
-                self._end(name, caught, error=_unforeseen(name, error).problem())
+                self._end(name, caught, error=unforeseen(name, error).problem())
                 raise
         self._end(name, caught, result=result[0])
         _say(f"✓ {name} · {human_seconds(time.monotonic() - started)}")
@@ -210,12 +239,15 @@ class _Attempt:
         except GeoetlError as error:
             return error
         except Exception as error:
-            return _unforeseen("task", error)
+            return unforeseen("task", error)
 
 
-def _unforeseen(name: str, error: Exception) -> RunFailed:
+def unforeseen(name: str, error: Exception) -> RunFailed | Unavailable:
+    """Return the error of ours for whatever a library threw; what passes by itself is told apart."""
     # Paths of this machine are nobody's business; a file's own name says enough.
     first_line = re.sub(r"(?:/[\w.+@-]+)+/([\w.+@-]+)", r"\1", (str(error).splitlines() or [""])[0])[:200]
+    if isinstance(error, ConnectionError | TimeoutError):
+        return Unavailable(f"'{name}' lost a connection ({type(error).__name__}): {first_line}", hint="Try again.")
     return RunFailed(
         f"'{name}' stopped with {type(error).__name__}: {first_line}",
         hint="The executed notebook shows where. Please report it if the input is in order.",

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from geoetl.core.settings import DaskSettings
+from geoetl.runs.processes import ProcessMark
+from geoetl.runs.queue import Submission
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.stage import Run
 from geoetl.store.artifacts import ArtifactRepository
@@ -46,5 +48,6 @@ def zones(tmp_path: Path) -> Zones:
 @pytest.fixture
 def run(repository: RunRepository, zones: Zones) -> Run:
     """Give a run that has just begun."""
-    record = repository.begin("test", {}, identity="a" * 64, subject="test")
-    return Run(record.id, record.attempt, repository, zones, DaskSettings())
+    worker = repository.queue.enter(ProcessMark.own(), 0)
+    claim = repository.queue.begin(Submission("test", {}, "a" * 64, "test"), worker)
+    return Run(claim.run_id, claim.attempt, repository, zones, DaskSettings())

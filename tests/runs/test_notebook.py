@@ -9,6 +9,8 @@ from geoetl.core.settings import LimitSettings
 from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.notebook import NotebookRunner
 from geoetl.runs.pipeline import Pipeline
+from geoetl.runs.presence import Presence
+from geoetl.runs.queue import Submission
 from geoetl.runs.repository import RunRepository
 from geoetl.store.database import Database
 from geoetl.store.zones import Zones
@@ -25,9 +27,11 @@ def execute(tmp_path: Path, zones: Zones, code: str, limits: LimitSettings) -> R
     database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
     database.upgrade()
     repository = RunRepository(database)
-    record = repository.begin("test", {}, identity="a" * 64, subject="test")
     pipeline = Pipeline("test", path, "Test", "", {}, "")
-    return NotebookRunner(repository, zones.internal, tmp_path / "scratch", limits).execute(pipeline, record, {})
+    runner = NotebookRunner(repository, zones.internal, tmp_path / "scratch", limits)
+    with Presence(repository.queue) as presence:
+        claim = repository.queue.begin(Submission("test", {}, "a" * 64, "test"), presence.id)
+        return runner.execute(pipeline, claim, {}, presence)
 
 
 def test_the_executed_notebook_is_kept(tmp_path: Path, zones: Zones) -> None:
@@ -35,7 +39,7 @@ def test_the_executed_notebook_is_kept(tmp_path: Path, zones: Zones) -> None:
     assert record.state is RunState.COMPLETED
     assert record.notebook is not None
     assert "donedone" in zones.internal.local_path(record.notebook).read_text("utf-8")
-    assert not (tmp_path / "scratch" / record.id).exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize(

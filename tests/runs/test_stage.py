@@ -7,6 +7,8 @@ import pytest
 from geoetl.core.errors import InvalidParameter, RunFailed, UnreadableFile
 from geoetl.core.settings import DaskSettings
 from geoetl.runs.model import Result, RunState
+from geoetl.runs.processes import ProcessMark
+from geoetl.runs.queue import Ending, Submission
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.stage import Run
 from geoetl.store.zones import StoredFolder, StoredObject, Zones
@@ -34,9 +36,10 @@ class Doubler:
 
 def resumed(run: Run) -> Run:
     """Fail the run and begin its next attempt."""
-    run.repository.finish(run.id, run.attempt, error={"detail": "killed", "hint": None}, notebook=None)
-    record = run.repository.begin("test", {}, identity="a" * 64, subject="test")
-    return Run(record.id, record.attempt, run.repository, run.zones, run.dask)
+    queue = run.repository.queue
+    queue.finish(Ending(run.id, run.attempt, error={"detail": "killed", "hint": None}))
+    claim = queue.begin(Submission("test", {}, "a" * 64, "test"), queue.enter(ProcessMark.own(), 0))
+    return Run(claim.run_id, claim.attempt, run.repository, run.zones, run.dask)
 
 
 def test_a_resumed_run_returns_finished_stages_from_the_record(run: Run) -> None:
@@ -157,8 +160,8 @@ def square(number: int) -> Doubled:
 
 
 def test_dask_gives_the_same_results_and_errors(repository: RunRepository, zones: Zones) -> None:
-    record = repository.begin("test", {}, identity="d" * 64, subject="test")
-    run = Run(record.id, record.attempt, repository, zones, DaskSettings(address="local", workers=2))
+    claim = repository.queue.begin(Submission("test", {}, "d" * 64, "test"), "w")
+    run = Run(claim.run_id, claim.attempt, repository, zones, DaskSettings(address="local", workers=2))
     assert [r.value for r in run.map("square", square, range(6))] == [0, 1, 4, 9, 16, 25]
     with pytest.raises(InvalidParameter, match="1 of 2 tasks failed"):
         run.map("fail", square, [2, -1])
