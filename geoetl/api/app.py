@@ -14,6 +14,7 @@ from geoetl.api import (
     openapi,
     problems,
     raster,
+    styles,
     tiles,
     vector_tiles,
     xarray,
@@ -60,11 +61,12 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(xarray.router(platform))
     app.include_router(tiles.router(platform))
     app.include_router(vector_tiles.router(platform))
-    app.include_router(features.router(platform))
+    app.include_router(features.router(platform, writing=role.writes))
+    app.include_router(styles.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)
-    problems.install(app, bad_request_below=(f"{STAC}/", features.PREFIX))
+    problems.install(app, bad_request_below=(f"{STAC}/", features.PREFIX, "/collections/"))
     return app
 
 

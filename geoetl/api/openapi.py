@@ -27,6 +27,7 @@ _CUBE = {
     "variable": "air",
 }
 _VECTOR = {"collection": "demo-vectors", "item": "us_states", "asset": "pmtiles", "z": 0, "x": 0, "y": 0}
+_STYLES = {"collectionId": "demo-vectors:us_states", "styleId": "default"}
 _TILE = {"tms": "WebMercatorQuad", "z": 0, "x": 0, "y": 0, "format": "png"}
 # By the beginning of the path, the longest that fits; each gives the values of parameters by name.
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
@@ -43,6 +44,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
     "/features": {"collectionId": "demo-vectors:us_states", "featureId": "0", "sortby": "state", "properties": "state"},
+    "/features/collections/{collectionId}/styles": _STYLES,
+    "/collections/": _STYLES,
     "/stac/": {"collection_id": "demo-rasters", "item_id": "landsat_rgb"},
 }
 # Where there is nothing to ask with, what is answered; by the path.
@@ -72,6 +75,7 @@ ANSWERS: Mapping[str, Any] = {
         ],
     },
     "/features/conformance": {"conformsTo": ["http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core"]},
+    "/api/styles/leaflet-style.js": "export function leafletOptions(L, document, zoomOf) {}",
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
     "/stac/sortables": {"type": "object", "properties": {"datetime": {"type": "string", "format": "date-time"}}},
@@ -86,6 +90,9 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/tiles/raster/{collection}/{item}/{tms}/{z}": (304,),
     "/tiles/vector/{collection}/{item}/{z}": (204, 304),
     "/features/collections/{collectionId}/items": (409,),
+    "/features/collections/{collectionId}/styles": (304, 412),
+    "/collections/{collectionId}/styles": (304, 412),
+    "/api/styles/": (304,),
 }
 
 _PROBLEM: Mapping[str, Any] = {

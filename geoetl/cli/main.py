@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geoetl.cli import catalog, config, db, demo, pipelines, runs, serve, users, virtual
+from geoetl.cli import catalog, config, db, demo, pipelines, runs, serve, styles, users, virtual
 from geoetl.cli.output import err, print_error
 
 EXIT_CODES = """
@@ -35,6 +35,7 @@ app.command("pipelines", rich_help_panel=WORK)(pipelines.pipelines)
 app.add_typer(runs.app, name="runs", rich_help_panel=WORK)
 app.add_typer(virtual.app, name="virtual", rich_help_panel=WORK)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
+app.add_typer(styles.app, name="styles", rich_help_panel=LOOK)
 app.command("serve", rich_help_panel=SHARE)(serve.serve)
 app.add_typer(db.app, name="db", rich_help_panel=SHARE)
 app.add_typer(users.app, name="users", rich_help_panel=SHARE)

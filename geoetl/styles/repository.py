@@ -124,8 +124,12 @@ class StyleRepository:
             return list(connection.execute(query).scalars())
 
     @contextmanager
-    def change(self, layer_id: str) -> Iterator["LayerRows"]:
+    def change(self, layer_id: str, *, keep: bool = True) -> Iterator["LayerRows"]:
         """Open a unit of work over the styles of a layer; who else wants to change them waits.
+
+        Args:
+            layer_id: Id of the layer.
+            keep: Whether what was done is kept at the end of the block; else it was only tried.
 
         Raises:
             Unavailable: The database cannot be reached, or others were at work for too long.
@@ -134,7 +138,12 @@ class StyleRepository:
         with self.database.begin() as connection:
             if self.database.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LAYER_LOCK, sa.func.hashtext(layer_id))))
+            if keep:
+                yield LayerRows(connection, layer_id)
+                return
+            tried = connection.begin_nested()
             yield LayerRows(connection, layer_id)
+            tried.rollback()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """Landing page, collections and their properties, as documents with links."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from geoetl.access.features import FeatureDescription
 from geoetl.access.items import AssetKind, kind_of
-from geoetl.api.features.conformance import CLASSES
+from geoetl.api.features.conformance import classes
 from geoetl.api.features.crs import CRS84_URI, ReferenceSystems, uri_of
+from geoetl.api.stac.documents import STYLES_REL
+from geoetl.api.styles.documents import style_links
+from geoetl.styles.library import StyleSummary
 
 PREFIX = "/features"
 JSON, GEOJSON, SCHEMA_JSON = "application/json", "application/geo+json", "application/schema+json"
@@ -16,6 +19,7 @@ _OGC_REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 # The forms that features come in, by what is asked for with `f`.
 FORMATS: Mapping[str, str] = {"geojson": GEOJSON, "csv": CSV, "parquet": PARQUET}
 TITLES: Mapping[str, str] = {"geojson": "GeoJSON", "csv": "CSV", "parquet": "GeoParquet"}
+Styles = Mapping[str, Sequence[StyleSummary]]
 _GEOMETRY: Mapping[str, Any] = {
     "title": "Geometry",
     "format": "geometry-any",
@@ -50,15 +54,18 @@ class Documents:
             ],
         }
 
-    def conformance(self) -> dict[str, Any]:
-        """Return the classes that are kept."""
-        return {"conformsTo": CLASSES}
+    def conformance(self, *, writing: bool) -> dict[str, Any]:
+        """Return the classes that are kept by a server that writes, or only reads."""
+        return {"conformsTo": classes(writing=writing)}
 
-    def collections(self, items: Iterable[Mapping[str, Any]], here: str, next_page: str | None) -> dict[str, Any]:
+    def collections(
+        self, items: Iterable[Mapping[str, Any]], styles: Styles, here: str, next_page: str | None
+    ) -> dict[str, Any]:
         """Return a page of collections.
 
         Args:
             items: Their STAC items.
+            styles: The styles of each, by its id.
             here: Address of the page.
             next_page: Address of the next, where there is one.
         """
@@ -69,24 +76,28 @@ class Documents:
         return {
             "links": links,
             "crs": systems.uris,
-            "collections": [self.collection(item) for item in items],
+            "collections": [self.collection(item, styles) for item in items],
         }
 
-    def collection(self, item: Mapping[str, Any], about: FeatureDescription | None = None) -> dict[str, Any]:
+    def collection(
+        self, item: Mapping[str, Any], styles: Styles, about: FeatureDescription | None = None
+    ) -> dict[str, Any]:
         """Return a collection.
 
         Args:
             item: Its STAC item.
+            styles: Its styles, by its id.
             about: What its file says; left out, only what the item says is told.
         """
         names = f"{item['collection']}/{item['id']}"
-        here = f"{self.root}/collections/{item['collection']}:{item['id']}"
+        own_id = f"{item['collection']}:{item['id']}"
+        here = f"{self.root}/collections/{own_id}"
         properties: Mapping[str, Any] = item["properties"]
         said = properties.get("proj:code")
         own = about.crs if about else said if isinstance(said, str) else "OGC:CRS84"
         systems = ReferenceSystems(own)
         document = {
-            "id": f"{item['collection']}:{item['id']}",
+            "id": own_id,
             "title": str(properties.get("title") or item["id"]),
             "description": str(properties.get("description") or f"Features of {names} in the catalogue."),
             "extent": _extent(item, about),
@@ -106,6 +117,7 @@ class Documents:
                 },
                 {"rel": f"{_OGC_REL}sortables", "type": SCHEMA_JSON, "title": "Sort by", "href": f"{here}/sortables"},
                 {"rel": "describedby", "type": SCHEMA_JSON, "title": "Properties", "href": f"{here}/schema"},
+                {"rel": STYLES_REL, "type": JSON, "title": "Styles", "href": f"{here}/styles"},
                 {
                     "rel": "via",
                     "type": GEOJSON,
@@ -114,6 +126,7 @@ class Documents:
                 },
                 *self._files(item, names),
             ],
+            **style_links(f"{here}/styles", "vector", styles.get(own_id, ())),
         }
         if uri := uri_of(own):
             document["storageCrs"] = uri

@@ -34,8 +34,13 @@ _IS_TABLE: dict[str, Any] = {
 _SUFFIX: Mapping[str, str] = {"geojson": "geojson", "csv": "csv", "parquet": "parquet"}
 
 
-def router(platform: "Platform") -> APIRouter:
-    """Return the routes of features."""
+def router(platform: "Platform", *, writing: bool) -> APIRouter:
+    """Return the routes of features.
+
+    Args:
+        platform: What answers.
+        writing: Whether the server has routes that write, of styles.
+    """
     routes = APIRouter(prefix=PREFIX, tags=["features"])
 
     def documents(request: Request) -> Documents:
@@ -51,7 +56,7 @@ def router(platform: "Platform") -> APIRouter:
     def conformance(request: Request) -> Response:
         """Return the conformance classes that are kept."""
         ask.check_known(request, {"f"})
-        return encoded(documents(request).conformance())
+        return encoded(documents(request).conformance(writing=writing))
 
     @routes.get("/collections", response_class=Response, responses=_answers(JSON))
     def collections(
@@ -68,7 +73,8 @@ def router(platform: "Platform") -> APIRouter:
         shown = [item for item in page.items if _has_features(item)]
         here = f"{documents(request).root}/collections"
         following = page.next_token and f"{here}?{urlencode({'limit': limit, 'token': page.next_token})}"
-        return encoded(documents(request).collections(shown, _same(request, here), following))
+        styles = platform.styles.lists([f"{item['collection']}:{item['id']}" for item in shown])
+        return encoded(documents(request).collections(shown, styles, _same(request, here), following))
 
     @routes.get("/collections/{collectionId}", response_class=Response, responses=_answers(JSON))
     def collection(request: Request, collectionId: ask.CollectionId) -> Response:  # noqa: N803  OGC's name
@@ -76,7 +82,8 @@ def router(platform: "Platform") -> APIRouter:
         ask.check_known(request, {"f"})
         names = ask.names_of(collectionId)
         about = platform.features.describe(*names)
-        return encoded(documents(request).collection(platform.lookup.item(*names), about))
+        styles = platform.styles.lists([collectionId])
+        return encoded(documents(request).collection(platform.lookup.item(*names), styles, about))
 
     def schema(request: Request, collection_id: str, what: str) -> Response:
         ask.check_known(request, {"f"})

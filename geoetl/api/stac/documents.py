@@ -19,6 +19,7 @@ GEOJSON = "application/geo+json"
 SCHEMA_JSON = "application/schema+json"
 QUERYABLES_REL = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 SORTABLES_REL = "http://www.opengis.net/def/rel/ogc/1.0/sortables"
+STYLES_REL = "http://www.opengis.net/def/rel/ogc/1.0/styles"
 # Links that say where a document lies; the API writes its own.
 STRUCTURAL = frozenset({"self", "root", "parent", "collection", "items", "item", "child", "children"})
 # What a document keeps when only some fields are asked for, so that it can still be told apart.
@@ -58,6 +59,9 @@ class Documents:
         tiles = self._tiles(item)
         if tiles is not None:
             document["links"].append({"rel": "tilejson", "type": JSON, "href": tiles, "title": "Map tiles"})
+        if AssetKind.GEOPARQUET in map(kind_of, item["assets"].values()):
+            styles = f"{self._server}collections/{collection}:{name}/styles"
+            document["links"].append({"rel": STYLES_REL, "type": JSON, "href": styles, "title": "Styles"})
         return document
 
     def _tiles(self, item: Mapping[str, Any]) -> str | None:
@@ -86,6 +90,7 @@ class Documents:
             {"rel": "items", "type": GEOJSON, "href": f"{here}/items"},
             {"rel": QUERYABLES_REL, "type": SCHEMA_JSON, "href": f"{here}/queryables"},
             {"rel": SORTABLES_REL, "type": SCHEMA_JSON, "href": f"{here}/sortables"},
+            {"rel": STYLES_REL, "type": JSON, "href": f"{self._server}collections/{collection['id']}/styles"},
             *self._further(collection["links"], None),
         ]
         return document

@@ -23,6 +23,7 @@ from geoetl.api.stac.client import DESCRIPTION, StacClient  # noqa: E402
 from geoetl.api.stac.documents import Documents  # noqa: E402
 from geoetl.api.stac.queryables import Queryables, Sortables  # noqa: E402
 from geoetl.api.stac.transactions import Transactions  # noqa: E402
+from geoetl.api.styles.conformance import classes as style_classes  # noqa: E402
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -62,6 +63,7 @@ def serve_stac(app: FastAPI, platform: "Platform", *, writing: bool) -> None:
         extensions.append(Transactions(platform=platform, documents=documents, router=APIRouter()))
     own = APIRouter(prefix=PREFIX, tags=["stac"])
     client = StacClient(catalog=catalog, cache=cache, documents=documents)
+    client.base_conformance_classes = [*client.base_conformance_classes, *style_classes(writing=writing)]
     settings = ApiSettings(
         stac_fastapi_title="geoetl",
         stac_fastapi_description=DESCRIPTION,
