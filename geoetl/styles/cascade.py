@@ -9,6 +9,7 @@ missing, or of another kind) leaves what was before.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from geoetl.styles.changes import Alteration, Changes, Choice, changes_of, initial_values
@@ -112,7 +113,7 @@ class Cascade:
         """Return the rules of each interval of scales, from the largest scale (least denominator) on."""
         ends: list[float | None] = [None, *self.breaks, None]
         made = []
-        for above, below in zip(ends, ends[1:], strict=False):
+        for above, below in pairwise(ends):
             inside = (above or 0.5) * 2 if below is None else (above or 0) / 2 + below / 2
             made.append(Interval(above, below, self.at(inside)))
         return tuple(made)

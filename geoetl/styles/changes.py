@@ -177,8 +177,8 @@ class _Reader:
         self.member(node, at, "cap", f"{path}.cap", self.one_of(_CAPS))
         self.member(node, at, "join", f"{path}.join", self.one_of(_JOINS))
         self.member(node, at, "pattern", f"{path}.pattern", self.as_it_is)
-        for name in ("casing", "centerLine"):
-            self.object(node, name, lambda part, where, name=name: self.line(part, where, f"{path}.{name}"), at)
+        self.object(node, "casing", lambda part, where: self.line(part, where, f"{path}.casing"), at)
+        self.object(node, "centerLine", lambda part, where: self.line(part, where, f"{path}.centerLine"), at)
 
     def line(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the colour, width and opacity of a stroke, or of a line over or under it."""
@@ -220,7 +220,7 @@ class _Reader:
         except NotUnderstood as error:
             self.problems.append((at, str(error)))
             return
-        kind = node.get("type") if isinstance(node, Mapping) else None
+        kind = str(node.get("type")) if isinstance(node, Mapping) else ""
         if kind not in _ELEMENTS or number >= MAX_ELEMENTS:
             reason = (
                 f"more than {MAX_ELEMENTS} graphics are not supported"
@@ -318,7 +318,7 @@ class _Reader:
         sun = self.given(node, "sun", at)
         if isinstance(sun, Mapping):
             if sun.get("alter") is not True:
-                given |= {"azimuth": HillShading.azimuth, "elevation": HillShading.elevation}
+                given |= {"azimuth": HillShading().azimuth, "elevation": HillShading().elevation}
             self.collect(given, sun, f"{at}/sun", {"azimuth": self.angle, "elevation": self.angle})
         self.collect(
             given, node, at, {"factor": self.literal, "colorMap": self.color_map, "opacityMap": self.opacity_map}
@@ -463,7 +463,9 @@ class _Reader:
         parts = {name: self.number(node[name]) for name in "rgb" if name in node}
         if node.get("alter") is not True:
             return _color(*(parts.get(name, 0.0) for name in "rgb"))
-        return Alteration(lambda old: _color(*(parts.get(name, part) for name, part in zip("rgb", _rgb(old), strict=True))))
+        return Alteration(
+            lambda old: _color(*(parts.get(name, part) for name, part in zip("rgb", _rgb(old), strict=True)))
+        )
 
     def channels(self, node: Any) -> Any:
         """Return what is drawn as red, green and blue: numbers of 0 to 1, or trees that give them."""
@@ -523,7 +525,9 @@ class _Reader:
         parts = {name: self.length(node[name]) for name in ("x", "y") if name in node}
         if node.get("alter") is not True:
             return parts.get("x", 0.0), parts.get("y", 0.0)
-        return Alteration(lambda old: tuple(parts.get(name, old[at] if old is not UNSET else 0.0) for at, name in enumerate("xy")))
+        return Alteration(
+            lambda old: tuple(parts.get(name, old[at] if old is not UNSET else 0.0) for at, name in enumerate("xy"))
+        )
 
     def alignment(self, node: Any) -> Any:
         """Return on which side of its place a text ends: across and down."""

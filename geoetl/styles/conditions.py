@@ -20,7 +20,7 @@ from geoetl.core.temporal import utc_text
 from geoetl.styles.expressions import ARITHMETIC, ARRAYS, SPATIAL, SYSTEM_IDENTIFIERS, TEMPORAL
 from geoetl.styles.layer import StyledLayer
 
-type Condition = bool | None | Mapping[str, Any]
+type Condition = bool | Mapping[str, Any] | None
 
 SCALE: Mapping[str, Any] = {"sysId": "viz.sd"}
 # Variables that stand for variables.
@@ -358,7 +358,9 @@ class Resolver:
             if not _is_tree(values[0]):
                 return _FOLDS[name](values[0]) if isinstance(values[0], str) else None
             return {"op": name, "args": values}
-        if any(not _is_tree(value) and (isinstance(value, bool) or not isinstance(value, int | float)) for value in values):
+        if any(
+            not _is_tree(value) and (isinstance(value, bool) or not isinstance(value, int | float)) for value in values
+        ):
             return None
         return {"op": name, "args": values} if any(map(_is_tree, values)) else _calculated(name, *values)
 
@@ -496,22 +498,24 @@ def _has_unknown(tree: Any) -> bool:
 
 
 def _true(tree: Condition) -> Any:
-    name = tree.get("op") if isinstance(tree, Mapping) else None
-    if tree is None:
-        return False
+    """Return what is true where a condition is true."""
+    if not isinstance(tree, Mapping):
+        return tree is True
+    name = tree.get("op")
     if name == "not":
-        return _false(tree["args"][0])  # type: ignore[index]
-    return joined(name, [_true(part) for part in tree["args"]]) if name in ("and", "or") else tree  # type: ignore[index, arg-type]
+        return _false(tree["args"][0])
+    return joined(str(name), [_true(part) for part in tree["args"]]) if name in ("and", "or") else tree
 
 
 def _false(tree: Condition) -> Any:
-    name = tree.get("op") if isinstance(tree, Mapping) else None
-    if tree is None:
-        return False
+    """Return what is true where a condition is false."""
+    if not isinstance(tree, Mapping):
+        return tree is False
+    name = tree.get("op")
     if name == "not":
-        return _true(tree["args"][0])  # type: ignore[index]
+        return _true(tree["args"][0])
     if name in ("and", "or"):
-        return joined("or" if name == "and" else "and", [_false(part) for part in tree["args"]])  # type: ignore[index]
+        return joined("or" if name == "and" else "and", [_false(part) for part in tree["args"]])
     return negated(tree)
 
 

@@ -140,7 +140,7 @@ class _Drawn:
         parts = [self.read("part", part) for part in (color.r, color.g, color.b)]
         there = np.logical_and.reduce([known for _, known in parts])
         made = np.full(self.rows.size, UNSET, object)
-        for number in np.flatnonzero(there):
+        for number in np.flatnonzero(there).tolist():
             made[number] = Color.of_parts(*(_at(values, number) for values, _ in parts))
         return made, there
 
@@ -149,7 +149,7 @@ class _Drawn:
         parts = [self.read("part", part) for part in pair]
         there = np.logical_and.reduce([known for _, known in parts])
         made = np.full(self.rows.size, UNSET, object)
-        for number in np.flatnonzero(there):
+        for number in np.flatnonzero(there).tolist():
             made[number] = tuple(_at(values, number) for values, _ in parts)
         return made, there
 

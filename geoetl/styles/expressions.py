@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from enum import Flag, auto
 from typing import Any
 
-SYSTEM_IDENTIFIERS = frozenset(
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+SYSTEM_IDENTIFIERS = words(
     """
     dataLayer dataLayer.id dataLayer.type dataLayer.features dataLayer.featuresGeometry
     dataLayer.featuresGeometryDimensions feature feature.id feature.geometry feature.geometryDimensions viz viz.sd
@@ -26,19 +32,19 @@ SYSTEM_IDENTIFIERS = frozenset(
     viz.timeInterval.end.date.month viz.timeInterval.end.date.year viz.timeInterval.end.time
     viz.timeInterval.end.time.hour viz.timeInterval.end.time.minutes viz.timeInterval.end.time.seconds viz.timeOfDay
     viz.timeOfDay.hour viz.timeOfDay.minutes viz.timeOfDay.seconds
-    """.split()
+    """
 )
 COMPARISONS = frozenset({"=", "<>", "<", ">", "<=", ">="})
 TEXT_RELATIONS = frozenset({"contains", "startsWith", "endsWith"})
 ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
-SPATIAL = frozenset(
-    "s_contains s_crosses s_disjoint s_equals s_intersects s_overlaps s_touches s_within s_covers s_coveredBy".split()
+SPATIAL = words(
+    "s_contains s_crosses s_disjoint s_equals s_intersects s_overlaps s_touches s_within s_covers s_coveredBy"
 )
-TEMPORAL = frozenset(
+TEMPORAL = words(
     """
     t_after t_before t_contains t_disjoint t_during t_equals t_finishedBy t_finishes t_intersects t_meets t_metBy
     t_overlappedBy t_overlaps t_startedBy t_starts
-    """.split()
+    """
 )
 ARRAYS = frozenset({"a_containedBy", "a_contains", "a_equals", "a_overlaps"})
 PREDICATES = (

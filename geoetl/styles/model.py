@@ -519,23 +519,23 @@ class Style(_Object):
         Raises:
             InvalidStyle: It is neither; the message has the first problem, with its JSON pointer, and how many more.
         """
-        from geoetl.styles.dialect import normalised
+        from geoetl.styles.dialect import normalised, speaks
         from geoetl.styles.reading import plain
 
         if isinstance(document, Style):
             document = document.document()
         given = plain(document)
         try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            first = error
+            style = cls.model_validate(given)
+            if not speaks(given):
+                return style
+        except ValidationError:
+            pass
         canonical, changes = normalised(given)
         try:
-            style = cls.model_validate(canonical) if changes else None
+            style = cls.model_validate(canonical)
         except ValidationError as error:
             raise _refusal(error) from None
-        if style is None:
-            raise _refusal(first) from None
         # Beside the fields: two styles are equal by what they say, not by how it was written before.
         style.__dict__["changes"] = changes
         return style
@@ -575,7 +575,7 @@ class Style(_Object):
         """Return what is legal but doubtful, after what was changed when it was read."""
         from geoetl.styles.doubts import doubts
 
-        return (*self.changes, *doubts(self.tree))
+        return (*self.changes, *doubts(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Style) and self.tree == other.tree
@@ -584,16 +584,15 @@ class Style(_Object):
         return hash((self.title, len(self.styling_rules)))
 
     def __copy__(self) -> Self:
-        return self._forgetful(super().__copy__())
+        return super().__copy__()._without_tree()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self._forgetful(super().__deepcopy__(memo))
+        return super().__deepcopy__(memo)._without_tree()
 
-    @staticmethod
-    def _forgetful(copied: "Style") -> Any:
+    def _without_tree(self) -> Self:
         # Pydantic copies first and changes then: what was worked out before would stay.
-        copied.__dict__.pop("tree", None)
-        return copied
+        self.__dict__.pop("tree", None)
+        return self
 
     def _repr_html_(self) -> str:
         """Show the style in a notebook."""

@@ -172,7 +172,9 @@ def _stroke(given: _Given) -> StrokeSymbol | None:
 
 def _graphics(given: _Given, path: str) -> tuple[GraphicSymbol, ...]:
     numbers = {int(key.split(".")[1]) for key in given.values if key.startswith(f"{path}.")}
-    return tuple(_graphic(given, f"{path}.{number}") for number in sorted(numbers) if f"{path}.{number}.type" in given.values)
+    return tuple(
+        _graphic(given, f"{path}.{number}") for number in sorted(numbers) if f"{path}.{number}.type" in given.values
+    )
 
 
 def _graphic(given: _Given, path: str) -> GraphicSymbol:
