@@ -7,8 +7,8 @@ What vector tiles do to values, and what it means here:
 
 - They leave nulls out; MapLibre reads null for a property that is not there.
 - Numbers become doubles.  Whole numbers from 2**53 on are not told apart any more, so a comparison with one is a loss.
-- Dates and times become texts, ``2020-02-28``, ``2020-02-28T12:00:00.5`` (in UTC) and the same with ``Z`` or
-  ``+01:00``.  Texts of other forms are no times here, and never match.
+- Dates and times become texts: ``2020-02-28``, ``2020-02-28T12:00:00.5`` (in UTC), with a space for the ``T`` or with
+  ``Z`` or ``+01:00`` after it.  Texts of other forms are no times here, and never match.
 - Lists and objects become texts of JSON.
 
 Letters and lengths are counted by code points, as in CQL2.  The order of texts is by UTF-16, which differs from that of
@@ -234,8 +234,14 @@ class Conditions:
             return ["-", ["/", a, b], ["%", ["/", a, b], 1]]  # the rest has the sign of what is divided
         raise Inexpressible(f"MapLibre has no expression for {_shown(value)}.")
 
-    def there(self, value: Any) -> list[Expression]:
-        """Return the conditions under which a value is there, and its expression can be evaluated."""
+    def there(self, value: Any, kind: Kind | None = None) -> list[Expression]:
+        """Return the conditions under which a value is there, of a kind, and its expression can be evaluated.
+
+        Raises:
+            Inexpressible: There is no expression for the value.
+        """
+        if kind is not None:
+            return self._is(value, kind)
         if is_literal(value):
             return []
         if _is_property(value):
@@ -322,6 +328,10 @@ def chosen(branches: Sequence[tuple[Expression | bool, Expression]], otherwise: 
             kept.append((condition, value))
     while kept and kept[-1][1] == otherwise:
         kept.pop()
+    if otherwise is False and len(kept) == 1 and kept[0][1] is True:
+        return kept[0][0]
+    if otherwise is True and len(kept) == 1 and kept[0][1] is False:
+        return negated(kept[0][0])
     result = otherwise
     for keys, group in groupby(reversed(kept), key=lambda branch: _looked_up(branch[0])):
         ordered = list(group)[::-1]

@@ -34,7 +34,7 @@ class TimeText:
 
     @classmethod
     def read(cls, value: Expression, name: str, since: int | None = None) -> "TimeText":
-        """Return the time that a text means: ``2020-02-28``, or with ``T12:00:00``, a fraction and a zone behind it.
+        """Return the time that a text means: ``2020-02-28``, or with ``T12:00:00``, a fraction and a zone after it.
 
         The digits are read as two numbers with a 1 before them, so that a text that is not all digits reads otherwise.
 
@@ -61,7 +61,7 @@ class TimeText:
         clock = ["case", is_day, "000000", ["concat", piece(11, 13), piece(14, 16), piece(17, 19)]]
         ahead = ["case", ["==", zone, 6], ["concat", piece(-5, -3), piece(-2)], "0000"]
         whole_text = ["concat", "1", piece(0, 4), piece(5, 7), piece(8, 10), clock]
-        rest_text = ["concat", "1", ["slice", ["concat", fraction, "000000"], 0, 6], ahead]
+        rest_text = ["concat", "1", ["slice", ["concat", fraction, "000000000"], 0, 9], ahead]
         base, micro = divmod(since or 0, 1_000_000)
         at = var("at")
         hour, minute, second = part(whole, 10_000, 100), part(whole, 100, 100), ["%", whole, 100]
@@ -72,8 +72,12 @@ class TimeText:
             ["==", ["to-string", whole], whole_text],
             ["==", ["to-string", rest], rest_text],
             ["==", ["concat", piece(4, 5), piece(7, 8)], "--"],
-            ["any", is_day, ["==", ["concat", piece(10, 11), piece(13, 14), piece(16, 17)], "T::"]],
-            ["any", ["<=", end, 19], ["all", ["==", piece(19, 20), "."], [">=", end, 21], ["<=", end, 26]]],
+            [
+                "any",
+                is_day,
+                ["in", ["concat", piece(10, 11), piece(13, 14), piece(16, 17)], ["literal", ["T::", " ::"]]],
+            ],
+            ["any", ["<=", end, 19], ["all", ["==", piece(19, 20), "."], [">=", end, 21], ["<=", end, 29]]],
             ["any", ["<", zone, 6], ["==", piece(-3, -2), ":"]],
             *([">=", least, 1] for least in (year, month, day)),
             ["<=", month, 12],
@@ -95,7 +99,7 @@ class TimeText:
             for what, meaning in (
                 ("span", ["case", is_day, DAY_US - 1, 0]),
                 (None, [] if since is not None else [["<=", ["abs", at], _MAX_US]]),
-                ("at", ["+", ["*", 1_000_000, seconds], part(rest, 10_000, 1_000_000), -micro]),
+                ("at", ["+", ["*", 1_000_000, seconds], part(rest, 10**7, 10**6), -micro]),
                 ("march", ["-", year, ["case", ["<=", month, 2], 1, 0]]),
                 (None, is_time),
                 ("day", part(whole, 10**6, 100)),
