@@ -8,6 +8,6 @@ from geoetl.styles.encoders.protocol import Encoded, Encoder
 
 __all__ = ["ENCODERS", "Encoded", "Encoder"]
 
-_BUILT_IN: dict[str, Encoder] = {"cartosym": CartoSym(), "maplibre": MapLibre()}
+_BUILT_IN: dict[str, Encoder] = {"cartosym": CartoSym(), "maplibre": MapLibre(), "leaflet": Leaflet()}
 # Packages offer more as entry points of this group.
 ENCODERS: Registry[Encoder] = Registry("encoder", _BUILT_IN).with_entry_points("geoetl.styles")

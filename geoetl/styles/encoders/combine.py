@@ -1,8 +1,8 @@
 """Options of a target that several properties of a style decide together, as rules of which each matching one applies.
 
-In CartoSym a rule changes ``opacity`` and another one ``fill.opacity``; a client has one option for both, their product.
-Merging rules in order cannot multiply.  So each option gets a rule for every set of conditions that leads to a value of
-its own, and these rules stand in such an order that the last one that matches is always the right one.
+In CartoSym a rule changes ``opacity`` and another one ``fill.opacity``; a client has one option for both, their
+product.  Merging rules in order cannot multiply.  So each option gets a rule for every set of conditions that leads to
+a value of its own, and these rules stand in such an order that the last one that matches is always the right one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,7 +97,8 @@ def condition_of(conditions: Iterable[Tree]) -> Tree:
 
 def _setters(rules: Sequence[Conditional], path: str) -> tuple[int, tuple[int, ...]]:
     """Return the last rule that sets a property always (-1 for none), and those after it that may."""
-    base, others = -1, []
+    base = -1
+    others: list[int] = []
     for number, rule in enumerate(rules):
         if path in rule.changes:
             if rule.condition is True:
@@ -135,11 +136,6 @@ def _sets(
             for number, base, some in zip(chosen, bases, setters, strict=True)
         ) and not any(_exclude(rules, a, b, exclusive) for at, a in enumerate(matching) for b in matching[at + 1 :]):
             yield chosen
-
-
-def _conditional(chosen: tuple[int, ...], bases: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the rules of a set that have conditions, ascending."""
-    return tuple(sorted({number for number, base in zip(chosen, bases, strict=True) if number != base}))
 
 
 def _conditional(chosen: tuple[int, ...], bases: tuple[int, ...]) -> tuple[int, ...]:

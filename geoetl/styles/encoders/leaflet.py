@@ -9,9 +9,10 @@ Source: the options of L.Path and L.CircleMarker, https://leafletjs.com/referenc
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from geoetl.core.errors import InvalidFilter
 from geoetl.core.selectors import Rows, Tree, matches
@@ -38,7 +39,10 @@ PATH_OPTIONS = (
     "radius",
 )
 # What the evaluator knows, in Python and in JavaScript; anything else never matches.
-OPERATORS = frozenset("and or not = <> < <= > >= between in like isNull casei + - * / ^ % div".split())
+OPERATORS = frozenset(
+    {"and", "or", "not", "=", "<>", "<", "<=", ">", ">=", "between", "in", "like", "isNull", "casei"}
+    | {"+", "-", "*", "/", "^", "%", "div"}
+)
 # A deeper filter is none that a person wrote; the same stands in leaflet_style.js.
 MAX_DEPTH = 64
 # From here on JavaScript does not tell whole numbers from their neighbours.
@@ -143,18 +147,15 @@ class _Rule:
 
 def _path_options(cascade: Cascade, layer: StyledLayer) -> tuple[dict[str, Any], tuple[Loss, ...]]:
     losses, options = list(cascade.losses), _options_of(layer)
-    intervals = cascade.intervals()
-    # The first interval is the closest; rules are written from the furthest on, as zooms ascend.
-    each = [_rules_of(interval.rules, cascade, layer, options, losses) for interval in intervals][::-1]
+    views = _views(cascade)
+    each = [_rules_of(view.rules, cascade, layer, options, losses) for view in views]
     default = each[0][0]
     merged: list[_Rule] = []
     for number, (start, rules) in enumerate(each):
         differing = {name: value for name, value in start.items() if value != default[name]}
         first = [_Rule("", True, differing)] if differing else []
         merged = _merged(merged, [*first, *rules], number)
-    zooms = _zooms(cascade)
-    written = [_written(rule, zooms) for rule in merged]
-    return {"default": default, "rules": written}, tuple(dict.fromkeys(losses))
+    return {"default": default, "rules": [_written(rule, views) for rule in merged]}, tuple(dict.fromkeys(losses))
 
 
 def _rules_of(
@@ -183,9 +184,7 @@ def _rules_of(
     return default, made
 
 
-def _kept(
-    rule: FlatRule, layer: StyledLayer, options: Mapping[str, Option], losses: list[Loss]
-) -> FlatRule | None:
+def _kept(rule: FlatRule, layer: StyledLayer, options: Mapping[str, Option], losses: list[Loss]) -> FlatRule | None:
     """Return what Leaflet can do of a rule, and note what it cannot; None where its condition is not known."""
     condition, reason = _for_json(rule.condition, layer)
     reason = reason or _unknown(condition)
@@ -211,8 +210,10 @@ def _not_drawn(path: str, value: Any, layer: StyledLayer, *, always: bool) -> st
     """Return why Leaflet cannot do what a change asks for; None where it can, or where nothing is lost."""
     member, _, rest = path.partition(".")
     number, _, part = rest.partition(".")
-    if value is UNSET or (layer.dimensions == 0 and member in ("fill", "stroke")) or (
-        layer.dimensions == 1 and member == "fill"
+    if (
+        value is UNSET
+        or (layer.dimensions == 0 and member in ("fill", "stroke"))
+        or (layer.dimensions == 1 and member == "fill")
     ):
         return None
     if member in ("label", "placement"):
@@ -312,12 +313,10 @@ def _for_json(node: Any, layer: StyledLayer) -> tuple[Any, str | None]:
     if not isinstance(node, Mapping) or "op" not in node:
         return node, None
     op, arguments = node["op"], node["args"]
-    is_time = [isinstance(part, Mapping) and layer.properties.get(str(part.get("property"))) == "time" for part in arguments]
-    if any(is_time) and op == "like":
-        return node, "a time is compared with a pattern"
-    if sum(is_time) > 1:
-        return node, "two times of a feature are compared, which are texts in GeoJSON"
-    if any(is_time):
+    names = [part["property"] for part in arguments if isinstance(part, Mapping) and "property" in part]
+    if "time" in map(layer.properties.get, names):
+        if op in ("like", "casei") or len(names) > 1:
+            return node, f"times of features are texts in GeoJSON, which '{op}' does not take for times"
         return {"op": op, "args": [_timed(part) for part in arguments]}, None
     parts = [_for_json(part, layer) for part in arguments]
     return {"op": op, "args": [part for part, _ in parts]}, next((reason for _, reason in parts if reason), None)
@@ -351,22 +350,37 @@ def _merged(known: list[_Rule], rules: Sequence[_Rule], number: int) -> list[_Ru
     return [*merged, *rest]
 
 
-def _zooms(cascade: Cascade) -> list[float | None]:
-    """Return the ends of the intervals as zooms, ascending; None where there is no end.
+@dataclass(frozen=True)
+class _View:
+    """The rules at some zooms: from `least` on, and below `most`; None where there is no end."""
 
-    A zoom belongs to the interval above it.  Where the style has the very scale in the interval below, the end is the
-    next number above it.
+    rules: tuple[FlatRule, ...]
+    least: float | None
+    most: float | None
+    denominator: float
+
+
+def _views(cascade: Cascade) -> list[_View]:
+    """Return the rules at all zooms, the lowest zooms first.
+
+    At the very scale at which a style changes it may be as closer up, as further away, or as nowhere else.
     """
-    ends: list[float | None] = [None]
-    intervals = cascade.intervals()
-    for scale, closer in zip(cascade.breaks[::-1], intervals[-2::-1], strict=True):
-        zoom = zoom_of(scale, TILE_SIZE)
-        ends.append(zoom if cascade.at(scale) == closer.rules else math.nextafter(zoom, math.inf))
-    return [*ends, None]
+    furthest, *closer = cascade.intervals()[::-1]
+    views = [_View(furthest.rules, None, None, (furthest.above or 0.5) * 2)]
+    for interval, scale in zip(closer, cascade.breaks[::-1], strict=True):
+        zoom, rules = zoom_of(scale, TILE_SIZE), cascade.at(scale)
+        after = math.nextafter(zoom, math.inf)
+        start = zoom if rules == interval.rules else after
+        views[-1] = replace(views[-1], most=start)
+        if rules not in (interval.rules, views[-1].rules):
+            views[-1] = replace(views[-1], most=zoom)
+            views.append(_View(rules, zoom, after, scale))
+        views.append(_View(interval.rules, start, None, ((interval.above or 0.0) + scale) / 2))
+    return views
 
 
-def _written(rule: _Rule, zooms: Sequence[float | None]) -> dict[str, Any]:
-    least, most = zooms[rule.first], zooms[rule.last + 1]
+def _written(rule: _Rule, views: Sequence[_View]) -> dict[str, Any]:
+    least, most = views[rule.first].least, views[rule.last].most
     return {
         **({"name": rule.name} if rule.name else {}),
         "filter": rule.condition,
@@ -380,7 +394,30 @@ def _written(rule: _Rule, zooms: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _tile_layer(style: Style, layer: StyledLayer) -> tuple[dict[str, Any], tuple[Loss, ...]]:
-    """Return where the tiles of a coverage are, and how they are laid on a map; their colours are in them."""
-    cascade, symbol = flatten(style, layer), coverage_symbol(style, layer)
-    shown = [coverage_symbol(style, layer, (interval.above or interval.below or 1.0) ).visible for interval in cascade.intervals()]
-    return {}, ()
+    """Return where the tiles of a coverage are and how Leaflet shows them; colours and opacity are in the tiles."""
+    views = _views(flatten(style, layer))
+    symbols = [coverage_symbol(style, layer, view.denominator) for view in views]
+    shown = [number for number, symbol in enumerate(symbols) if symbol.visible]
+    losses = dict.fromkeys(loss for symbol in symbols for loss in symbol.losses)
+    if any(replace(symbols[number], losses=()) != replace(symbols[shown[0]], losses=()) for number in shown):
+        losses[Loss("/stylingRules", "tiles have the same colours at every scale")] = None
+    if not shown:
+        return {"tileLayer": None}, tuple(losses)
+    if shown != list(range(shown[0], shown[-1] + 1)):
+        losses[Loss("/stylingRules", "a tile layer has one range of zooms; it is shown in the gaps too")] = None
+    least, most = views[shown[0]].least, views[shown[-1]].most
+    options = {
+        "opacity": 1,
+        "tileSize": TILE_SIZE,
+        # Leaflet's are whole, and the last one is part of the range.
+        **({"minZoom": max(math.ceil(least), 0)} if least is not None else {}),
+        **({"maxZoom": math.ceil(most) - 1} if most is not None else {}),
+    }
+    return {"tileLayer": {"url": _template(layer), "options": options}}, tuple(losses)
+
+
+def _template(layer: StyledLayer) -> str:
+    """Return the address of tiles, relative to the API; an item that the layer does not name stays open."""
+    collection, _, item = layer.id.partition(":")
+    place = f"{quote(collection, safe='')}/{quote(item, safe='') or '{item}'}"
+    return f"tiles/raster/{place}/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
