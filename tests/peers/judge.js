@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-import { createPropertyExpression, featureFilter, latest, validateStyleMin } from "@maplibre/maplibre-gl-style-spec";
+import { featureFilter, latest, normalizePropertyExpression, validateStyleMin } from "@maplibre/maplibre-gl-style-spec";
 
 // An expression that fails while it is evaluated gives the property's default and says so here: no test may miss it.
 let warnings = [];
@@ -29,8 +29,10 @@ function compiled(layer) {
   const values = {};
   for (const group of ["layout", "paint"]) {
     for (const [name, spec] of Object.entries(latest[`${group}_${layer.type}`])) {
-      const given = layer[group]?.[name];
-      values[name] = given === undefined ? () => plain(spec.default ?? null) : evaluator(given, spec, layer.id, name);
+      const given = layer[group]?.[name] ?? spec.default;
+      // Several properties have no value unless it is given.
+      const expression = given === undefined ? null : normalizePropertyExpression(given, spec);
+      values[name] = (zoom, feature) => plain(expression?.evaluate({ zoom }, feature) ?? null);
     }
   }
   return (zoom, feature) => {
@@ -40,13 +42,6 @@ function compiled(layer) {
     const drawn = Object.entries(values).map(([name, value]) => [name, value(zoom, feature)]);
     return [{ id: layer.id, type: layer.type, ...Object.fromEntries(drawn) }];
   };
-}
-
-function evaluator(given, spec, id, name) {
-  if (!Array.isArray(given) || spec.type === "array" && typeof given[0] === "number") return () => given;
-  const expression = createPropertyExpression(given, spec);
-  if (expression.result === "error") throw new Error(`${id} ${name}: ${JSON.stringify(expression.value)}`);
-  return (zoom, feature) => plain(expression.value.evaluate({ zoom }, feature));
 }
 
 /** A value as JSON has it: a colour as [r, g, b, a] with 0 to 1, not multiplied. */
