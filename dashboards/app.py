@@ -20,9 +20,12 @@ from dashboards.explore.view import ExploreView
 from dashboards.shared.background import Background
 from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
+from dashboards.shared.navigation import navigation
 from dashboards.shared.theme import theme_config
 from dashboards.shared.visitor import VisitorCookie, may_enter, visitor, visitor_markup
 from dashboards.shared.warm import warm_up
+from dashboards.style.model import StyleModel
+from dashboards.style.view import StyleView
 from geoetl.api import edge, guard
 from geoetl.api.apart import Launch
 from geoetl.api.app import create_app as create_api
@@ -32,19 +35,12 @@ from geoetl.api.security import Authority
 if TYPE_CHECKING:
     from geoetl.platform import Platform
 
-EXPLORE = "/explore"
+EXPLORE, STYLE = "/explore", "/style"
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
 # How often a page looks whether the catalogue changed: one number read from the database.
 REFRESH_MS = 2000
 ICON = Path(__file__).parent / "shared" / "icon.svg"
-# A picture is named by its content, so that it never changes.
-_NAVIGATION = """
-<nav aria-label="Pages" style="font:14px/20px Roboto,sans-serif;padding-left:24px;display:flex;height:48px">
-<a href="explore" aria-current="page"
- style="color:#fff;text-decoration:none;padding:14px 4px;box-shadow:inset 0 -3px #8fd6d1">
-Explore</a></nav>
-"""
 # The page says itself what it is doing; Material's progress bar stays even where busy_indicator is None (0.16).
 _PAGE_SX = {
     ".title": {"fontSize": "16px"},
@@ -53,6 +49,7 @@ _PAGE_SX = {
     ".main .MuiToolbar-root": {"margin": "0 !important"},
 }
 _AT_THE_END: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
+# A picture is named by its content, so that it never changes.
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -94,16 +91,19 @@ def create_app(
         content, media_type = shelf.get(name)
         return Response(content, media_type=media_type, headers={"Cache-Control": _FOREVER})
 
-    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="geoetl-explore")
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="geoetl-page")
 
     def explore() -> pmui.Page:
         return explore_page(platform, shelf, executor)
 
+    def style() -> pmui.Page:
+        return style_page(platform, shelf, executor)
+
     cookie = VisitorCookie(authority)
     add_applications(
-        {EXPLORE: explore},
+        {EXPLORE: explore, STYLE: style},
         app=app,
-        title="Explore · geoetl",
+        title={EXPLORE: "Explore · geoetl", STYLE: "Style · geoetl"},
         # Origins are checked by the guard, which knows the address that the browser used.
         websocket_origin=["*"],
         auth_policy=AuthPolicy(may_enter),
@@ -150,19 +150,7 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
 
     model = ExploreModel(platform, background.start)
     view = ExploreView(model, delivery=Served(shelf), server=server, background=background)
-    page = pmui.Page(
-        title="geoetl",
-        main=[view],
-        theme_config=theme_config(),
-        favicon=ICON,
-        logo=ICON,
-        header=[pn.pane.HTML(_NAVIGATION, margin=0), pn.pane.HTML(visitor_markup(visitor()), **_AT_THE_END)],
-        sx=_PAGE_SX,
-        busy_indicator=None,
-        site_url=".",
-    )
-    view.dark = page.dark_theme
-    page.param.watch(lambda event: view.param.update(dark=event.new), "dark_theme")
+    page = _page(view, "explore")
     view.load()
 
     def live() -> None:
@@ -173,4 +161,41 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
 
     pn.state.onload(live)
     pn.state.on_session_destroyed(lambda _: background.end())
+    return page
+
+
+def style_page(platform: "Platform", shelf: PictureShelf, executor: Executor) -> pmui.Page:
+    """Return the page *Style* for one visitor; the arguments are those of `explore_page`."""
+    background = Background(executor)
+    location = pn.state.location
+    model = StyleModel(platform, visitor(), background.start)
+    view = StyleView(model, delivery=Served(shelf), background=background)
+    page = _page(view, "style")
+    view.load()
+
+    def live() -> None:
+        background.live()
+        if location and location.search:
+            model.go(location.search)
+
+    pn.state.onload(live)
+    pn.state.on_session_destroyed(lambda _: background.end())
+    return page
+
+
+def _page(view: ExploreView | StyleView, name: str) -> pmui.Page:
+    """Return a page around a view: header, links to the other pages, theme."""
+    page = pmui.Page(
+        title="geoetl",
+        main=[view],
+        theme_config=theme_config(),
+        favicon=ICON,
+        logo=ICON,
+        header=[pn.pane.HTML(navigation(name), margin=0), pn.pane.HTML(visitor_markup(visitor()), **_AT_THE_END)],
+        sx=_PAGE_SX,
+        busy_indicator=None,
+        site_url=".",
+    )
+    view.dark = page.dark_theme
+    page.param.watch(lambda event: view.param.update(dark=event.new), "dark_theme")
     return page

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboards.explore.listing import Kind, title_of
 from dashboards.shared.problem import Problem
+from dashboards.shared.vector_layer import Tiles, tiles_of
 from geoetl.core.spatial import BBox, Point, wrap_longitude
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How features are drawn.
+
+    Attributes:
+        tiles: Their vector tiles.
+        style: The layer's default style, as MapLibre takes it.
+        title: Title of the style.
+    """
+
+    tiles: Tiles
+    style: Mapping[str, Any]
+    title: str
+
+
+@dataclass(frozen=True)
 class Layer:
     """An item on the map.
 
@@ -57,6 +73,7 @@ class Layer:
         item: Its STAC item.
         kind: What it is.
         color: Its colour, where it has no picture (vectors).
+        drawing: How its features are drawn, where they have a style.
         contents: What is in it, if it is a cube that could be opened.
         choice: How it is shown.
         picture: The picture, once there is one.
@@ -68,6 +85,7 @@ class Layer:
     item: Mapping[str, Any]
     kind: Kind
     color: str | None = None
+    drawing: Drawing | None = None
     contents: "CubeDescription | None" = None
     choice: Choice = Choice()
     picture: "Picture | None" = None
@@ -99,6 +117,11 @@ class Layer:
     def bbox(self) -> BBox:
         """Where the data lie, in degrees."""
         return BBox.from_list(self.item["bbox"])
+
+    @property
+    def style_id(self) -> str:
+        """Id that its styles belong to: its own, or of rasters and cubes that of their collection."""
+        return f"{self.collection}:{self.id}" if self.kind is Kind.VECTOR else self.collection
 
     @property
     def own_variable(self) -> str | None:
@@ -170,6 +193,19 @@ class Layer:
         east = box.east + 360 if box.crosses_antimeridian else box.east
         north, south = min(box.north, MERCATOR_LATITUDE), max(box.south, -MERCATOR_LATITUDE)
         return [[box.west, north], [east, north], [east, south], [box.west, south]]
+
+
+def drawing_of(platform: "Platform", layer: Layer) -> Drawing | None:
+    """Return how the features of a layer are drawn by its default style; None where it has none.
+
+    Raises:
+        GeoetlError: Its tiles cannot be read.
+    """
+    stored = platform.styles.default(layer.style_id)
+    if stored is None:
+        return None
+    encoded = platform.styles.encoded(stored, "maplibre")
+    return Drawing(tiles_of(platform, layer.collection, layer.id), encoded.document, stored.summary.title or stored.id)
 
 
 def draw(platform: "Platform", layer: Layer, limits: "tuple[ValueRange, ...] | None" = None) -> Layer:

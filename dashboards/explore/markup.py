@@ -7,42 +7,6 @@ from html import escape
 from dashboards.explore.about import About, Fact
 from dashboards.explore.layer import Layer
 from dashboards.explore.reading import Place, Reading, point_text, value_text
-from dashboards.shared.problem import Problem
-
-# The same look for everything that is shown as text.
-TEXT_CSS = """
-:host { font: 14px/20px Roboto, system-ui, sans-serif; color: var(--ge-text); }
-p { margin: 0 0 8px; }
-h3 { font-size: 14px; line-height: 20px; margin: 16px 0 4px; }
-dl { display: grid; grid-template-columns: fit-content(40%) minmax(0, 1fr); gap: 4px 16px; margin: 0; }
-dt, small, .muted { color: var(--ge-muted); font-size: 12px; line-height: 16px; }
-dt { padding-top: 2px; }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-a { color: var(--ge-accent); }
-a:focus-visible { outline: 2px solid var(--ge-focus); outline-offset: 2px; border-radius: 2px; }
-ul { list-style: none; margin: 0; padding: 0; }
-li { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 4px 0; }
-li b { display: block; font-weight: 400; }
-li a { flex: none; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 8px; border-top: 1px solid var(--ge-line); text-align: right; vertical-align: baseline; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-th:last-child, td:last-child { padding-right: 0; }
-th { font-weight: 400; color: var(--ge-muted); font-size: 12px; }
-tbody td { white-space: nowrap; }
-.pin { display: inline-block; min-width: 20px; height: 20px; line-height: 20px; border-radius: 10px; color: #fff;
-  background: var(--pin); text-align: center; font-weight: 700; font-size: 12px; }
-.readings { display: flex; flex-wrap: wrap; gap: 4px 24px; }
-.reading { display: inline-flex; white-space: nowrap; gap: 8px; align-items: baseline;
-  font-variant-numeric: tabular-nums; }
-.reading b { font-size: 16px; }
-@container explore (max-width: 1000px) { .reading small { display: none; } }
-.place { margin: 0 0 8px; display: flex; gap: 8px; align-items: center; font-variant-numeric: tabular-nums; }
-.error { color: var(--ge-error); }
-details { margin-top: 4px; }
-summary { cursor: pointer; color: var(--ge-accent); }
-summary:focus-visible { outline: 2px solid var(--ge-focus); outline-offset: 2px; border-radius: 2px; }
-"""
 
 
 def about_html(told: About) -> str:
@@ -76,13 +40,6 @@ def readings_html(layer: Layer, readings: Sequence[Reading], color_of: Callable[
     parts += [series_html(layer, [reading], color_of) for reading in answered if reading.series]
     parts += [_features(reading, color_of) for reading in answered if reading.features is not None]
     return "".join(parts)
-
-
-def problem_html(problem: Problem) -> str:
-    """Return a problem: the sentence, the next step, and the details behind a click."""
-    step = f" {escape(problem.next_step)}" if problem.next_step else ""
-    behind = f"<details><summary>Details</summary><div>{escape(problem.details)}</div></details>"
-    return f"<div>{escape(problem.sentence)}{step}</div>{behind}"
 
 
 def _pin(place: Place, color_of: Callable[[Place], str]) -> str:

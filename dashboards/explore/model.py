@@ -12,7 +12,7 @@ import param
 
 from dashboards.explore.about import About, about, extent_words
 from dashboards.explore.address import Address
-from dashboards.explore.layer import AS_COLOURS, AUTO_RANGE, OWN, Choice, Layer, draw
+from dashboards.explore.layer import AS_COLOURS, AUTO_RANGE, OWN, Choice, Layer, draw, drawing_of
 from dashboards.explore.listing import Kind, Listing, Question, find, kind_of_item, title_of
 from dashboards.explore.reading import MAX_PLACES, Place, Reading, read
 from dashboards.explore.snippets import snippets
@@ -198,6 +198,8 @@ class ExploreModel(param.Parameterized):
                 self._follow(layer, **({"target": Target.of(layer)} if go else {}))
             if layer.kind is Kind.CUBE and layer.contents is None:
                 layer = self._update(key, contents=self.platform.cube.describe(layer.collection, layer.id)) or layer
+            if layer.kind is Kind.VECTOR:
+                layer = self._update(key, **self._styled(layer)) or layer
             if wanted:
                 layer = self._update(key, choice=_choice_of(wanted, layer)) or layer
             if turn.is_latest:
@@ -209,6 +211,13 @@ class ExploreModel(param.Parameterized):
                 self._draw(key, self._drawing[key].ask())
             if turn.is_latest:
                 self._read_all(self._reading.ask())
+
+    def _styled(self, layer: Layer) -> dict[str, Any]:
+        """Return how the features of a layer are drawn now; where that fails, in the layer's own colour, with why."""
+        try:
+            return {"drawing": drawing_of(self.platform, layer), "problem": None}
+        except GeoetlError as error:
+            return {"drawing": None, "problem": Problem.of(error, f"styling {layer.title}")}
 
     def close(self) -> None:
         """Go back to the list; what lies on the map stays there."""

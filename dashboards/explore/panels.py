@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
@@ -12,12 +13,13 @@ import param
 from dashboards.explore.chart import HEIGHT_PX, nearest_step, positions, series_figure
 from dashboards.explore.layer import Layer
 from dashboards.explore.listing import Group, Kind
-from dashboards.explore.markup import TEXT_CSS, about_html, readings_html, series_html
+from dashboards.explore.markup import about_html, readings_html, series_html
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.reading import readings_csv, stop_label, unit_text
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.code_block import CodeBlock
 from dashboards.shared.delivery import Delivery
+from dashboards.shared.layout import CARD_CSS, CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.theme import palette
 from geoetl.core.temporal import STANDARD_CALENDARS
@@ -26,41 +28,7 @@ from geoetl.core.temporal import STANDARD_CALENDARS
 PLAY_INTERVAL_MS = 700
 # A collection of more items than this waits closed, so that the others are seen too.
 SHOWN_OPEN = 6
-CARD_CSS = """
-:host { background: var(--ge-surface); border-radius: 12px; box-shadow: var(--ge-shadow); overflow: hidden; }
-"""
-_SCROLL_CSS = ":host { overflow-y: auto; overscroll-behavior: contain; scrollbar-width: thin; }"
-# As high as its content, and no higher than the card; what is more is scrolled within.
-_FITTING = {"flex": "0 1 auto", "min_height": "0", "max_height": "100%"}
 _TABS = ("Show", "About", "Code")
-# Every control of a panel: small, as wide as the panel, its label alone without a question mark.
-_CONTROL: Mapping[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": 0, "description": ""}
-
-
-def _column(*objects: Any, **styles: str) -> pn.Column:
-    return pn.Column(*objects, margin=0, sizing_mode="stretch_width", styles=_css(styles))
-
-
-def _row(*objects: Any, **styles: str) -> pn.Row:
-    return pn.Row(*objects, margin=0, sizing_mode="stretch_width", styles=_css({"align_items": "center", **styles}))
-
-
-def _scrolling(*objects: Any, **styles: str) -> pn.Column:
-    return pn.Column(
-        *objects,
-        margin=0,
-        sizing_mode="stretch_width",
-        stylesheets=[_SCROLL_CSS],
-        styles=_css({"flex": "1 1 auto", "min_height": "0", **styles}),
-    )
-
-
-def _css(styles: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in styles.items()}
-
-
-def _text(html: str = "", **styles: str) -> pn.pane.HTML:
-    return pn.pane.HTML(html, stylesheets=[TEXT_CSS], margin=0, sizing_mode="stretch_width", styles=_css(styles))
 
 
 class BrowsePanel(pn.viewable.Viewer):
@@ -78,33 +46,33 @@ class BrowsePanel(pn.viewable.Viewer):
         super().__init__()
         self._model = model
         self._delivery = delivery
-        words = pmui.TextInput(label="Search", placeholder="Words in title, id or description", **_CONTROL)
-        self._since = pmui.TextInput(label="From", placeholder="1950", **_CONTROL)
-        self._until = pmui.TextInput(label="Until", placeholder="2014-12", **_CONTROL)
-        in_view = pmui.Switch(label="Only what the map shows", **_CONTROL)
+        words = pmui.TextInput(label="Search", placeholder="Words in title, id or description", **CONTROL)
+        self._since = pmui.TextInput(label="From", placeholder="1950", **CONTROL)
+        self._until = pmui.TextInput(label="Until", placeholder="2014-12", **CONTROL)
+        in_view = pmui.Switch(label="Only what the map shows", **CONTROL)
         self._put = {
             "words": follow_widget(words, "value_input", lambda value: model.look_for(words=value or "")),
             "since": follow_widget(self._since, "value", lambda value: model.look_for(since=value or "")),
             "until": follow_widget(self._until, "value", lambda value: model.look_for(until=value or "")),
             "in_view": follow_widget(in_view, "value", lambda value: model.look_for(in_view=value)),
         }
-        self._time_problem = _text()
+        self._time_problem = text()
         self._time_problem.visible = False
         self._list = ItemList(sizing_mode="stretch_width", margin=0, loading=True)
         self._list.on_msg(lambda event: self._act(event.data))
         self._list.param.watch(lambda event: model.point_at(event.new), "hovered")
-        self._panel = _column(
-            _column(
+        self._panel = column(
+            column(
                 words,
-                _row(self._since, self._until, gap="8px"),
+                row(self._since, self._until, gap="8px"),
                 self._time_problem,
                 in_view,
                 gap="12px",
                 padding="16px 16px 8px",
                 flex="none",
             ),
-            _scrolling(self._list, padding="0 8px 8px"),
-            **_FITTING,
+            scrolling(self._list, padding="0 8px 8px"),
+            **FITTING,
         )
         self._panel.visible = self.param.visible
         background.follow(model, ["listing", "opened"], self._show)
@@ -178,26 +146,30 @@ class ItemPanel(pn.viewable.Viewer):
         model: The page's model.
         background: Brings its changes here.
         server: Tells the address of the server, for programs that ask it.
+        served: Whether other pages can be gone to.
     """
 
     visible = param.Boolean(default=False, doc="Whether it is shown.")
 
-    def __init__(self, model: ExploreModel, background: Background, server: Callable[[], str]) -> None:
+    def __init__(
+        self, model: ExploreModel, background: Background, server: Callable[[], str], *, served: bool = False
+    ) -> None:
         super().__init__()
         self._model = model
         self._server = server
+        self._served = served
         self._shown: tuple[str, bool] | None = None
         self._put: dict[str, Callable[[Any], None]] = {}
         back = pmui.IconButton(icon="arrow_back", description="Back to the list", margin=0, size="small")
         back.on_click(lambda _: model.close())
-        self._head = _text()
-        self._controls = _column(_text(), gap="16px", padding="16px")
-        self._colours = pmui.Select(label="Colours", options=[], **_CONTROL)
-        self._place = pmui.TextInput(label="Place", placeholder="12.5, 41.9 or paris", **_CONTROL)
+        self._head = text()
+        self._controls = column(text(), gap="16px", padding="16px")
+        self._colours = pmui.Select(label="Colours", options=[], **CONTROL)
+        self._place = pmui.TextInput(label="Place", placeholder="12.5, 41.9 or paris", **CONTROL)
         self._place.param.watch(lambda event: event.new and model.read_at(event.new), "value")
-        self._about = _text(padding="16px")
+        self._about = text(padding="16px")
         self._code = CodeBlock(margin=0, sizing_mode="stretch_width")
-        self._bodies = [self._controls, self._about, _column(self._code, padding="16px")]
+        self._bodies = [self._controls, self._about, column(self._code, padding="16px")]
         self._tabs = pmui.TabMenu(
             items=[{"label": label} for label in _TABS], active=0, sizing_mode="stretch_width", margin=0
         )
@@ -205,13 +177,13 @@ class ItemPanel(pn.viewable.Viewer):
         self._fold = pmui.IconButton(icon="expand_less", description="Fold or unfold", margin=0, size="small")
         self._fold.on_click(lambda _: self._fold_or_unfold())
         self._below = [
-            _column(self._tabs, padding="0 16px", flex="none", border_bottom="1px solid var(--ge-line)"),
-            _scrolling(*self._bodies),
+            column(self._tabs, padding="0 16px", flex="none", border_bottom="1px solid var(--ge-line)"),
+            scrolling(*self._bodies),
         ]
-        self._panel = _column(
-            _row(back, self._head, self._fold, gap="8px", padding="12px 8px 4px 8px", flex="none"),
+        self._panel = column(
+            row(back, self._head, self._fold, gap="8px", padding="12px 8px 4px 8px", flex="none"),
             *self._below,
-            **_FITTING,
+            **FITTING,
         )
         self._panel.visible = self.param.visible
         self._choose_tab()
@@ -264,17 +236,19 @@ class ItemPanel(pn.viewable.Viewer):
             self._colours = self._select("colormap", "Colours", _named(self._model.param.colormap.objects))
             stretch = self._select("stretch", "Range of the colours", _named(self._model.param.stretch.objects))
             controls += [self._colours, stretch]
-        hint = _text(f'<div class="muted">{_HINTS[layer.kind]}</div>')
-        return [*controls, self._place, hint] if layer.kind is not Kind.OTHER else [*controls, hint]
+        hint = text(f'<div class="muted">{_HINTS[layer.kind]}</div>')
+        if layer.kind is Kind.OTHER:
+            return [*controls, hint]
+        return [*controls, self._place, hint, *([_style_link(layer)] if self._served else [])]
 
     def _select(self, name: str, label: str, options: Mapping[str, Any]) -> Any:
-        select = pmui.Select(label=label, options=dict(options), value=getattr(self._model, name), **_CONTROL)
+        select = pmui.Select(label=label, options=dict(options), value=getattr(self._model, name), **CONTROL)
         self._put[name] = follow_widget(select, "value", lambda value: self._model.choose(**{name: value}))
         return select
 
     def _level(self, name: str, label: str, values: Sequence[Any]) -> Any:
         chosen = self._model.selection.get(name, values[0])
-        select = pmui.Select(label=label, options={_number(v): v for v in values}, value=chosen, **_CONTROL)
+        select = pmui.Select(label=label, options={_number(v): v for v in values}, value=chosen, **CONTROL)
 
         def choose(value: Any) -> None:
             self._model.choose(selection={**self._model.selection, name: value})
@@ -302,6 +276,12 @@ class ItemPanel(pn.viewable.Viewer):
         return self._panel
 
 
+def _style_link(layer: Layer) -> Any:
+    there = escape(f"style?{urlencode({'layer': layer.style_id}, safe=':')}")
+    by = f"Drawn with the style “{escape(layer.drawing.title)}”. " if layer.drawing else ""
+    return text(f'<div class="muted">{by}<a href="{there}">Style this layer</a></div>')
+
+
 _HINTS = {
     Kind.RASTER: "Click on the map, or write longitude and latitude, to read the values of a place.",
     Kind.CUBE: "Click on the map, or write longitude and latitude, to read the series of a place.",
@@ -318,9 +298,9 @@ class LayersPanel(pn.viewable.Viewer):
         self._model = model
         self._list = LayerList(sizing_mode="stretch_width", margin=0)
         self._list.on_msg(lambda event: self._act(event.data))
-        self._panel = _column(
-            _text("<b>On the map</b>", padding="12px 16px 0", flex="none"),
-            _scrolling(self._list, padding="0 8px 8px"),
+        self._panel = column(
+            text("<b>On the map</b>", padding="12px 16px 0", flex="none"),
+            scrolling(self._list, padding="0 8px 8px"),
             flex="0 0 auto",
             max_height="60%",
         )
@@ -345,7 +325,7 @@ class LayersPanel(pn.viewable.Viewer):
         self._panel.visible = bool(self._model.layers)
 
     def _described(self, layer: Layer) -> dict[str, Any]:
-        row: dict[str, Any] = {
+        described: dict[str, Any] = {
             "id": layer.key,
             "title": layer.title,
             "subtitle": layer.subtitle,
@@ -353,20 +333,20 @@ class LayersPanel(pn.viewable.Viewer):
             "opacity": layer.opacity,
             "active": layer.key == self._model.opened,
         }
-        if layer.color:
-            row["color"] = layer.color
+        if layer.color and not layer.drawing:
+            described["color"] = layer.color
         if layer.problem:
-            row["error"] = f"{layer.problem.sentence} {layer.problem.next_step}".strip()
+            described["error"] = f"{layer.problem.sentence} {layer.problem.next_step}".strip()
         if layer.is_beyond_map:
-            row["note"] = "It lies beyond latitude 85°, where the map ends. Its values can be read."
+            described["note"] = "It lies beyond latitude 85°, where the map ends. Its values can be read."
         legend = layer.picture.legend if layer.picture else None
         if legend:
-            row["legend"] = {
+            described["legend"] = {
                 "kind": legend.kind,
                 "units": unit_text(legend.units),
                 "stops": [{"color": stop.color, "label": stop_label(legend.kind, stop)} for stop in legend.stops],
             }
-        return row
+        return described
 
     def __panel__(self) -> Any:
         return self._panel
@@ -409,10 +389,10 @@ class ReadingPanel(pn.viewable.Viewer):
     def __init__(self, model: ExploreModel, background: Background) -> None:
         super().__init__()
         self._model = model
-        self._text = _text()
-        self._panel = _column(
-            _row(pn.HSpacer(), ReadingTools(model, background), padding="8px 8px 0", flex="none"),
-            _scrolling(self._text, padding="8px 16px 16px"),
+        self._text = text()
+        self._panel = column(
+            row(pn.HSpacer(), ReadingTools(model, background), padding="8px 8px 0", flex="none"),
+            scrolling(self._text, padding="8px 16px 16px"),
             flex="0 1 auto",
             min_height="120px",
         )
@@ -461,11 +441,11 @@ class TimeDock(pn.viewable.Viewer):
             margin=0,
         )
         self._put_time = follow_widget(self._player, "value", lambda value: model.choose(time_index=value))
-        self._values = _text(flex="1 1 0", min_width="0")
-        self._places = _row(self._values, ReadingTools(model, background), gap="16px", padding="8px 0 0")
+        self._values = text(flex="1 1 0", min_width="0")
+        self._places = row(self._values, ReadingTools(model, background), gap="16px", padding="8px 0 0")
         self._plot = pn.pane.Bokeh(None, margin=0, sizing_mode="stretch_width", visible=False)
         self._panel = pn.Column(
-            _row(self._time, self._player, gap="16px"),
+            row(self._time, self._player, gap="16px"),
             self._places,
             self._plot,
             margin=0,

@@ -12,15 +12,16 @@ import param
 
 from dashboards.explore.layer import Layer
 from dashboards.explore.listing import Kind
-from dashboards.explore.markup import TEXT_CSS, problem_html
 from dashboards.explore.model import ExploreModel
-from dashboards.explore.panels import CARD_CSS, BrowsePanel, ItemPanel, LayersPanel, ReadingPanel, TimeDock
+from dashboards.explore.panels import BrowsePanel, ItemPanel, LayersPanel, ReadingPanel, TimeDock
 from dashboards.shared.address import Address
 from dashboards.shared.background import Background
 from dashboards.shared.delivery import Delivery, Inline
+from dashboards.shared.layout import CARD_CSS, TEXT_CSS, problem_html
 from dashboards.shared.map import MapView
 from dashboards.shared.problem import Problem
 from dashboards.shared.theme import palette, theme_config
+from dashboards.shared.vector_layer import styled_layer
 from geoetl.core.errors import GeoetlError
 from geoetl.core.spatial import BBox, Point
 
@@ -88,7 +89,7 @@ class ExploreView(pn.viewable.Viewer):
         self.model = model
         self._served = delivery is not None
         self._delivery: Delivery = delivery or Inline(model.platform)
-        self._archives: dict[str, str] = {}
+        self._archives: dict[tuple[str, str], str] = {}
         self._loaded = False
         background = background or Background()
         self.map = MapView(
@@ -100,7 +101,7 @@ class ExploreView(pn.viewable.Viewer):
         )
         self.address = Address(margin=0, styles={"position": "absolute"})
         self._browse = BrowsePanel(model, background, self._delivery)
-        self._item = ItemPanel(model, background, server)
+        self._item = ItemPanel(model, background, server, served=self._served)
         self._dock = TimeDock(model, background, stylesheets=[CARD_CSS, _DOCK_CSS])
         self._status = pn.pane.HTML("", stylesheets=[TEXT_CSS, _STATUS_CSS], margin=0, visible=False)
         self._alert = pmui.Alert(severity="error", closeable=True, margin=0, stylesheets=[_ALERT_CSS], visible=False)
@@ -191,19 +192,29 @@ class ExploreView(pn.viewable.Viewer):
                 "corners": layer.corners(),
                 "resampling": "linear" if layer.picture.method == "bilinear" else "nearest",
             }
+        if layer.kind is Kind.VECTOR and layer.drawing:
+            url = self._tiles(layer)
+            shown = {"visible": layer.visible, "opacity": layer.opacity}
+            return styled_layer(layer.key, url, layer.drawing.tiles, layer.drawing.style, **shown) if url else None
         if layer.kind is Kind.VECTOR:
             url = self._archive(layer)
             return {**common, "kind": "pmtiles", "url": url, "color": layer.color} if url else None
         return None
 
     def _archive(self, layer: Layer) -> str:
-        if layer.key not in self._archives:
+        return self._address_of(layer, "archive", lambda: self._delivery.asset(layer.item, "pmtiles"))
+
+    def _tiles(self, layer: Layer) -> str:
+        return self._address_of(layer, "tiles", lambda: self._delivery.vector_tiles(layer.item))
+
+    def _address_of(self, layer: Layer, what: str, find: Callable[[], str]) -> str:
+        if (layer.key, what) not in self._archives:
             try:
-                self._archives[layer.key] = self._delivery.asset(layer.item, "pmtiles")
+                self._archives[layer.key, what] = find()
             except GeoetlError as error:
-                self._archives[layer.key] = ""
+                self._archives[layer.key, what] = ""
                 self.model.report(Problem.of(error, f"drawing {layer.title}"))
-        return self._archives[layer.key]
+        return self._archives[layer.key, what]
 
     def _draw_footprints(self) -> None:
         if self.model.listing:

@@ -19,8 +19,13 @@ from dashboards.shared.address import Address
 from dashboards.shared.code_block import CodeBlock
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.styling import ClassifyForm, CodeEditor, LegendList, RuleForm, RuleList, Swipe, VersionList
 
 _FOLDER = Path(__file__).parent
+COMPONENTS = (
+    *(MapView, ItemList, LayerList, CodeBlock, Address),
+    *(RuleList, RuleForm, ClassifyForm, VersionList, LegendList, CodeEditor, Swipe),
+)
 NOTICE = BUNDLE.with_suffix(".NOTICE.txt")
 
 
@@ -39,7 +44,7 @@ def build() -> int:
         os.environ["PATH"] = f"{project / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
         BUNDLE.unlink(missing_ok=True)
         compile_components(
-            [MapView, ItemList, LayerList, CodeBlock, Address],
+            list(COMPONENTS),
             build_dir=project,
             outfile=BUNDLE,
             skip_npm=True,

@@ -14,7 +14,6 @@ from dashboards.shared.basemap import ATTRIBUTION, basemap
 from geoetl.core.errors import LimitExceeded, NotFound
 
 if TYPE_CHECKING:
-    from geoetl.access import Picture
     from geoetl.core.settings import MapSettings
     from geoetl.platform import Platform
 
@@ -24,6 +23,20 @@ SHELF_BYTES = 64 * 1024**2
 MAX_INLINE_BYTES = 16 * 1024**2
 
 
+class Content(Protocol):
+    """What can be shown as a picture."""
+
+    @property
+    def content(self) -> bytes:
+        """The encoded picture."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """What it is."""
+        ...
+
+
 class Delivery(Protocol):
     """Gives addresses that the browser can open."""
 
@@ -31,7 +44,7 @@ class Delivery(Protocol):
         """Return the base map, as the map component takes it."""
         ...
 
-    def picture(self, picture: "Picture") -> str:
+    def picture(self, picture: Content) -> str:
         """Return the address of a picture."""
         ...
 
@@ -45,6 +58,15 @@ class Delivery(Protocol):
         Raises:
             NotFound: There is no such file.
             LimitExceeded: It is too large to be delivered this way.
+        """
+        ...
+
+    def vector_tiles(self, item: Mapping[str, Any]) -> str:
+        """Return the address of an item's vector tiles: with {z}, {x} and {y}, or of its whole archive.
+
+        Raises:
+            NotFound: It has none.
+            LimitExceeded: They are too large to be delivered this way.
         """
         ...
 
@@ -102,7 +124,7 @@ class Served:
         """Return the base map by its address."""
         return _base(settings, url="basemap.topojson")
 
-    def picture(self, picture: "Picture") -> str:
+    def picture(self, picture: Content) -> str:
         """Return the address of a picture; the same picture has the same address, so the browser keeps it."""
         return f"pictures/{self.shelf.put(picture.content, picture.media_type)}"
 
@@ -113,6 +135,12 @@ class Served:
     def asset(self, item: Mapping[str, Any], name: str) -> str:
         """Return the address of an asset."""
         return f"assets/{item['collection']}/{item['id']}/{quote(name, safe='')}"
+
+    def vector_tiles(self, item: Mapping[str, Any]) -> str:
+        """Return the address of the vector tiles; it changes with the item, so that none of before is shown."""
+        version = str(item["properties"].get("updated") or "")
+        asked = f"?v={quote(version, safe='')}" if version else ""
+        return f"tiles/vector/{quote(str(item['collection']))}/{quote(str(item['id']))}/{{z}}/{{x}}/{{y}}.pbf{asked}"
 
 
 @dataclass(frozen=True)
@@ -129,9 +157,9 @@ class Inline:
         """Return the base map itself."""
         return _base(settings, data=basemap())
 
-    def picture(self, picture: "Picture") -> str:
+    def picture(self, picture: Content) -> str:
         """Return the picture as a data URI."""
-        return picture.data_url()
+        return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}"
 
     def thumbnail(self, key: str) -> str:
         """Return nothing: a notebook's output stays small."""
@@ -151,6 +179,10 @@ class Inline:
                 hint="Look at it in the dashboard: geoetl serve",
             )
         return _data_uri(path, str(asset.get("type") or "application/octet-stream"))
+
+    def vector_tiles(self, item: Mapping[str, Any]) -> str:
+        """Return the archive of vector tiles as a data URI."""
+        return self.asset(item, "pmtiles")
 
 
 def _base(settings: "MapSettings", **land: Any) -> dict[str, Any]:

@@ -21,6 +21,10 @@ const NAMED_FROM = ["<=", ["get", "zoom"], ["+", ["zoom"], 1.2]]
 const SMALLEST_GLOBE_ZOOM = 1.8
 const MOVE_REPORT_MS = 200
 const CLICK_RADIUS_PX = 5
+// Scale at zoom 0 of tiles of 512 pixels at the equator, of pixels of 0.28 mm (OGC 17-083r4, WebMercatorQuad).
+const DENOMINATOR_AT_ZOOM_0 = 559082264.028717 / 2
+// Maps of one link show the same place.
+const linked = new Map()
 const ICONS = {
   plus: "M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z",
   minus: "M5 11h14v2H5z",
@@ -39,6 +43,8 @@ function pmtilesProtocol() {
 }
 
 const absolute = (url) => new URL(url, document.baseURI).href
+// A template keeps its {z}, {x} and {y}, which an address would encode.
+const template = (url) => absolute(url).replaceAll("%7B", "{").replaceAll("%7D", "}")
 
 async function archiveOf(url) {
   const address = absolute(url)
@@ -115,6 +121,25 @@ function sameFeature(feature) {
   return tests.length ? ["all", ...tests] : ["boolean", false]
 }
 
+// An opacity of a style, times how much of the layer is shown; a zoom may only stand at the top of an expression.
+function scaled(value, factor) {
+  if (factor === 1) { return value }
+  if (typeof value === "number") { return value * factor }
+  if (Array.isArray(value) && ["step", "interpolate"].includes(value[0]) && JSON.stringify(value).includes('["zoom"]')) {
+    const outputs = value[0] === "step" ? (index) => index === 2 || (index > 3 && index % 2 === 0) : (index) => index > 3 && index % 2 === 0
+    return value.map((part, index) => outputs(index) ? scaled(part, factor) : part)
+  }
+  return ["*", factor, value]
+}
+
+const OPACITIES = {
+  fill: ["fill-opacity"], line: ["line-opacity"], circle: ["circle-opacity", "circle-stroke-opacity"],
+  symbol: ["icon-opacity", "text-opacity"], "fill-extrusion": ["fill-extrusion-opacity"], heatmap: ["heatmap-opacity"],
+}
+
+// The letters are drawn with this machine's fonts; a style's own are asked of nobody.
+const FONTS = ["Roboto", "sans-serif"]
+
 class GeoMap {
   constructor(model, frame, canvas) {
     this.model = model
@@ -141,6 +166,7 @@ class GeoMap {
     this.map.keyboard.disableRotation()
     this.scale = new maplibregl.ScaleControl({maxWidth: 96, unit: "metric"})
     this.map.on("style.load", () => this.onStyle())
+    this.map.on("move", () => this.moved())
     this.map.on("moveend", () => this.reportSoon())
     this.map.on("click", (event) => this.report(event.lngLat, event.point))
     this.map.on("mousemove", (event) => this.hover(event))
@@ -232,7 +258,8 @@ class GeoMap {
     }
     for (const layer of wanted) {
       const known = this.drawn.get(layer.id)
-      if (known && known.spec.kind === layer.kind && (layer.kind === "image" || known.spec.url === layer.url)) {
+      const same = known && known.spec.kind === layer.kind && (layer.kind === "image" || known.spec.url === layer.url)
+      if (same && String(known.spec.bounds) === String(layer.bounds)) {
         this.updateLayer(known, layer)
       } else {
         if (known) { this.removeLayer(layer.id) }
@@ -264,13 +291,17 @@ class GeoMap {
       this.addPart(drawn, {id: source, type: "raster", source,
         paint: {"raster-fade-duration": 0, "raster-resampling": layer.resampling ?? "linear"}})
     } else if (layer.kind === "tiles") {
-      this.map.addSource(source, {type: "raster", tiles: [layer.url], tileSize: layer.tile_size ?? 256,
+      this.map.addSource(source, {type: "raster", tiles: [template(layer.url)], tileSize: layer.tile_size ?? 256,
         ...(layer.bounds ? {bounds: layer.bounds} : {})})
       this.addPart(drawn, {id: source, type: "raster", source, paint: {"raster-fade-duration": 0}})
     } else if (layer.kind === "geojson") {
       this.map.addSource(source, {type: "geojson", data: layer.data ?? absolute(layer.url)})
       this.addVector(drawn, source, {})
-    } else if (layer.kind === "pmtiles") {
+    } else if (layer.kind === "styled" && layer.url.includes("{z}")) {
+      const {minzoom = 0, maxzoom = 14, bounds} = layer
+      this.map.addSource(source, {type: "vector", tiles: [template(layer.url)], minzoom, maxzoom, ...(bounds ? {bounds} : {})})
+      this.addStyled(drawn, source)
+    } else if (["pmtiles", "styled"].includes(layer.kind)) {
       this.addArchive(drawn, source)
     }
     this.paint(drawn)
@@ -283,7 +314,11 @@ class GeoMap {
       const metadata = await archive.getMetadata()
       if (this.drawn.get(layer.id) !== drawn) { return }
       this.map.addSource(source, {type: "vector", url: `pmtiles://${archive.source.getKey()}`})
-      for (const {id} of metadata.vector_layers ?? []) { this.addVector(drawn, source, {"source-layer": id}) }
+      if (layer.kind === "styled") {
+        this.addStyled(drawn, source)
+      } else {
+        for (const {id} of metadata.vector_layers ?? []) { this.addVector(drawn, source, {"source-layer": id}) }
+      }
       this.paint(drawn)
       this.layersChanged()
     } catch (error) {
@@ -304,6 +339,62 @@ class GeoMap {
       paint: {"circle-color": colour, "circle-radius": 4, "circle-stroke-color": "#ffffff", "circle-stroke-width": 1}})
   }
 
+  // The layers of a MapLibre style document, drawn from our source.
+  addStyled(drawn, source) {
+    for (const part of this.partsOf(drawn.spec, source)) {
+      try {
+        this.addPart(drawn, part)
+      } catch (error) {
+        this.model.send_msg({type: "layer_error", id: drawn.spec.id, message: String(error.message ?? error)})
+      }
+    }
+    const shapes = {"source-layer": drawn.spec.source_layer, type: "line", source}
+    this.addPart(drawn, {...shapes, id: `${source}-chosen`, filter: ["boolean", false],
+      paint: {"line-color": this.colours.chosen, "line-width": 2.6}})
+    this.choose(drawn.chosen)
+  }
+
+  partsOf(layer, source) {
+    return (layer.style?.layers ?? []).filter((part) => part.source).map((part) => {
+      const layout = {...part.layout, visibility: layer.visible ? part.layout?.visibility ?? "visible" : "none"}
+      if (part.type === "symbol" && layout["text-field"]) { layout["text-font"] = FONTS }
+      const paint = {...part.paint}
+      for (const name of OPACITIES[part.type] ?? []) { paint[name] = scaled(paint[name] ?? 1, layer.opacity) }
+      return {...part, id: `${source}-${part.id}`, source, layout, paint}
+    })
+  }
+
+  // What a changed style has changed, and nothing else: tiles stay, so the map neither reloads nor flickers.
+  restyleLayer(drawn) {
+    const source = `data-${drawn.spec.id}`
+    const before = drawn.parts.filter((id) => !id.endsWith("-chosen")).map((id) => this.map.getStyle().layers.find((l) => l.id === id))
+    const wanted = this.partsOf(drawn.spec, source)
+    const kind = (part) => `${part.id} ${part.type} ${part["source-layer"]}`
+    if (before.map(kind).join() !== wanted.map(kind).join()) {
+      for (const part of drawn.parts) { this.map.removeLayer(part) }
+      drawn.parts = []
+      this.addStyled(drawn, source)
+      return
+    }
+    wanted.forEach((part, index) => this.changePart(drawn, part, before[index]))
+  }
+
+  changePart(drawn, part, before) {
+    const {id} = part
+    const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
+    try {
+      for (const [set, old, now] of [["setPaintProperty", before.paint, part.paint], ["setLayoutProperty", before.layout, part.layout]]) {
+        for (const name of new Set([...Object.keys(old ?? {}), ...Object.keys(now)])) {
+          if (!same(old?.[name], now[name])) { this.map[set](id, name, now[name] ?? null) }
+        }
+      }
+      if (!same(before.filter, part.filter)) { this.map.setFilter(id, part.filter ?? null) }
+      this.map.setLayerZoomRange(id, part.minzoom ?? 0, part.maxzoom ?? 24)
+    } catch (error) {
+      this.model.send_msg({type: "layer_error", id: drawn.spec.id, message: String(error.message ?? error)})
+    }
+  }
+
   addPart(drawn, part) {
     this.map.addLayer(part, ABOVE_DATA)
     drawn.parts.push(part.id)
@@ -315,11 +406,16 @@ class GeoMap {
     if (layer.kind === "image" && (before.url !== layer.url || String(before.corners) !== String(layer.corners))) {
       this.map.getSource(`data-${layer.id}`).updateImage({url: absolute(layer.url), coordinates: layer.corners})
     }
-    this.paint(drawn)
+    if (layer.kind !== "styled") {
+      this.paint(drawn)
+    } else if (this.map.getSource(`data-${layer.id}`)) {
+      this.restyleLayer(drawn)
+    }
   }
 
   paint(drawn) {
-    const {opacity, visible} = drawn.spec
+    const {opacity, visible, kind} = drawn.spec
+    if (kind === "styled") { return }
     for (const part of drawn.parts) {
       const {type} = this.map.getLayer(part)
       this.map.setLayoutProperty(part, "visibility", visible ? "visible" : "none")
@@ -409,7 +505,7 @@ class GeoMap {
 
   vectorParts() {
     return [...this.drawn.values()]
-      .filter((drawn) => drawn.spec.visible && ["pmtiles", "geojson"].includes(drawn.spec.kind))
+      .filter((drawn) => drawn.spec.visible && ["pmtiles", "geojson", "styled"].includes(drawn.spec.kind))
       .flatMap((drawn) => drawn.parts.filter((part) => !part.endsWith("-chosen")))
   }
 
@@ -435,6 +531,7 @@ class GeoMap {
 
   choose(feature) {
     for (const drawn of this.drawn.values()) {
+      drawn.chosen = feature
       for (const part of drawn.parts.filter((id) => id.endsWith("-chosen"))) {
         const own = feature && feature.source === `data-${drawn.spec.id}`
         this.map.setFilter(part, own ? sameFeature(feature) : ["boolean", false])
@@ -451,6 +548,8 @@ class GeoMap {
       this.model.bounds = [
         whole ? -180 : wrapped(west), Math.max(bounds.getSouth(), -90), whole ? 180 : wrapped(east), Math.min(bounds.getNorth(), 90),
       ]
+      const {lng, lat} = this.map.getCenter()
+      this.model.view = {center: [wrapped(lng), lat], zoom: this.map.getZoom()}
     }, MOVE_REPORT_MS)
   }
 
@@ -461,6 +560,34 @@ class GeoMap {
     } else {
       console.warn("map:", event.error?.message)
     }
+  }
+
+  // At each moment of a move, without a way over Python: maps of one link move as one.
+  moved() {
+    this.showScale()
+    if (this.following) { return }
+    const {lng, lat} = this.map.getCenter()
+    for (const other of linked.get(this.model.link) ?? []) {
+      if (other === this) { continue }
+      other.following = true
+      other.map.jumpTo({center: [lng, lat], zoom: this.map.getZoom()})
+      other.following = false
+    }
+  }
+
+  showScale() {
+    if (!this.denominator || !this.model.tells_scale) { return }
+    const value = DENOMINATOR_AT_ZOOM_0 / 2 ** this.map.getZoom()
+    const digits = 10 ** Math.max(0, Math.floor(Math.log10(value)) - 2)
+    this.denominator.textContent = `1 : ${(Math.round(value / digits) * digits).toLocaleString("en").replaceAll(",", "\u202f")}`
+  }
+
+  linkChanged() {
+    for (const maps of linked.values()) { maps.delete(this) }
+    if (!this.model.link) { return }
+    const [other] = linked.get(this.model.link) ?? []
+    if (other) { this.map.jumpTo({center: other.map.getCenter(), zoom: other.map.getZoom()}) }
+    linked.set(this.model.link, (linked.get(this.model.link) ?? new Set()).add(this))
   }
 
   // ---- furniture ------------------------------------------------------------------------------------------------
@@ -479,7 +606,10 @@ class GeoMap {
     const footer = div("footer")
     this.readout = div("readout", {"aria-hidden": "true"})
     this.credit = div("credit")
-    footer.append(this.readout, this.scale.onAdd(this.map), this.credit)
+    this.denominator = div("denominator", {title: "Scale at the equator, with pixels of 0.28 mm"})
+    footer.append(this.readout, this.denominator, this.scale.onAdd(this.map), this.credit)
+    this.showScale()
+    this.linkChanged()
     this.frame.append(controls, footer)
     this.frame.append(div("aim", {"aria-hidden": "true"}))
     this.attributionChanged()
@@ -493,6 +623,7 @@ class GeoMap {
 
   remove() {
     clearTimeout(this.reporting)
+    for (const maps of linked.values()) { maps.delete(this) }
     this.map.remove()
   }
 }
@@ -511,6 +642,7 @@ export function render({model}) {
   if (hostIsDark() && !model.dark) { model.dark = true }
   let geo = null
   const observer = new ResizeObserver(() => {
+    if (canvas.clientWidth) { model.width_px = Math.round(canvas.clientWidth) }
     if (geo || !canvas.clientWidth || !canvas.clientHeight) { return }
     try {
       geo = new GeoMap(model, frame, canvas)
@@ -538,6 +670,8 @@ export function render({model}) {
   }))
   model.on("dark", then((g) => g.restyle()))
   model.on("globe", then((g) => g.globeChanged()))
+  model.on("link", then((g) => g.linkChanged()))
+  model.on("camera", then((g) => g.map.jumpTo({center: model.camera.center, zoom: model.camera.zoom})))
   model.on("remove", () => {
     observer.disconnect()
     geo?.remove()

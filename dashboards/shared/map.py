@@ -30,6 +30,9 @@ class MapView(Component):
     * ``image``: ``url`` (address or data URI), ``corners`` (lon/lat of top left, top right, bottom right, bottom left),
       ``resampling`` (linear or nearest); its rows are aligned to web Mercator (EPSG:3857).
     * ``pmtiles``: ``url`` of a vector archive (address with HTTP Range, or data URI), ``color``.
+    * ``styled``: the layers of the MapLibre style ``style``, drawn from ``url`` (of vector tiles with {z}, {x} and {y},
+      then with ``minzoom``, ``maxzoom`` and optionally ``bounds``; or of a vector archive); ``source_layer`` is what a
+      clicked feature is found in again.  A changed style changes what is drawn, and loads nothing.
     * ``geojson``: ``data`` or ``url``, ``color``.
     * ``tiles``: ``url`` with {z}, {x} and {y}, optionally ``bounds`` and ``tile_size``.
 
@@ -45,7 +48,11 @@ class MapView(Component):
     footprints = param.Dict(default=None, allow_None=True, doc="GeoJSON features with the property `id`.")
     chosen = param.List(default=[], item_type=str, doc="Ids of the footprints that stand out.")
     points = param.List(default=[], item_type=dict, doc="Markers: lon, lat, label, color.")
-    camera = param.Dict(default=None, allow_None=True, doc="Where the map begins: `center` [lon, lat] and `zoom`.")
+    camera = param.Dict(default=None, allow_None=True, doc="Where the map is to stand: `center` [lon, lat] and `zoom`.")
+    view = param.Dict(default=None, allow_None=True, doc="Where it stands: `center` [lon, lat] and `zoom`.")
+    width_px = param.Integer(default=0, doc="How wide it is, in pixels of CSS.")
+    link = param.String(default="", doc="Maps of one link show the same place.")
+    tells_scale = param.Boolean(default=False, doc="Whether the scale stands below the map as 1 : denominator.")
     fit = param.Dict(
         default=None, allow_None=True, doc="A box to show: `bbox` (west > east crosses 180°), `exact`, `serial`."
     )

@@ -18,13 +18,17 @@ VECTOR_COLOURS = ("#0b6b6b", "#b5530c", "#5b4aa8", "#a8325e", "#3f6b12", "#7a5a0
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one theme; the names are those of the CSS variables, with ``_`` for ``-``."""
+    """The colours of one theme; the names are those of the CSS variables, with ``_`` for ``-``.
+
+    `control` is the edge of what can be written into; `scheme` tells the browser's own controls which theme it is.
+    """
 
     surface: str
     sunken: str
     hover: str
     veil: str
     line: str
+    control: str
     text: str
     muted: str
     accent: str
@@ -34,6 +38,7 @@ class Palette:
     sea: str
     header: str
     shadow: str
+    scheme: str
 
     def css_variables(self) -> str:
         """Return the declarations of the CSS variables."""
@@ -46,6 +51,7 @@ LIGHT = Palette(
     hover="#f2f5f6",
     veil="rgb(255 255 255 / .82)",
     line="#d9dfe2",
+    control="#7f8c94",
     text="#1b2328",
     muted="#55626a",
     accent="#0b6b6b",
@@ -55,6 +61,7 @@ LIGHT = Palette(
     sea="#cfdde6",
     header="#0d3b3e",
     shadow="0 1px 2px rgb(20 30 36 / .16), 0 4px 16px rgb(20 30 36 / .14)",
+    scheme="light",
 )
 DARK = Palette(
     surface="#1a2126",
@@ -62,6 +69,7 @@ DARK = Palette(
     hover="#232c32",
     veil="rgb(20 27 32 / .82)",
     line="#36424a",
+    control="#74848d",
     text="#e6ecef",
     muted="#9fadb5",
     accent="#5fc9c3",
@@ -71,6 +79,7 @@ DARK = Palette(
     sea="#0f1519",
     header="#0b1f22",
     shadow="0 1px 2px rgb(0 0 0 / .5), 0 4px 16px rgb(0 0 0 / .5)",
+    scheme="dark",
 )
 
 

@@ -18,9 +18,10 @@ from dashboards.explore.about import extent_words, media_type_words
 from dashboards.explore.address import Address
 from dashboards.explore.chart import nearest_step, positions, series_figure
 from dashboards.explore.layer import time_texts
-from dashboards.explore.markup import about_html, problem_html, readings_html, series_html
+from dashboards.explore.markup import about_html, readings_html, series_html
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.reading import readings_csv, unit_text, value_text
+from dashboards.shared.layout import problem_html
 from dashboards.shared.problem import Problem
 from dashboards.shared.theme import LIGHT
 from geoetl.api.app import create_app as create_api
