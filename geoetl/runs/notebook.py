@@ -90,8 +90,10 @@ class Execution:
         output = folder / "notebook.ipynb"
         with bound(run_id=claim.run_id):
             error = self._papermill(output)
-        if self.ended_by is Notice.SUPERSEDED:
+        if self.ended_by in (Notice.SUPERSEDED, Notice.STOP):
             _remove(output)
+            if self.ended_by is Notice.STOP:
+                runner.repository.queue.hand_back((claim.run_id, claim.attempt))
             return
         cancelled = self.ended_by is Notice.CANCEL
         error = self._recorded_error(error) if error and not cancelled else None

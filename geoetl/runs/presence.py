@@ -28,6 +28,7 @@ class Notice(Enum):
 
     CANCEL = "cancel"  # somebody wants it to end
     SUPERSEDED = "superseded"  # it is somebody else's now, or was ended
+    STOP = "stop"  # the process stops, and hands it back
 
 
 class Presence:

@@ -6,7 +6,7 @@ was taken for dead and the run resumed elsewhere) changes nothing any more.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,9 @@ from geoetl.runs.model import EventKind, RunEvent, RunKind, RunRecord, RunState,
 from geoetl.runs.queue import RunQueue, is_lost, not_found
 from geoetl.runs.tables import events, runs, stages, tasks
 from geoetl.store.database import Database
+
+# How often what happens to a run is looked for.
+FOLLOW_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,31 @@ class RunRepository:
             )
             for row in rows
         )
+
+    def follow(self, run_id: str, *, after: int = 0) -> Iterator[RunEvent]:
+        """Give what happens to a run as it happens, until it is over or nobody is there who would go on with it.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        while True:
+            record = self.get(run_id)  # before its events, so that none is missed at its end
+            found = self.events(run_id, after=after)
+            yield from found
+            if found:
+                after = found[-1].number
+            elif record.state.is_over or (record.state is RunState.INTERRUPTED and not self.queue.workers()):
+                return
+            else:
+                time.sleep(FOLLOW_S)
+
+    def purge_events(self, before: float) -> int:
+        """Remove the events of runs that were over before this time (Unix seconds); return how many there were."""
+        old = sa.select(runs.c.id).where(
+            runs.c.finished_at < before, runs.c.state.in_([s for s in RunState if s.is_over])
+        )
+        with self.database.begin() as connection:
+            return connection.execute(sa.delete(events).where(events.c.run_id.in_(old))).rowcount
 
     # -- what an attempt says ----------------------------------------------------------------------------------------
 

@@ -28,6 +28,11 @@ from geoetl.store.zones import StoredFolder, StoredObject, Zones
 PROGRESS_EVERY_S = 0.3
 
 
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
 @dataclass
 class Run:
     """The run that a notebook belongs to.
@@ -39,6 +44,7 @@ class Run:
         zones: To check that the objects of a finished stage are still there.
         dask: Where fan-outs run.
         interactive: True outside of a pipeline; `emit` then also ends the run.
+        tell: Says what was done; in a notebook, below the cell.
     """
 
     id: str
@@ -47,6 +53,7 @@ class Run:
     zones: Zones
     dask: DaskSettings
     interactive: bool = False
+    tell: Callable[[str], None] = say
     _position: int = field(default=0, init=False)
 
     def stage[**P, T](self, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -66,7 +73,7 @@ class Run:
         stored = self._finished(name, arguments, adapter)
         if stored is not None:
             self._position += 1
-            _say(f"✓ {name} was done before")
+            self.tell(f"✓ {name} was done before")
             return stored[0]  # type: ignore[no-any-return]
         with self._recorded(name, arguments, total=1) as finish:
             result = function(*args, **kwargs)
@@ -118,7 +125,7 @@ class Run:
         stored = self._finished(name, arguments, whole)
         if stored is not None:
             self._position += 1
-            _say(f"✓ {name} was done before ({len(listed)} tasks)")
+            self.tell(f"✓ {name} was done before ({len(listed)} tasks)")
             return stored[0]  # type: ignore[no-any-return]
         with self._recorded(name, arguments, total=max(len(listed), 1)) as finish:
             done = self._restored_tasks(name, adapter)
@@ -165,7 +172,7 @@ class Run:
     def _outcomes[A, T](
         self, function: Callable[[A], T], waiting: dict[str, A]
     ) -> "Iterable[tuple[str, T | GeoetlError]]":
-        attempt = _Attempt(function)
+        attempt = Attempt(function)
         with client(self.dask) as dask:
             if dask is None:
                 keys = list(waiting)
@@ -220,7 +227,7 @@ class Run:
                 self._end(name, caught, error=unforeseen(name, error).problem())
                 raise
         self._end(name, caught, result=result[0])
-        _say(f"✓ {name} · {human_seconds(time.monotonic() - started)}")
+        self.tell(f"✓ {name} · {human_seconds(time.monotonic() - started)}")
 
     def _end(self, name: str, caught: Sequence[warnings.WarningMessage], **outcome: Any) -> None:
         said = tuple(dict.fromkeys(str(warning.message)[:500] for warning in caught))
@@ -228,7 +235,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class _Attempt:
+class Attempt:
     """Call a function so that its error comes back as a value; runs on Dask workers, so it has to be picklable."""
 
     function: Callable[[Any], Any]
@@ -274,7 +281,3 @@ def _objects(value: Any) -> Iterable[StoredObject | StoredFolder]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _objects(inner)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

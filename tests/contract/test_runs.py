@@ -415,7 +415,7 @@ def test_an_attended_run_is_left_to_who_attended_it_and_is_in_nobodys_way(
     assert repository.get(begun.run_id).state is RunState.QUEUED
 
 
-# -- looking ---------------------------------------------------------------------------------------------------------
+# -- looking -----------------------------------------------------------------------------------------------------------
 
 
 def test_events_grow_by_one_and_can_be_read_on_from_any(repository: RunRepository, worker: str) -> None:

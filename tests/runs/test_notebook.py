@@ -16,14 +16,19 @@ from geoetl.store.database import Database
 from geoetl.store.zones import Zones
 
 
-def execute(tmp_path: Path, zones: Zones, code: str, limits: LimitSettings) -> RunRecord:
-    """Execute a notebook of one cell."""
+def write_notebook(path: Path, code: str) -> Path:
+    """Write a notebook of one cell."""
     notebook = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
     )
     notebook.cells = [nbformat.v4.new_code_cell(code)]
-    path = tmp_path / "test.ipynb"
     nbformat.write(notebook, path)
+    return path
+
+
+def execute(tmp_path: Path, zones: Zones, code: str, limits: LimitSettings) -> RunRecord:
+    """Execute a notebook of one cell."""
+    path = write_notebook(tmp_path / "test.ipynb", code)
     database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
     database.upgrade()
     repository = RunRepository(database)
