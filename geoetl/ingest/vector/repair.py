@@ -95,9 +95,10 @@ class Repair:
         self._tallies = {code: Tally() for code in _SENTENCES}
         self._collections = Tally()
         self.rows_read = 0
-        self.attribute_names = [field.name for field in source.schema if field.name != source.geometry]
+        # By their places: two columns may have one name.
+        fields = [field for field in source.schema if field.name != source.geometry]
+        self.attribute_names = [field.name for field in fields]
         self.names = unique_names(self.attribute_names)
-        fields = [source.schema.field(name) for name in self.attribute_names]
         self.schema = pa.schema(
             [pa.field(name, _plain_type(field.type)) for name, field in zip(self.names, fields, strict=True)]
         )

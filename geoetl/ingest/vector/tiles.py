@@ -202,7 +202,6 @@ class _Budget:
 
     def __init__(self, ranked: Numbers) -> None:
         self._ranks = ranked
-        self._dropped: list[tuple[int, Numbers]] = []
         self._kept: NDArray[np.bool_] = np.zeros(0, bool)
 
     def tiles(self, pieces: mvt.Pieces, attributes: mvt.Attributes, layer: str) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ of their column share; numbers with leading zeros are codes, and stay text.
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 LATITUDES = frozenset({"lat", "latitude", "decimallatitude", "decimal_latitude"})
 LONGITUDES = frozenset({"lon", "long", "lng", "longitude", "decimallongitude", "decimal_longitude"})
 WKTS = frozenset({"wkt", "geometry", "geom", "the_geom"})
-GEOMETRY = "geometry"
 _DELIMITERS = (",", ";", "\t", "|")
 # Enough for the header and some rows.
 _SAMPLE_BYTES = 64 * 1024
@@ -62,7 +61,7 @@ class DelimitedTable:
         places: The columns that hold the place.
         crs: What the place columns say of their reference system; empty where nothing.
         rows: How many.
-        schema: Attributes with their types, and WKB under `GEOMETRY`, last.
+        schema: Attributes with their types, and last the geometry as WKB, under a name of its own.
         findings: What was noticed.
     """
 
@@ -94,6 +93,11 @@ class DelimitedTable:
             yield pa.RecordBatch.from_arrays([*arrays, self._geometry(batch)], schema=self.schema)
 
     @property
+    def geometry(self) -> str:
+        """Name of the column of geometries."""
+        return str(self.schema.names[-1])
+
+    @property
     def _place_numbers(self) -> tuple[int, ...]:
         named = (self.places.latitude, self.places.longitude, self.places.wkt)
         return tuple(self.header.index(name) for name in named if name)
@@ -114,11 +118,19 @@ class DelimitedTable:
         return pa.array(shapely.to_wkb(np.atleast_1d(shapes)), pa.binary())
 
 
+def free_name(taken: Sequence[str]) -> str:
+    """Return a name for a column of geometries that no other column has."""
+    name = "geometry"
+    while name in taken:
+        name += "_"
+    return name
+
+
 def is_delimited(path: Path) -> bool:
-    """Tell whether a file is text whose first line has several values between delimiters."""
+    """Tell whether a file is lines of text, the first of which has several values between delimiters."""
     with path.open("rb") as file:
         head = file.read(_SAMPLE_BYTES)
-    if not head or b"\0" in head or any(sign < 9 or 13 < sign < 32 for sign in head):
+    if not {10, 13} & set(head) or any(sign < 9 or 13 < sign < 32 for sign in set(head)):
         return False
     lines = _text(head).splitlines()
     return bool(lines) and _delimiter(lines) is not None
@@ -181,7 +193,7 @@ def open_delimited(
             for number, column in enumerate(header)
             if column not in place or number != header.index(column)
         ]
-        + [pa.field(GEOMETRY, pa.binary())]
+        + [pa.field(free_name(header), pa.binary())]
     )
     crs = f"EPSG:{next(iter(seen.srids))}" if seen.srids else ""
     return DelimitedTable(path, name, encoding, delimiter, header, places, crs, seen.rows, schema, tuple(findings))

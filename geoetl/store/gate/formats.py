@@ -47,6 +47,8 @@ class Format(StrEnum):
     PARQUET = "Parquet"
     SHAPEFILE = "Shapefile"
     ZIP = "zip archive"
+    SEVEN_ZIP = "7z archive"
+    GZIP = "gzip archive"
     JSON = "JSON"
     HTML = "HTML page"
     KML = "KML"
@@ -132,6 +134,8 @@ _MAGIC: Mapping[bytes, Format] = {
     b"\0\0\x27\x0a": Format.SHAPEFILE,
     b"PK\x03\x04": Format.ZIP,
     b"PK\x05\x06": Format.ZIP,
+    b"7z\xbc\xaf\x27\x1c": Format.SEVEN_ZIP,
+    b"\x1f\x8b\x08": Format.GZIP,
 }
 
 

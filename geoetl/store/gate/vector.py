@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from geoetl.core.errors import EmptyDataset, InvalidParameter, LimitExceeded, Mi
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.settings import LimitSettings
 from geoetl.store.gate.archive import plain_name, unpacked_vector
-from geoetl.store.gate.delimited import PlaceColumns, is_delimited, open_delimited
+from geoetl.store.gate.delimited import PlaceColumns, free_name, is_delimited, open_delimited
 from geoetl.store.gate.formats import DAMAGE, VECTOR_FORMATS, Format, file_format, wrong_format
 from geoetl.store.gate.geopackage import check_geopackage
 from geoetl.store.gate.kml import check_kml
@@ -200,7 +201,7 @@ def _opened(
             )
         crs = _crs(_wanted_crs(said), wanted, question.crs, names.file)
         yield VectorSource(
-            Path(names.part).stem, found, crs, table.schema, "geometry", tuple(findings), table.batches()
+            Path(names.part).stem, found, crs, table.schema, table.geometry, tuple(findings), table.batches()
         )
         return
     with _by_gdal(path, names, found, places, limits, question, most) as source:
@@ -217,6 +218,7 @@ def _by_gdal(
     question: VectorQuestion,
     most: int | None,
 ) -> Iterator[VectorSource]:
+    import pyarrow as pa
     import pyogrio
 
     wanted = _wanted_crs(question.crs)
@@ -236,10 +238,17 @@ def _by_gdal(
         target = str(path)
         if found is Format.JSON:
             target = f"{'GeoJSONSeq' if _is_sequence(path) else 'GeoJSON'}:{path}"
-        with _told(names.file, found, path):
+        with _told(names.file, found, path), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             layers = [str(known) for known, _ in pyogrio.list_layers(target)]
+        if any("Measured" in str(warning.message) for warning in said):
+            message = "Values of measure (M) were dropped: no format that is written has them."
+            findings.append(
+                Finding(severity=Severity.WARNING, code="measures_dropped", message=message, subject=names.part)
+            )
         layer = _choose_layer(layers, question.layer, names.file)
-        with _told(names.file, found, path):
+        with _told(names.file, found, path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as told above
             info = pyogrio.read_info(target, layer=layer)
             if info["driver"] not in _DRIVERS[found]:
                 raise ValueError(info["driver"])
@@ -249,30 +258,41 @@ def _by_gdal(
                     target, layer=layer, max_features=most, batch_size=BATCH_ROWS, use_pyarrow=True, **options
                 )
             )
-            schema = reader.schema
-            geometry = str(meta["geometry_name"] or "wkb_geometry")
+            at = _geometry_at(reader.schema)
             crs = _wanted_crs(meta["crs"])
-        if geometry not in schema.names or (meta["geometry_type"] is None and found is not Format.KML):
+        if at is None or meta["geometry_type"] is None:
             raise UnreadableFile(
                 f"'{names.file}' is a table without geometry.",
                 hint="Give a layer with a geometry column.",
                 field="source",
             )
         crs = _crs(crs, wanted, question.crs, names.file)
-        batches = _counted(reader, names.file, found, path, limits)
+        others = [field.name for number, field in enumerate(reader.schema) if number != at]
+        geometry = free_name(others)
+        schema = reader.schema.set(at, pa.field(geometry, reader.schema.field(at).type))
+        batches = _counted(reader, schema, names.file, found, path, limits)
         yield VectorSource(layer, found, crs, schema, geometry, tuple(findings), batches)
 
 
+def _geometry_at(schema: "pa.Schema") -> int | None:
+    """Return where the column of geometries is; attributes may have its name."""
+    marks = ((field.metadata or {}).get(b"ARROW:extension:name", b"") for field in schema)
+    return next((number for number, mark in enumerate(marks) if mark in (b"geoarrow.wkb", b"ogc.wkb")), None)
+
+
 def _counted(
-    reader: "pa.RecordBatchReader", name: str, found: Format, path: Path, limits: LimitSettings
+    reader: "pa.RecordBatchReader", schema: "pa.Schema", name: str, found: Format, path: Path, limits: LimitSettings
 ) -> "Iterator[pa.RecordBatch]":
     """Read batches, errors of the file told as such."""
+    import pyarrow as pa
+
     rows = 0
     while True:
         with _told(name, found, path):
             try:
                 batch = reader.read_next_batch()
                 batch.validate(full=True)
+                batch = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
             except StopIteration:
                 return
         rows += batch.num_rows
