@@ -42,6 +42,8 @@ NATURAL_SAMPLE = 20_000
 # A text longer than this is cut on the legend.
 MAX_LABEL = 80
 OTHER = "other"
+# Of whole numbers up to this the last of a class is named: 1990 – 1999; of larger ones nobody minds the last digit.
+_LARGEST_INCLUSIVE = 10_000
 # Beyond, doubles have gaps between whole numbers.
 _LARGEST_EXACT = 2.0**53
 # scikit-learn's k-means draws its starts from numpy's one global generator, which is seeded for it.
@@ -548,7 +550,7 @@ def _labels(
         own = finite[ends[number] : ends[number + 1]]
         if is_whole and own.size and own[0] == own[-1] and _is_single(limits, number, float(own[0])):
             labels.append(number_text(float(own[0])))
-        elif is_whole and 0 < number < len(limits):
+        elif is_whole and 0 < number < len(limits) and abs(limits[number]) <= _LARGEST_INCLUSIVE:
             first, last = np.ceil(limits[number - 1]), np.ceil(limits[number]) - 1
             between = first < last
             labels.append(" – ".join(readable([first, last])) if between else f"{texts[number - 1]} – {texts[number]}")

@@ -230,17 +230,23 @@ def _merged(
     opacities = sorted(opacities, key=lambda stop: stop.value)
     if not opacities:
         alpha = round(255 * opacity, 6)
-        return tuple((stop.value, (*map(float, stop.color.parts), alpha), stop.name) for stop in colours)
-    rgb = [(stop.value, tuple(map(float, stop.color.parts))) for stop in colours]
-    alphas = [(stop.value, (255 * opacity * stop.opacity,)) for stop in opacities]
+        return tuple((stop.value, (*_floats(stop.color), alpha), stop.name) for stop in colours)
+    rgb: list[tuple[float, tuple[float, ...]]] = [(stop.value, _floats(stop.color)) for stop in colours]
+    alphas: list[tuple[float, tuple[float, ...]]] = [
+        (stop.value, (255 * opacity * stop.opacity,)) for stop in opacities
+    ]
     names = {stop.value: stop.name for stop in colours if stop.name}
     stops = []
-    for value in sorted({stop.value for stop in (*colours, *opacities)}):
-        is_step = any(sum(stop.value == value for stop in one) > 1 for one in (colours, opacities))
+    for value in sorted({value for value, _ in (*rgb, *alphas)}):
+        is_step = any(sum(at == value for at, _ in one) > 1 for one in (rgb, alphas))
         for side in ("left", "right") if is_step else ("right",):
             red, green, blue, alpha = (*_at(rgb, value, side), *_at(alphas, value, side))
             stops.append((value, (red, green, blue, alpha), names.get(value, "") if side == "right" else ""))
     return tuple(stops)
+
+
+def _floats(colour: Color) -> tuple[float, float, float]:
+    return float(colour.r), float(colour.g), float(colour.b)
 
 
 def _at(stops: Sequence[tuple[float, tuple[float, ...]]], value: float, side: str) -> tuple[float, ...]:
@@ -325,8 +331,8 @@ def _colormap(symbol: CoverageSymbol, item: Mapping[str, Any]) -> dict[str, Any]
         return {"colormap": _entries(at, colours(symbol, at.astype(float)))}
     if low == high:
         low, high = low - 0.5, high + 0.5
-    at = np.linspace(low, high, _TABLE_SIZE)
-    return {"rescale": [[low, high]], "colormap": _entries(np.arange(_TABLE_SIZE), colours(symbol, at))}
+    table = colours(symbol, np.linspace(low, high, _TABLE_SIZE))
+    return {"rescale": [[low, high]], "colormap": _entries(np.arange(_TABLE_SIZE), table)}
 
 
 def _entries(keys: "NDArray[Any]", rgba: "NDArray[np.uint8]") -> dict[str, list[int]]:

@@ -25,8 +25,9 @@ MIN_ROWS = 3
 MIN_KNOWN = 0.5
 NO_DATA = "no data"
 
-GREY = Color(187, 187, 187)
-_OTHER = Color(119, 119, 119)
+# What is in no class: of areas, and darker of lines and points; and the class of all others.
+_GREY, _DARK_GREY = Color(187, 187, 187), Color(146, 146, 146)
+_OTHER = Color(96, 96, 96)
 _SINGLE = Color(51, 107, 163)
 _OUTLINE = Color(68, 68, 68)
 _FILL_OPACITY = 0.8
@@ -34,19 +35,19 @@ _OUTLINE_PX, _LINE_PX, _DOT_PX = 0.6, 2.0, 8.0
 
 # Parts of the names of attributes, in the order in which they are tried.
 _CATEGORY_WORDS = (
-    "category", "cat", "class", "type", "kind", "status", "landuse", "landcover", "use", "cover", "zone",
-    "continent", "region", "group", "boro", "borough", "sector", "level", "rank", "designation", "realm",
-    "biome",
+    "category", "cat", "class", "landuse", "landcover", "continent", "biome", "realm", "type", "kind", "status",
+    "designation", "use", "cover", "zone", "region", "group", "boro", "borough", "sector", "level", "rank",
 )  # fmt: skip
 _NUMBER_WORDS = (
     "population", "pop", "density", "income", "magnitude", "mag", "depth", "elevation", "height", "rate",
-    "percent", "pct", "score", "index", "temperature", "value", "amount", "total", "count", "area", "length",
+    "percent", "pct", "score", "index", "temperature", "value", "amount", "total", "count",
 )  # fmt: skip
 # What tells one feature from another, or where it is, makes no classes.
 _KEY_WORDS = frozenset({
     "id", "fid", "gid", "oid", "objectid", "pid", "uid", "uuid", "key", "code", "zip", "postcode", "fips",
     "geoid", "iso", "iso2", "iso3", "wikidata", "ne", "name", "label", "lat", "lon", "latitude", "longitude",
-    "x", "y", "url", "source", "scalerank", "labelrank", "mapcolor7", "mapcolor8", "mapcolor9", "mapcolor13",
+    "x", "y", "url", "source", "shape", "leng", "scalerank", "labelrank",
+    "mapcolor7", "mapcolor8", "mapcolor9", "mapcolor13",
 })  # fmt: skip
 _WORD = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+(?![a-z])[0-9]*|[0-9]+")
 
@@ -76,7 +77,9 @@ class Symbol:
         """Return the symbolizer of a colour."""
         parts: dict[str, Any] = {}
         if self.dimensions in (2, None):
-            parts["fill"] = {"color": list(colour.parts), "opacity": _FILL_OPACITY}
+            # The dark colours of points are told apart on a light map only where nothing shines through.
+            opacity = _FILL_OPACITY if self.dimensions == 2 else 1.0
+            parts["fill"] = {"color": list(colour.parts), "opacity": opacity}
             parts["stroke"] = {"color": list(_OUTLINE.parts), "width": {"px": _OUTLINE_PX}}
         if self.dimensions == 1:
             parts["stroke"] = {"color": list(colour.parts), "width": {"px": _LINE_PX}}
@@ -99,6 +102,11 @@ class Symbol:
     def least_contrast(self) -> float:
         """The contrast with a light map that its colours need: areas have an outline."""
         return 0.0 if self.dimensions == 2 else MIN_GRAPHIC_CONTRAST
+
+    @property
+    def grey(self) -> Color:
+        """The colour of what is in no class."""
+        return _DARK_GREY if self.dimensions in (0, 1) else _GREY
 
     @property
     def ordered_ramp(self) -> str:
@@ -153,15 +161,15 @@ def style_of_classes(
     symbol = Symbol(layer.dimensions)
     own = [one for one in classes.classes if one.value is not None or classes.is_ordered]
     usual = symbol.ordered_ramp if classes.is_ordered else DEFAULT_RAMPS["qualitative"]
-    shades = {"reverse": reverse, "least_contrast": symbol.least_contrast}
-    colours = RAMPS[ramp or usual].colours(len(own), **shades) if own else ()
+    chosen = RAMPS[ramp or usual]
+    colours = chosen.colours(len(own), reverse=reverse, least_contrast=symbol.least_contrast) if own else ()
     nested = [
         {"name": one.label, "selector": one.condition, "symbolizer": symbol.altered(colour)}
         for one, colour in zip(own, colours, strict=True)
     ]
     others = [one for one in classes.classes if one not in own]
     nested += [{"name": one.label, "selector": one.condition, "symbolizer": symbol.altered(_OTHER)} for one in others]
-    base = {"name": NO_DATA, "selector": _is_vector(), "symbolizer": symbol.of(GREY), "nestedRules": nested}
+    base = {"name": NO_DATA, "selector": _is_vector(), "symbolizer": symbol.of(symbol.grey), "nestedRules": nested}
     return Style.of({"metadata": {"title": title, "description": _told(classes)}, "stylingRules": [base]})
 
 
@@ -194,7 +202,12 @@ def wdpa_style(layer: StyledLayer, attribute: str, *, title: str) -> Style:
         }
         for (category, label), colour in zip(IUCN_CATEGORIES.items(), colours, strict=True)
     ]
-    base = {"name": OTHER_CATEGORY, "selector": _is_vector(), "symbolizer": symbol.of(GREY), "nestedRules": nested}
+    base = {
+        "name": OTHER_CATEGORY,
+        "selector": _is_vector(),
+        "symbolizer": symbol.of(symbol.grey),
+        "nestedRules": nested,
+    }
     metadata = {"title": title, "description": f"By {attribute}: IUCN management categories.", "keywords": ["wdpa"]}
     return Style.of({"metadata": metadata, "stylingRules": [base]})
 

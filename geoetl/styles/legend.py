@@ -218,8 +218,10 @@ def _entries(rules: Sequence[FlatRule], initial: Mapping[str, Any], title: str) 
             key = canonical_json(rule.condition)
             conditions.setdefault(key, rule.condition)
             names[key] = names.get(key) or rule.name
+    # What is drawn where no other rule holds comes last.
+    listed = sorted((conditions or {"": True}).items(), key=lambda pair: pair[1] is True)
     entries = []
-    for key, condition in (conditions or {"": True}).items():
+    for key, condition in listed:
         values = _drawn(rules, condition, initial)
         if _is_seen(values):
             label = names.get(key) or (title if condition is True else _words(condition))

@@ -207,7 +207,7 @@ def test_labels_of_whole_numbers_name_the_last_of_a_class() -> None:
     years = [1990, 1995, 2000, 2004, 2005, 2010]
     assert labels(classify(years, "year", "manual", breaks=[1995, 2005])) == ["< 1995", "1995 – 2004", "≥ 2005"]
     assert labels(classify([5, 12_000, 40_000, 90_000], "pop", "manual", breaks=[10_000, 50_000])) == [
-        "< 10,000", "10,000 – 49,999", "≥ 50,000",
+        "< 10,000", "10,000 – 50,000", "≥ 50,000",
     ]  # fmt: skip
 
 
