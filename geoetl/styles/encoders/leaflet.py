@@ -20,6 +20,7 @@ from geoetl.styles.cascade import Cascade, FlatRule, Loss, flatten
 from geoetl.styles.coverage import coverage_symbol
 from geoetl.styles.encoders.combine import Option, combine, condition_of
 from geoetl.styles.encoders.protocol import Encoded
+from geoetl.styles.encoders.views import Edge, Spanning, View, spanning, views_of
 from geoetl.styles.layer import LayerKind, StyledLayer
 from geoetl.styles.model import Style
 from geoetl.styles.values import UNSET, Color, GroundLength, zoom_of
@@ -132,30 +133,23 @@ class Leaflet:
 
 @dataclass(frozen=True)
 class _Rule:
-    """A rule of the target; zooms are told by the numbers of the intervals of scales that it holds for."""
+    """A rule of the target."""
 
     name: str
     condition: Tree
     options: Mapping[str, Any]
-    first: int = 0
-    last: int = 0
-
-    def says_as(self, other: "_Rule") -> bool:
-        """Tell whether both do the same, at whatever zooms."""
-        return (self.condition, self.options, self.name) == (other.condition, other.options, other.name)
 
 
 def _path_options(cascade: Cascade, layer: StyledLayer) -> tuple[dict[str, Any], tuple[Loss, ...]]:
-    losses, options = list(cascade.losses), _options_of(layer)
-    views = _views(cascade)
-    each = [_rules_of(view.rules, cascade, layer, options, losses) for view in views]
-    default = each[0][0]
-    merged: list[_Rule] = []
-    for number, (start, rules) in enumerate(each):
+    losses, options, views = list(cascade.losses), _options_of(layer), views_of(cascade)
+    made = [_rules_of(view.rules, cascade, layer, options, losses) for view in views]
+    default = made[0][0]
+    each = []
+    for start, own in made:
         differing = {name: value for name, value in start.items() if value != default[name]}
-        first = [_Rule("", True, differing)] if differing else []
-        merged = _merged(merged, [*first, *rules], number)
-    return {"default": default, "rules": [_written(rule, views) for rule in merged]}, tuple(dict.fromkeys(losses))
+        each.append([_Rule("", True, differing), *own] if differing else own)
+    rules = [_written(span, views) for span in spanning(each)]
+    return {"default": default, "rules": rules}, tuple(dict.fromkeys(losses))
 
 
 def _rules_of(
@@ -332,59 +326,22 @@ def _timed(part: Any) -> Any:
 # -- zooms -----------------------------------------------------------------------------------------------------------
 
 
-def _merged(known: list[_Rule], rules: Sequence[_Rule], number: int) -> list[_Rule]:
-    """Return the rules of all intervals so far with those of the next, each where its own order puts it.
-
-    A rule that goes on from the interval before is one with it, as long as that changes no order.
+def _zoom(edge: Edge | None, *, is_far: bool) -> float | None:
+    """Return a zoom that ends a view: of its far end the first zoom that belongs to it, of its close end the first
+    that does not.
     """
-    merged: list[_Rule] = []
-    rest = list(known)
-    for rule in rules:
-        at = next((at for at, one in enumerate(rest) if one.last == number - 1 and one.says_as(rule)), None)
-        if number and at is not None:
-            merged += rest[:at]
-            merged.append(_Rule(rule.name, rule.condition, rule.options, rest[at].first, number))
-            rest = rest[at + 1 :]
-        else:
-            merged.append(_Rule(rule.name, rule.condition, rule.options, number, number))
-    return [*merged, *rest]
+    if edge is None:
+        return None
+    zoom = zoom_of(edge.scale, TILE_SIZE)
+    return zoom if edge.is_inside == is_far else math.nextafter(zoom, math.inf)
 
 
-@dataclass(frozen=True)
-class _View:
-    """The rules at some zooms: from `least` on, and below `most`; None where there is no end."""
-
-    rules: tuple[FlatRule, ...]
-    least: float | None
-    most: float | None
-    denominator: float
-
-
-def _views(cascade: Cascade) -> list[_View]:
-    """Return the rules at all zooms, the lowest zooms first.
-
-    At the very scale at which a style changes it may be as closer up, as further away, or as nowhere else.
-    """
-    furthest, *closer = cascade.intervals()[::-1]
-    views = [_View(furthest.rules, None, None, (furthest.above or 0.5) * 2)]
-    for interval, scale in zip(closer, cascade.breaks[::-1], strict=True):
-        zoom, rules = zoom_of(scale, TILE_SIZE), cascade.at(scale)
-        after = math.nextafter(zoom, math.inf)
-        start = zoom if rules == interval.rules else after
-        views[-1] = replace(views[-1], most=start)
-        if rules not in (interval.rules, views[-1].rules):
-            views[-1] = replace(views[-1], most=zoom)
-            views.append(_View(rules, zoom, after, scale))
-        views.append(_View(interval.rules, start, None, ((interval.above or 0.0) + scale) / 2))
-    return views
-
-
-def _written(rule: _Rule, views: Sequence[_View]) -> dict[str, Any]:
-    least, most = views[rule.first].least, views[rule.last].most
+def _written(span: Spanning[_Rule], views: Sequence[View]) -> dict[str, Any]:
+    least, most = _zoom(views[span.first].far, is_far=True), _zoom(views[span.last].close, is_far=False)
     return {
-        **({"name": rule.name} if rule.name else {}),
-        "filter": rule.condition,
-        "style": dict(rule.options),
+        **({"name": span.rule.name} if span.rule.name else {}),
+        "filter": span.rule.condition,
+        "style": dict(span.rule.options),
         **({"minZoom": least} if least is not None else {}),
         **({"maxZoom": most} if most is not None else {}),
     }
@@ -395,7 +352,7 @@ def _written(rule: _Rule, views: Sequence[_View]) -> dict[str, Any]:
 
 def _tile_layer(style: Style, layer: StyledLayer) -> tuple[dict[str, Any], tuple[Loss, ...]]:
     """Return where the tiles of a coverage are and how Leaflet shows them; colours and opacity are in the tiles."""
-    views = _views(flatten(style, layer))
+    views = views_of(flatten(style, layer))
     symbols = [coverage_symbol(style, layer, view.denominator) for view in views]
     shown = [number for number, symbol in enumerate(symbols) if symbol.visible]
     losses = dict.fromkeys(loss for symbol in symbols for loss in symbol.losses)
@@ -405,7 +362,7 @@ def _tile_layer(style: Style, layer: StyledLayer) -> tuple[dict[str, Any], tuple
         return {"tileLayer": None}, tuple(losses)
     if shown != list(range(shown[0], shown[-1] + 1)):
         losses[Loss("/stylingRules", "a tile layer has one range of zooms; it is shown in the gaps too")] = None
-    least, most = views[shown[0]].least, views[shown[-1]].most
+    least, most = _zoom(views[shown[0]].far, is_far=True), _zoom(views[shown[-1]].close, is_far=False)
     options = {
         "opacity": 1,
         "tileSize": TILE_SIZE,
