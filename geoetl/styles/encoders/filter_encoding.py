@@ -21,6 +21,9 @@ from geoetl.core.errors import InvalidFilter
 from geoetl.core.selectors import MAX_PATTERN_LENGTH, Rows, Tree, evaluate, moments, properties_of
 
 OGC = "http://www.opengis.net/ogc"
+# ElementTree knows namespaces by a table that all of a process share; here elements have the prefix in their names, and
+# the root says what it means.
+PREFIX = "ogc:"
 
 # Which truth values of a condition are selected.
 Wanted = Literal["true", "false", "not true", "not false"]
@@ -106,6 +109,10 @@ class Filters:
         if self._kind(node) not in ("number", None):
             raise Inexpressible("a number is asked for")
         return self._value(node)
+
+    def untyped(self, tree: Tree) -> list[str]:
+        """Return the properties whose kind is not known, of those that a condition compares with literals."""
+        return sorted(name for name in properties_of(tree) if name not in self.kinds)
 
     def _constant(self, tree: Tree, wanted: Wanted) -> bool:
         try:
@@ -230,7 +237,7 @@ def any_of(parts: Iterable[Part]) -> Part:
 
 def element(name: str, *children: ElementTree.Element, text: str | None = None) -> ElementTree.Element:
     """Return an element of Filter Encoding."""
-    made = ElementTree.Element(f"{{{OGC}}}{name}")
+    made = ElementTree.Element(f"{PREFIX}{name}")
     made.extend(children)
     made.text = text
     return made
@@ -246,6 +253,11 @@ def as_xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
+def is_name(text: Any) -> bool:
+    """Return whether a property of that name can be asked for."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
+
+
 def _joined(name: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
     decides = name == "Or"
     kept: list[ElementTree.Element] = []
@@ -253,7 +265,7 @@ def _joined(name: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
         if isinstance(part, bool):
             if part == decides:
                 return decides
-        elif part.tag == f"{{{OGC}}}{name}":
+        elif part.tag == f"{PREFIX}{name}":
             kept.extend(part)
         else:
             kept.append(part)
@@ -269,7 +281,7 @@ def _gathered(parts: list[ElementTree.Element]) -> list[ElementTree.Element]:
     first: dict[str, ElementTree.Element] = {}
     gathered: list[ElementTree.Element | str] = []
     for part in parts:
-        guarded = part.tag == f"{{{OGC}}}Or" and len(part) == 2 and part[0].tag == f"{{{OGC}}}PropertyIsNull"
+        guarded = part.tag == f"{PREFIX}Or" and len(part) == 2 and part[0].tag == f"{PREFIX}PropertyIsNull"
         if not guarded:
             gathered.append(part)
             continue
@@ -313,7 +325,7 @@ def _missing(name: str) -> ElementTree.Element:
 
 def _property(node: Mapping[str, Any]) -> ElementTree.Element:
     name = node["property"]
-    if not isinstance(name, str) or _NAME.fullmatch(name) is None or not is_xml(name):
+    if not is_name(name):
         raise Inexpressible("Filter Encoding names a property by XPath, and the name of this one is no name of XML")
     return element("PropertyName", text=name)
 
