@@ -1,6 +1,6 @@
 """Workers for the tests: functions that leave a trace in the database, and a program that executes them.
 
-``python -m tests.runs.working URL FOLDER`` is a worker until it is stopped.
+``python -m tests.runs.working URL FOLDER`` is a worker until it is stopped, with ``--fork`` any number of them.
 """
 
 import os
@@ -117,9 +117,25 @@ def new_worker(database: Database, folder: Path, *, slots: int = 1, grace_s: flo
 
 
 def main() -> None:
-    """Work until SIGTERM."""
-    database = Database(sys.argv[1])
-    worker = new_worker(database, Path(sys.argv[2]))
+    """Work until SIGTERM; with ``--fork``, let a fork work for each line that comes in, and tell its number."""
+    url, folder, *options = sys.argv[1:]
+    if not options:
+        work(url, Path(folder))
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    database = Database(url)
+    with database.read():  # loads the driver
+        pass
+    database.dispose()
+    for _ in sys.stdin:
+        if os.fork() == 0:
+            work(url, Path(folder))
+            os._exit(0)
+
+
+def work(url: str, folder: Path) -> None:
+    """Be a worker."""
+    worker = new_worker(Database(url), folder)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     print(os.getpid(), flush=True)
     worker.run()
