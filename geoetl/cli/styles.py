@@ -58,8 +58,12 @@ def show_all(
     if as_json:
         print_json([{**vars(one), "styles": len(styles[one.id]), "default": default[one.id]} for one in layers])
     elif layers:
-        rows = [(one.id, one.title, one.kind, len(styles[one.id]), default[one.id]) for one in layers]
-        print_table("Layers", ["id", "title", "kind", "styles", "default"], rows, numbers=["styles"])
+        print_table(
+            "Layers",
+            ["id", "title", "kind", "styles", "default"],
+            [(one.id, one.title, one.kind, len(styles[one.id]), default[one.id]) for one in layers],
+            numbers=["styles"],
+        )
     else:
         out.print("No layers yet. Run: geoetl demo")
 
@@ -138,7 +142,9 @@ def default(
     else:
         chosen = next((one for one in library.list(layer) if one.is_default), None)
     if as_json:
-        print_json({"layer": layer, "default": chosen.id if chosen else None, "changed": bool(style or none) and not dry_run})
+        print_json(
+            {"layer": layer, "default": chosen.id if chosen else None, "changed": bool(style or none) and not dry_run}
+        )
         return
     what = f"'{chosen.id}'" if chosen else "none"
     out.print(f"{'The default would be' if dry_run else 'Default'}: {what}")
@@ -228,9 +234,7 @@ def propose(
             hint="Keep the new one under another id: --as NAME",
             field="as",
         )
-    kept = library.put(
-        layer, name, made, author=_user(), note="Made from the data", only_new=True, dry_run=dry_run
-    )
+    kept = library.put(layer, name, made, author=_user(), note="Made from the data", only_new=True, dry_run=dry_run)
     if as_json:
         print_json({**_row(kept.summary), "kept": not dry_run})
         return

@@ -207,4 +207,3 @@ def property_kind(schema: Mapping[str, Any]) -> PropertyKind:
     if schema.get("type") == "boolean":
         return "boolean"
     return "time" if schema.get("format") in ("date", "date-time") else "text"
-

@@ -32,8 +32,8 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_STYLES = 200
 MAX_NOTE = 1000
 MAX_AUTHOR = 200
-# Encoded styles that are kept, for all layers together.
-MAX_ENCODED = 256
+# Styles, encodings and legends that are kept, for all layers together; a style of 1000 classes takes some 3 MiB.
+MAX_KEPT = 64
 # So often the picture of a coverage is brought up to date while others change its default.
 MAX_FOLLOWED = 5
 #: What a style says of itself in its own document; further members of its metadata are kept beside it.
@@ -154,7 +154,7 @@ class StyleLibrary:
         self._proposed = proposed
         self._shown = shown
         self._lock = threading.Lock()
-        self._encoded: OrderedDict[tuple[str, str, str], Encoded] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
 
     # -- layers ------------------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class StyleLibrary:
         found = self._repository.row(layer_id, check_id(style_id, "style"))
         if found is None:
             raise self._missing(layer_id, style_id)
-        return _stored(*found)
+        return self._read(*found)
 
     def default(self, layer_id: str) -> StoredStyle | None:
         """Return the style that a layer is drawn with; None where there is none.
@@ -208,7 +208,7 @@ class StyleLibrary:
         """
         chosen = next((one.id for one in self.list(layer_id) if one.is_default), None)
         found = self._repository.row(layer_id, chosen) if chosen is not None else None
-        return None if found is None else _stored(*found)
+        return None if found is None else self._read(*found)
 
     def versions(self, layer_id: str, style_id: str) -> tuple[VersionRow, ...]:
         """Return the versions of a style, the newest first.
@@ -252,18 +252,9 @@ class StyleLibrary:
                 hint=f"There is: {', '.join(name for name in ENCODERS if layer.kind in ENCODERS[name].kinds)}.",
                 field="f",
             )
-        key = (stored.etag, encoder, digest([layer.kind, layer.dimensions, dict(layer.properties)]))
-        with self._lock:
-            known = self._encoded.pop(key, None)
-            if known is not None:
-                self._encoded[key] = known
-                return known
-        made = chosen.encode(stored.style, layer)
-        with self._lock:
-            self._encoded[key] = made
-            while len(self._encoded) > MAX_ENCODED:
-                self._encoded.popitem(last=False)
-        return made
+        return self._once(
+            ("encoding", stored.etag, encoder, _fingerprint(layer)), lambda: chosen.encode(stored.style, layer)
+        )
 
     def legend(self, stored: StoredStyle) -> "Legend":
         """Return what a style that was read means.
@@ -275,8 +266,12 @@ class StyleLibrary:
         from geoetl.styles.legend import legend_of
 
         layer = self.layer(stored.layer_id)
-        shown = coverage_symbol(stored.style, layer).properties if layer.kind == "coverage" else ()
-        return legend_of(stored.style, layer, units=self._layers.units(layer, shown))
+
+        def made() -> "Legend":
+            shown = coverage_symbol(stored.style, layer).properties if layer.kind == "coverage" else ()
+            return legend_of(stored.style, layer, units=self._layers.units(layer, shown))
+
+        return self._once(("legend", stored.etag, _fingerprint(layer)), made)
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
@@ -480,6 +475,24 @@ class StyleLibrary:
 
     # -- within ------------------------------------------------------------------------------------------------------
 
+    def _read(self, row: StyleRow, document: Mapping[str, Any]) -> StoredStyle:
+        style = self._once(("style", _etag(row)), lambda: Style.of(document))
+        return StoredStyle(_summary(row), style, row.metadata)
+
+    def _once[T](self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        """Return what was made of a style before, or make it; what was longest unused is forgotten first."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                known: T = self._kept[key]
+                return known
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return made
+
     def _there(self, rows: LayerRows, style_id: str) -> tuple[StyleRow, dict[str, Any]]:
         found = rows.row(check_id(style_id, "style"))
         if found is None:
@@ -596,6 +609,10 @@ def _summary(row: StyleRow) -> StyleSummary:
         updated=row.updated,
         etag=_etag(row),
     )
+
+
+def _fingerprint(layer: "StyledLayer") -> str:
+    return digest([layer.kind, layer.dimensions, dict(layer.properties)])
 
 
 def _etag(row: StyleRow) -> str:

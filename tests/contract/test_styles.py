@@ -400,7 +400,9 @@ def test_a_style_is_encoded_once_for_each_version_and_layer(library: StyleLibrar
 # -- layers that go --------------------------------------------------------------------------------------------------
 
 
-def test_the_styles_of_a_removed_layer_wait_for_it_or_are_pruned(library: StyleLibrary, place: tuple[str, Path]) -> None:
+def test_the_styles_of_a_removed_layer_wait_for_it_or_are_pruned(
+    library: StyleLibrary, place: tuple[str, Path]
+) -> None:
     library.put(VECTORS, "mine", a_style())
     catalog = catalog_of(place)
     lakes = dict(catalog.item("demo", "lakes"))

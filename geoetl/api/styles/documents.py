@@ -46,9 +46,7 @@ class Documents:
         links = [{"rel": "self", "type": JSON, "title": "This document", "href": self.root}]
         return {**style_links(self.root, self._kind, styles, default_as="default"), "links": links}
 
-    def metadata(
-        self, stored: StoredStyle, layer: StyledLayer, encoded: Mapping[str, Encoded]
-    ) -> dict[str, Any]:
+    def metadata(self, stored: StoredStyle, layer: StyledLayer, encoded: Mapping[str, Encoded]) -> dict[str, Any]:
         """Return what there is to know about a style.
 
         Args:

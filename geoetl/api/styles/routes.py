@@ -54,7 +54,9 @@ def router(platform: "Platform", *, writing: bool) -> APIRouter:
     """
     routes = APIRouter(tags=["styles"])
 
-    @routes.get(f"/api/styles/{_EVALUATOR.replace('_', '-')}", response_class=Response, responses=_is("text/javascript"))
+    @routes.get(
+        f"/api/styles/{_EVALUATOR.replace('_', '-')}", response_class=Response, responses=_is("text/javascript")
+    )
     def evaluator(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Return the program that draws features in Leaflet with a style as data (`f=leaflet`)."""
         program = files("geoetl.styles.encoders").joinpath(_EVALUATOR).read_bytes()
@@ -191,7 +193,9 @@ def _add_writing(routes: APIRouter, platform: "Platform", prefix: str) -> None:
         for name in patch:
             if name != "default":
                 raise InvalidMetadata(
-                    f"'{name[:60]}' of a list of styles cannot be changed.", hint="Give 'default'.", field=f"/{name[:60]}"
+                    f"'{name[:60]}' of a list of styles cannot be changed.",
+                    hint="Give 'default'.",
+                    field=f"/{name[:60]}",
                 )
         if "default" in patch:
             chosen = patch["default"]
