@@ -176,9 +176,7 @@ class Repair:
         shapes = self._changed(shapes, rows, beyond, "normalised", _all_into_world)
         if self._request.simplify_tolerance or self._request.snap_to_grid:
             simple = self._simplified(shapes)
-            differs = shapely.get_num_coordinates(simple) != shapely.get_num_coordinates(shapes)
-            if self._request.snap_to_grid:
-                differs |= ~shapely.equals_identical(simple, shapes)
+            differs = ~shapely.equals_identical(shapely.normalize(simple), shapely.normalize(shapes))
             self._tallies["simplified"].add(rows[differs])
             shapes, rows = self._there(simple, rows, "vanished")
         return shapes, rows

@@ -331,8 +331,12 @@ def _digests(attributes: pa.RecordBatch, shapes: NDArray[Any]) -> NDArray[np.uin
 
 def _about(request: VectorRequest, schema: pa.Schema) -> Mapping[str, Any]:
     """Return what the archive of tiles says about itself (PMTiles 3, section 5; TileJSON 3.0, vector_layers)."""
-    kinds = {"bool": "Boolean", "int": "Number", "uin": "Number", "flo": "Number", "dec": "Number"}
-    fields = {field.name: kinds.get(type_name(field.type)[:3], "String") for field in schema}
+    fields = {}
+    for field in schema:
+        is_number = (
+            pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
+        )
+        fields[field.name] = "Number" if is_number else "Boolean" if pa.types.is_boolean(field.type) else "String"
     return {
         "name": request.item_title,
         "description": request.description,
