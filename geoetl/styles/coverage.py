@@ -176,7 +176,7 @@ def _scaled(tree: Any) -> Scaled | None:
     name, factor, offset = line
     if name is None or factor <= 0 or not math.isfinite(factor):
         return None
-    return Scaled(name, -offset / factor, (1 - offset) / factor)
+    return Scaled(name, 0.0 - offset / factor, (1 - offset) / factor)
 
 
 def _line(tree: Any) -> tuple[str | None, float, float] | None:
@@ -271,15 +271,11 @@ def colours(symbol: CoverageSymbol, values: "NDArray[Any]") -> "NDArray[np.uint8
     result = np.zeros((*values.shape, 4), np.uint8)
     known = np.isfinite(values)
     if symbol.visible and symbol.stops:
-        stops = [(value, rgba) for value, rgba, _ in symbol.stops]
+        stops: list[tuple[float, tuple[float, ...]]] = [(value, rgba) for value, rgba, _ in symbol.stops]
         distinct, inverse = np.unique(values[known], return_inverse=True)
-        table = np.array([_at_or_beyond(stops, float(value)) for value in distinct]).reshape(-1, 4)
+        table = np.array([_at(stops, float(value), "right") for value in distinct]).reshape(-1, 4)
         result[known] = np.rint(table).astype(np.uint8)[inverse]
     return result
-
-
-def _at_or_beyond(stops: Sequence[tuple[float, Rgba]], value: float) -> tuple[float, ...]:
-    return _at(stops, value, "right")
 
 
 # -- to a render -------------------------------------------------------------------------------------------------------

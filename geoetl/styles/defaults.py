@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from geoetl.core.errors import InvalidParameter
+from geoetl.core.errors import InvalidParameter, InvalidStyle
 from geoetl.styles.classify import Class, Classes, classify
 from geoetl.styles.layer import StyledLayer
 from geoetl.styles.model import Style
@@ -131,8 +131,12 @@ def default_style(layer: StyledLayer, read: Read, *, title: str) -> Style:
         return wdpa_style(layer, category, title=title)
     for name in _candidates(layer)[:MAX_TRIED]:
         classes = _tried(read(name), name, layer)
-        if classes is not None:
+        if classes is None:
+            continue
+        try:
             return style_of_classes(classes, layer, title=title)
+        except InvalidStyle:
+            continue  # values that no style can name, such as whole pages of text
     return single_style(layer, title=title)
 
 

@@ -35,8 +35,8 @@ from geoetl.styles.values import UNSET, Color
 # More lines than fit on a screen or a page; the last says how many are left out.
 MAX_ENTRIES = 60
 MAX_LABEL = 60
-# Stops of a gradient that are told in JSON for each of its colours.
-_TICKS = 5
+# Where along a gradient numbers stand.
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SWATCH_WIDTH, _SWATCH_HEIGHT, _ROW, _MARGIN, _GAP = 30.0, 16.0, 22.0, 12.0, 10.0
 _RAMP_WIDTH, _RAMP_HEIGHT = 240.0, 14.0
 # Of a road of 40 pixels a legend shows that it is wide, and nothing beside it.
@@ -303,7 +303,7 @@ def _of_coverage(symbol: CoverageSymbol, title: str, units: str | None) -> Legen
         listed = [(stops[at][3] or f"{texts[at]} – {texts[at + 1]}", *stops[at][1:3]) for at in range(0, len(stops), 2)]
     else:
         low, high = stops[0][0], stops[-1][0]
-        shown = [low + (high - low) * number / (_TICKS - 1) for number in range(_TICKS)] if low < high else [low]
+        shown = [low * (1 - share) + high * share for share in _SHARES] if low < high else [low]
         named = tuple((value, name) for value, *_, name in stops if name)
         ticks = named or tuple(zip(shown, readable(shown), strict=True))
         return Legend(title, units, ramp=LegendRamp(tuple(stop[:3] for stop in stops), ticks), losses=symbol.losses)

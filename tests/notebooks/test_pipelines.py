@@ -49,7 +49,7 @@ def item_of(platform: Platform, collection: str, item: str) -> dict[str, Any]:
 def test_a_raster_goes_from_file_to_catalogue(platform: Platform) -> None:
     record = platform.run("ingest-raster", {"source": "samples:landsat_rgb.tif", "collection": "images"})
     assert record.raise_for_error().state is RunState.COMPLETED
-    assert [stage.name for stage in record.stages] == ["validate", "convert", "describe", "register", "illustrate"]
+    assert [stage.name for stage in record.stages] == ["validate", "convert", "describe", "register", "style", "illustrate"]
     item = item_of(platform, "images", "landsat_rgb")
     with (
         rasterio.open(sample_path("landsat_rgb.tif")) as before,
@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on_behind_its_last_finished_stage(platform: Platform,
     (after,) = platform.runs.list()
     assert (after.id, after.state, after.attempt) == (before.id, RunState.COMPLETED, 2)
     assert {stage.name: stage.attempt for stage in after.stages} == {
-        "validate": 1, "convert": 2, "describe": 2, "register": 2, "illustrate": 2,
+        "validate": 1, "convert": 2, "describe": 2, "register": 2, "style": 2, "illustrate": 2,
     }  # fmt: skip
     assert len(list((platform.settings.home / "internal" / "rasters").rglob("*.tif"))) == 1
 

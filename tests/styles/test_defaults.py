@@ -144,6 +144,11 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, list[Any]], str | None]] = {
         {"type": ["a"] * 20, "value": [1.5] * 20},
         None,
     ),
+    "no values that a style cannot name": (
+        {"type": "text"},
+        {"type": ["a\0b", "x" * 30_000] * 10},
+        None,
+    ),
     "no time": ({"time": "time"}, {}, None),
     "truth values": ({"paved_type": "boolean"}, {"paved_type": [True, False] * 10}, "paved_type"),
 }

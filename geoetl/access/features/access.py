@@ -32,6 +32,7 @@ from geoetl.core.temporal import Interval
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pyarrow as pa
 
     from geoetl.store.gate import Gate
     from geoetl.store.zones import Zones
@@ -276,6 +277,17 @@ class FeatureAccess:
         _check_count(len(rows), found)
         page = self._page(found, table, rows, names, crs=CRS84, matched=len(rows), offset=0, next=None, previous=None)
         return page.to_geodataframe().reset_index(drop=True)
+
+    def values(self, collection: str, item: str, attribute: str, *, asset: str | None = None) -> "pa.ChunkedArray":
+        """Return the values of an attribute of every feature, in the order of the file.
+
+        Raises:
+            NotFound: There is no such item or asset.
+            InvalidParameter: There is no such attribute.
+        """
+        _, table = self._open(collection, item, asset)
+        (name,) = _checked_columns(table, [attribute])
+        return self._tables.columns(table, [name], range(len(table.rows)))[name]
 
     def at(
         self, collection: str, item: str, location: Point, tolerance_deg: float = 0.0, *, asset: str | None = None
