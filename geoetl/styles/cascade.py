@@ -134,13 +134,19 @@ def flatten(style: Style, layer: StyledLayer, period: Period | None = None) -> C
     walk.rules(tree["stylingRules"], "/stylingRules", "", True)
     initial = initial_values(layer)
     paths = dict.fromkeys([*initial, *(path for found in walk.found for path in found.changes.values)])
+    below = {prefix: [path for path in paths if path.startswith(f"{prefix}.")] for prefix in walk.resets()}
     entries: list[FlatRule] = []
+    before: dict[str, list[FlatRule]] = {}
     for found in walk.found:
-        made = list(_flattened(found, paths, initial, entries))
+        made = list(_flattened(found, below, initial, before))
         if len(entries) + len(made) > MAX_FLAT_RULES:
-            walk.losses.append(Loss(found.pointer, f"more than {MAX_FLAT_RULES:,} flat rules; the others are missing"))
-            break
+            reason = f"with it there are more than {MAX_FLAT_RULES:,} flat rules; it is left out"
+            walk.losses.append(Loss(found.pointer, reason))
+            continue
         entries += made
+        for rule in made:
+            for path in rule.changes.keys() & walk.altered:
+                before.setdefault(path, []).append(rule)
     return Cascade(initial, tuple(entries), tuple(walk.losses))
 
 
@@ -163,6 +169,20 @@ class _Walk:
         self.found: list[_Found] = []
         self.losses: list[Loss] = []
 
+    def resets(self) -> set[str]:
+        """Return the paths of all objects that are replaced somewhere."""
+        return {prefix for found in self.found for prefix in found.changes.resets}
+
+    @cached_property
+    def altered(self) -> set[str]:
+        """The paths of values of which a part is changed somewhere."""
+        return {
+            path
+            for found in self.found
+            for path, value in found.changes.values.items()
+            if isinstance(value, Alteration | Choice)
+        }
+
     def rules(self, rules: Sequence[Mapping[str, Any]], pointer: str, name: str, around: Condition) -> None:
         """Visit rules, and those in them where they can match at all."""
         for number, rule in enumerate(rules):
@@ -184,14 +204,23 @@ class _Walk:
 
 
 def _flattened(
-    found: _Found, paths: Mapping[str, Any], initial: Mapping[str, Any], before: Sequence[FlatRule]
+    found: _Found, below: Mapping[str, Sequence[str]], initial: Mapping[str, Any], before: Mapping[str, list[FlatRule]]
 ) -> Iterator[FlatRule]:
-    """Return a rule of all that its symbolizer changes wherever it holds, then rules of what else it chooses."""
-    resets = tuple(f"{path}." for path in found.changes.resets)
-    changes: dict[str, Any] = {path: UNSET for path in paths if path.startswith(resets)} if resets else {}
+    """Return a rule of all that its symbolizer changes wherever it holds, then rules of what else it chooses.
+
+    Args:
+        found: The symbolizer.
+        below: The paths below each object that is replaced.
+        initial: What is drawn before any rule.
+        before: The rules so far that change a path, for paths of which a part is changed somewhere.
+    """
+    changes: dict[str, Any] = {path: UNSET for prefix in found.changes.resets for path in below[prefix]}
     more: list[tuple[Condition, str, Any]] = []
     for path, value in found.changes.values.items():
-        (_, first), *others = _expanded(path, value, found.condition, initial, before)
+        if not isinstance(value, Choice | Alteration):
+            changes[path] = value
+            continue
+        (_, first), *others = _expanded(value, found.condition, initial.get(path, UNSET), path, before.get(path, ()))
         changes[path] = first
         more += [(condition, path, other) for condition, other in others]
     if changes:
@@ -203,31 +232,27 @@ def _flattened(
 
 
 def _expanded(
-    path: str, value: Any, around: Condition, initial: Mapping[str, Any], before: Sequence[FlatRule]
+    value: Any, around: Condition, initial: Any, path: str, before: Sequence[FlatRule]
 ) -> list[tuple[Condition, Any]]:
     """Return what a value is and when, the last that holds deciding; the first always holds."""
     if isinstance(value, Choice):
-        then = _expanded(path, value.then, around, initial, before)
-        otherwise = _expanded(path, value.otherwise, around, initial, before)
+        then = _expanded(value.then, around, initial, path, before)
+        otherwise = _expanded(value.otherwise, around, initial, path, before)
         return [*otherwise, *((joined("and", [value.condition, condition]), one) for condition, one in then)]
     if not isinstance(value, Alteration):
         return [(True, value)]
-    earlier: list[tuple[Condition, Any]] = [(True, initial.get(path, UNSET))]
-    for rule in before:
-        if path in rule.changes:
-            if _implied(rule.condition, around):
-                earlier = []
-            earlier.append((rule.condition if earlier else True, rule.changes[path]))
-    changed = [(condition, value.change(old)) for condition, old in earlier]
+    parts, earlier = _parts(around), list[tuple[Condition, Any]]()
+    for rule in reversed(before):
+        if all(part in parts for part in _parts(rule.condition)):
+            earlier.append((True, rule.changes[path]))
+            break
+        earlier.append((rule.condition, rule.changes[path]))
+    else:
+        earlier.append((True, initial))
+    changed = [(condition, value.change(old)) for condition, old in reversed(earlier)]
     # As long as all come to the same, it does not matter which of them holds.
     same = next((at for at, (_, one) in enumerate(changed) if one != changed[0][1]), len(changed))
     return [changed[0], *changed[same:]]
-
-
-def _implied(condition: Condition, by: Condition) -> bool:
-    """Tell whether one condition holds wherever another does, as far as that is plain to see."""
-    parts = _parts(by)
-    return all(part in parts for part in _parts(condition))
 
 
 def _parts(condition: Condition) -> Sequence[Any]:

@@ -382,8 +382,10 @@ class _Reader:
 
     def leaf(self, node: Any, read: Callable[[Any], Any], depth: int = 0) -> Any:
         """Read a value, or a choice of values (``?:``)."""
+        if not isinstance(node, dict):
+            return read(node)
         node = self.resolver.dereferenced(node)
-        arguments = node.get("args") if isinstance(node, Mapping) and node.get("op") == "?:" else None
+        arguments = node.get("args") if isinstance(node, dict) and node.get("op") == "?:" else None
         if not isinstance(arguments, list) or len(arguments) != 3:
             return read(node)
         if depth > MAX_CHOICES:
@@ -402,6 +404,8 @@ class _Reader:
 
     def number(self, node: Any) -> Any:
         """Return a number, or a tree that gives one."""
+        if type(node) in (int, float):
+            return float(node)
         value = self.resolver.value(node)
         if isinstance(value, Mapping):
             if value == SCALE:
@@ -487,7 +491,7 @@ class _Reader:
 
     def length(self, node: Any) -> Any:
         """Return a length: pixels, a tree that gives them, or a `GroundLength`."""
-        units = [unit for unit in UNITS if isinstance(node, Mapping) and unit in node and "op" not in node]
+        units = [unit for unit in UNITS if unit in node] if isinstance(node, dict) and "op" not in node else ()
         if not units:
             return self.number(node)
         value = length_of(self.number(node[units[0]]), units[0])
@@ -595,7 +599,7 @@ def _rgb(color: Any) -> tuple[Any, Any, Any]:
 
 def _color(r: Any, g: Any, b: Any) -> Color | DataColor:
     parts = (r, g, b)
-    return Color.of_parts(*parts) if not any(isinstance(part, Mapping) for part in parts) else DataColor(*parts)
+    return DataColor(*parts) if any(isinstance(part, dict) for part in parts) else Color.of_parts(*parts)
 
 
 def _with(dashes: tuple[float, ...], index: int, value: float) -> tuple[float, ...]:

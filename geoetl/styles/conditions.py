@@ -27,8 +27,12 @@ SCALE: Mapping[str, Any] = {"sysId": "viz.sd"}
 MAX_REFERENCES = 20
 # So deep an expression may be, where variables stand for more.
 MAX_DEPTH = 64
-# So many steps the expressions of one style take; a style of the most rules stays below.
-MAX_STEPS = 500_000
+# So many objects the expressions of one style have; no style within the limits of reading has more by itself.
+MAX_STEPS = 200_000
+# More conditions joined at once were written by no person, and every rule inside of the rule repeats them.
+MAX_JOINED = 1_000
+# So many conditions are looked through for one that is there already.
+MAX_COMPARED = 16
 _VARIABLE = "#/$variables/"
 _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -84,7 +88,7 @@ class Surroundings:
             NotUnderstood: There is no such variable, or it stands for itself.
         """
         for _ in range(MAX_REFERENCES):
-            if not isinstance(node, Mapping) or not isinstance(node.get("$ref"), str):
+            if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
                 return node
             address = node["$ref"]
             name = address.removeprefix(_VARIABLE).replace("~1", "/").replace("~0", "~")
@@ -161,7 +165,16 @@ class Resolver:
         self._left = MAX_STEPS
 
     def dereferenced(self, node: Any) -> Any:
-        """Return what a value stands for, where it is a reference to a variable; raises NotUnderstood."""
+        """Return what a value stands for, where it is a reference to a variable.
+
+        Raises:
+            NotUnderstood: There is no such variable, or all together stand for too much.
+        """
+        if not isinstance(node, dict):
+            return node
+        self._left -= 1
+        if self._left < 0:
+            raise NotUnderstood("the expressions of the style are too large")
         return self._around.dereferenced(node)
 
     def condition(self, node: Any, depth: int = 0) -> Condition:
@@ -216,10 +229,9 @@ class Resolver:
         return _instant(node)
 
     def _entered(self, node: Any, depth: int) -> Any:
-        self._left -= 1
-        if self._left < 0 or depth > MAX_DEPTH:
-            raise NotUnderstood("it is too large")
-        return self._around.dereferenced(node)
+        if depth > MAX_DEPTH:
+            raise NotUnderstood("it is nested too deeply")
+        return self.dereferenced(node)
 
     def _maker(self, name: Any) -> Callable[[str, list[Any], int], Condition] | None:
         if not isinstance(name, str):
@@ -240,6 +252,8 @@ class Resolver:
         return makers.get(name)
 
     def _joined(self, name: str, arguments: list[Any], depth: int) -> Condition:
+        if len(arguments) > MAX_JOINED:
+            raise NotUnderstood(f"more than {MAX_JOINED:,} conditions joined by {name} are not supported")
         if not arguments or (name == "not" and len(arguments) != 1):
             raise NotUnderstood(f"the operator {name} has {len(arguments)} arguments")
         if name == "not":
@@ -378,7 +392,7 @@ def joined(name: str, parts: Sequence[Condition]) -> Condition:
         if isinstance(part, bool):
             continue
         for one in part["args"] if isinstance(part, Mapping) and part.get("op") == name else (part,):
-            if one not in kept:
+            if len(kept) >= MAX_COMPARED or one not in kept:
                 kept.append(one)
     if len(kept) < 2:
         return kept[0] if kept else not decides

@@ -87,7 +87,7 @@ class Color:
     @classmethod
     def of_parts(cls, r: float, g: float, b: float) -> Self:
         """Return the colour of three numbers, each brought to the nearest that there is."""
-        return cls(*(round(min(max(part, 0), 255)) for part in (r, g, b)))
+        return cls(*[round(part) if 0 <= part <= 255 else 255 * (part > 0) for part in (r, g, b)])
 
     @classmethod
     def named(cls, name: str) -> Self | None:
