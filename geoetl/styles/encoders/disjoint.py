@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from geoetl.core.selectors import Tree, conjuncts, moments
@@ -20,97 +20,108 @@ MAX_CASES = 256
 # A double holds no more; whole numbers of JSON may be longer.
 MAX_NUMBER = sys.float_info.max
 
+Atoms = Mapping[str, Tree]
+Value = tuple[str, Any]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Span:
-    """The values that a condition leaves to one property.
+    """The values that conditions leave to one property.
 
     Attributes:
         values: The only ones, each with its kind; None where they are not counted.
         excluded: Those that it may not have.
-        low, high: Between which numbers it lies; NaN where it need not be a number.
+        low, high: Between which numbers it lies; it need not be a number where there are no ends.
         low_open, high_open: Whether the ends themselves are excluded.
         is_null: Whether it is missing; it is there otherwise.
     """
 
-    values: frozenset[tuple[str, Any]] | None = None
-    excluded: frozenset[tuple[str, Any]] = frozenset()
-    low: float = math.nan
-    high: float = math.nan
+    values: frozenset[Value] | None = None
+    excluded: frozenset[Value] = frozenset()
+    low: float = -math.inf
+    high: float = math.inf
     low_open: bool = False
     high_open: bool = False
     is_null: bool = False
 
     def excludes(self, other: "Span") -> bool:
-        """Return whether no value lies in both."""
-        if self.is_null != other.is_null:
+        """Return whether it is certain that no value lies in both."""
+        if self.high < other.low or other.high < self.low or self.is_null != other.is_null:
             return True
-        if self.values is not None:
-            if other.values is not None:
-                return self.values.isdisjoint(other.values)
-            return all(not other.holds(value) for value in self.values)
-        if other.values is not None:
-            return all(not self.holds(value) for value in other.values)
-        low, high = max(self.low, other.low), min(self.high, other.high)
-        if math.isnan(self.low) or math.isnan(other.low):
-            return False
-        return low > high or (low == high and not (self._has(low) and other._has(low)))
+        if self.values is not None and other.values is not None:
+            return self.values.isdisjoint(other.values)
+        both = self.and_also(other)
+        if both.values is not None:
+            return not both.values
+        return both.low == both.high and (both.low_open or both.high_open)
 
-    def holds(self, value: tuple[str, Any]) -> bool:
-        """Return whether a value, with its kind, may lie in it."""
+    def and_also(self, other: "Span") -> "Span":
+        """Return the values that lie in both, where one does not exclude the other at once."""
+        low, low_open = max((self.low, self.low_open), (other.low, other.low_open))
+        high, is_closed = min((self.high, not self.high_open), (other.high, not other.high_open))
+        counted = [span.values for span in (self, other) if span.values is not None]
+        both = Span(None, self.excluded | other.excluded, low, high, low_open, not is_closed, self.is_null)
+        if not counted:
+            return both
+        return replace(both, values=frozenset(filter(both.holds, frozenset.intersection(*counted))))
+
+    def holds(self, value: Value) -> bool:
+        """Return whether a value may lie in it."""
         if value in self.excluded:
             return False
-        if math.isnan(self.low):
+        if self.low == -math.inf and self.high == math.inf:
             return True
-        return value[0] == "number" and self._has(value[1])
+        kind, number = value
+        if kind != "number":
+            return False
+        return bool(
+            (number > self.low if self.low_open else number >= self.low)
+            and (number < self.high if self.high_open else number <= self.high)
+        )
 
-    def _has(self, number: float) -> bool:
-        above = number > self.low if self.low_open else number >= self.low
-        return above and (number < self.high if self.high_open else number <= self.high)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Conditions that are looked at together, with what they leave to each property.
 
     Attributes:
         atoms: The conditions by their text.
-        spans: What each leaves to a property, by its name.
-        counted: The only values of a property, where one of the conditions counts them.
+        spans: What they leave to a property, by its name.
+        is_impossible: Whether they exclude one another.
     """
 
-    atoms: Mapping[str, Tree] = field(default_factory=dict)
-    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
-    counted: Mapping[str, frozenset[tuple[str, Any]]] = field(default_factory=dict)
+    atoms: Atoms = field(default_factory=dict)
+    spans: Mapping[str, Span] = field(default_factory=dict)
+    is_impossible: bool = False
 
     @classmethod
-    def of(cls, atoms: Mapping[str, Tree], sure: frozenset[str]) -> "Facts":
+    def of(cls, atoms: Atoms, sure: frozenset[str]) -> "Facts":
         """Return what conditions say; `sure` are the properties that hold texts and never times."""
-        spans: dict[str, tuple[Span, ...]] = {}
-        for atom in atoms.values():
+        facts = cls()
+        for text, atom in atoms.items():
             name, span = _span(atom, sure)
-            if span is not None:
-                spans[name] = (*spans.get(name, ()), span)
-        return cls(atoms, spans, _counted_in(spans))
+            facts = facts.and_also(cls({text: atom}, {} if span is None else {name: span}))
+        return facts
 
     def excludes(self, other: "Facts") -> bool:
         """Return whether it is certain that not all conditions of both are true."""
-        for name, values in other.counted.items():
-            mine = self.counted.get(name)
-            if mine is not None and mine.isdisjoint(values):
+        for name, span in other.spans.items():
+            mine = self.spans.get(name)
+            if mine is None:
+                continue
+            if mine.values is not None and span.values is not None:  # categories, of which there are most
+                if mine.values.isdisjoint(span.values):
+                    return True
+            elif mine.excludes(span):
                 return True
-        return any(
-            one.excludes(another)
-            for name in self.spans.keys() & other.spans.keys()
-            for one in self.spans[name]
-            for another in other.spans[name]
-        )
+        return self.is_impossible or other.is_impossible
 
     def and_also(self, other: "Facts") -> "Facts":
         """Return the conditions of both."""
-        names = {**self.spans, **other.spans}
-        spans = {name: (*self.spans.get(name, ()), *other.spans.get(name, ())) for name in names}
-        return Facts({**self.atoms, **other.atoms}, spans, _counted_in(spans))
+        spans = {**self.spans, **other.spans}
+        for name in self.spans.keys() & other.spans.keys():
+            spans[name] = self.spans[name].and_also(other.spans[name])
+        return Facts({**self.atoms, **other.atoms}, spans, self.excludes(other))
 
     def without(self, other: "Facts", sure: frozenset[str]) -> "Facts":
         """Return the conditions that are not among those of another."""
@@ -134,19 +145,29 @@ class Case:
     others: tuple[Facts, ...] = ()
 
 
-def cases_of(conditions: Sequence[Tree], texts: Iterable[str] = ()) -> tuple[list[Case], list[int]]:
+def atoms_of(condition: Tree) -> Atoms:
+    """Return the conditions that a condition joins by ``and``, by their text."""
+    return {json.dumps(atom, sort_keys=True): atom for atom in conjuncts(condition) if atom is not True}
+
+
+def cases_of(conditions: Sequence[Atoms], texts: Iterable[str] = ()) -> tuple[list[Case], list[int]]:
     """Return the cases that rules with these conditions make, and the numbers of rules that there were too many for.
 
     A rule that would make more than `MAX_CASES` is left out of all of them, as if it never matched.
 
     Args:
-        conditions: One for each rule, in the order in which they are laid over one another.
+        conditions: Those of each rule (`atoms_of`), in the order in which the rules are laid over one another.
         texts: Names of the properties that hold texts for certain, never times.
     """
     cases, too_many, sure = [Case()], [], frozenset(texts)
-    for number, condition in enumerate(conditions):
-        facts = Facts.of(_atoms(condition), sure)
-        split = [part for case in cases for part in _split(case, number, facts, sure)]
+    for number, atoms in enumerate(conditions):
+        facts = Facts.of(atoms, sure)
+        split: list[Case] = []
+        for case in cases:
+            if case.true.excludes(facts):
+                split.append(case)
+            else:
+                split += _split(case, number, facts, sure)
         if len(split) > MAX_CASES:
             too_many.append(number)
         else:
@@ -156,14 +177,12 @@ def cases_of(conditions: Sequence[Tree], texts: Iterable[str] = ()) -> tuple[lis
 
 def are_exclusive(one: Tree, other: Tree) -> bool:
     """Return whether it is certain that no feature has two conditions true; texts may be times here."""
-    first, second = (Facts.of(_atoms(condition), frozenset()) for condition in (one, other))
+    first, second = (Facts.of(atoms_of(condition), frozenset()) for condition in (one, other))
     return first.excludes(second)
 
 
 def _split(case: Case, number: int, facts: Facts, sure: frozenset[str]) -> Iterable[Case]:
     """Return a case in two: where a rule does not match, and where it does; one of them where it is certain."""
-    if case.true.excludes(facts):
-        return (case,)
     rest = facts.without(case.true, sure)
     if not rest.atoms:
         return (Case((*case.rules, number), case.true, case.others),)
@@ -171,20 +190,12 @@ def _split(case: Case, number: int, facts: Facts, sure: frozenset[str]) -> Itera
     true = case.true.and_also(rest)
     others = []
     for one in case.others:
-        left = one.without(true, sure)
-        if not left.atoms:  # these are true together, and shall not be
-            return (without,)
-        if not true.excludes(left):
+        if not true.excludes(one):
+            left = one.without(true, sure)
+            if not left.atoms:  # these are true together, and shall not be
+                return (without,)
             others.append(left)
     return without, Case((*case.rules, number), true, tuple(others))
-
-
-def _counted_in(spans: Mapping[str, tuple[Span, ...]]) -> Mapping[str, frozenset[tuple[str, Any]]]:
-    return {name: span.values for name, some in spans.items() for span in some if span.values is not None}
-
-
-def _atoms(condition: Tree) -> Mapping[str, Tree]:
-    return {json.dumps(atom, sort_keys=True): atom for atom in conjuncts(condition) if atom is not True}
 
 
 def _span(atom: Tree, sure: frozenset[str]) -> tuple[str, Span | None]:
@@ -217,7 +228,7 @@ def _among(literals: Iterable[Any], is_text: bool) -> Span | None:
     return None if None in values else Span(values=frozenset(value for value in values if value is not None))
 
 
-def _counted(literal: Any, is_text: bool) -> tuple[str, Any] | None:
+def _counted(literal: Any, is_text: bool) -> Value | None:
     """Return a literal with its kind; None where another literal may equal the same value, as of times."""
     if isinstance(literal, bool):
         return "boolean", literal

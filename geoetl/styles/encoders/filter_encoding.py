@@ -78,8 +78,6 @@ class Filters:
         """
         if isinstance(tree, bool):
             return tree == (wanted in ("true", "not false"))
-        if not properties_of(tree):
-            return self._constant(tree, wanted)
         if "property" in tree:
             return self._compared("=", tree, True, wanted)
         op, arguments = tree["op"], tree["args"]
@@ -88,6 +86,8 @@ class Filters:
         if op in ("and", "or"):
             parts = [self.select(argument, wanted) for argument in arguments]
             return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
+        if not any(isinstance(argument, Mapping) for argument in arguments):
+            return self._constant(tree, wanted)
         if op in _NAMES:
             return self._compared(op, arguments[0], arguments[1], wanted)
         if op == "between":
@@ -128,7 +128,9 @@ class Filters:
         if kinds == {"time", "text"} and not (_is_property(a) and _is_property(b)):
             kinds = {"time"}  # the text is the time that it means
         is_ordered = op not in ("=", "<>")
-        names = sorted(properties_of([a, b]))
+        names = _names(a, b)
+        if not names:
+            return self._constant({"op": op, "args": [a, b]}, wanted)
         if len(kinds) > 1 or (is_ordered and "boolean" in kinds):
             # Of two kinds: equality is known to be false, order is unknown.
             return _decided(names, wanted, truth=None if is_ordered else op == "<>")
@@ -309,6 +311,13 @@ def _decided(names: Sequence[str], wanted: Wanted, *, truth: bool | None) -> Par
     if wanted in ("true", "false"):
         return False
     return any_of([_missing(name) for name in names])
+
+
+def _names(a: Any, b: Any) -> list[str]:
+    """Return the properties in two values; mostly one is a property and one a literal."""
+    if _is_property(a) and not isinstance(b, Mapping):
+        return [a["property"]]
+    return sorted(properties_of([a, b]))
 
 
 def _is_property(node: Any) -> bool:
