@@ -13,27 +13,28 @@ from geoetl.core.errors import Conflict, InvalidParameter
 from geoetl.core.findings import Finding, Severity
 from geoetl.ingest.vector.columns import type_name
 from geoetl.store.gate import Gate, VectorQuestion
-from geoetl.store.zones import StoredObject
+from geoetl.store.zones import StoredObject, Zone
 
 
-def data_of(item: Mapping[str, Any] | None) -> StoredObject | None:
-    """Return the GeoParquet that an item of ours has; None without an item.
+def data_of(item: Mapping[str, Any], zone: Zone) -> StoredObject:
+    """Return the GeoParquet that an item of ours has.
 
     Raises:
-        Conflict: The item is of another kind.
+        Conflict: The item is of another kind, or its data lie elsewhere.
     """
-    if item is None:
-        return None
     asset = item["assets"].get("data", {})
-    zone, separator, key = str(asset.get("href", "")).partition("://")
-    if not separator or "parquet" not in str(asset.get("type", "")):
+    href = str(asset.get("href", ""))
+    root = zone.href("a").removesuffix("a")
+    if not href.startswith(root) or "parquet" not in str(asset.get("type", "")):
         raise Conflict(
             f"The item '{item['id']}' has no features that others could be added to.",
             hint="Take another item, or mode=replace.",
             field="item",
         )
     checksum = str(asset.get("file:checksum", ""))[-64:]
-    return StoredObject(zone=zone, key=key, sha256=checksum, bytes=int(asset.get("file:size", 0)))
+    return StoredObject(
+        zone=zone.name, key=href.removeprefix(root), sha256=checksum, bytes=int(asset.get("file:size", 0))
+    )
 
 
 def common_schema(present: pa.Schema, added: pa.Schema) -> tuple[pa.Schema, list[Finding]]:

@@ -212,7 +212,7 @@ class VectorIngest:
         if request.mode is not Mode.APPEND or self.catalog is None:
             return None
         try:
-            return append.data_of(self.catalog.item(request.collection, request.item_id))
+            return append.data_of(self.catalog.item(request.collection, request.item_id), self.zone)
         except NotFound:
             return None
 
