@@ -49,7 +49,7 @@ class Judge:
         said = json.loads(answered.readline())
         assert "error" not in said, said["error"]
         # An expression that fails gives the default of its property, which may be right by luck.
-        assert said["warnings"] == []
+        assert not said["warnings"], said["warnings"]
         return said["answer"]
 
 

@@ -22,7 +22,7 @@ from math import inf, nextafter, prod
 from typing import Any
 from urllib.parse import quote
 
-from geoetl.styles.cascade import Cascade, FlatRule, Interval, Loss, flatten
+from geoetl.styles.cascade import Cascade, FlatRule, Loss, flatten
 from geoetl.styles.coverage import coverage_symbol
 from geoetl.styles.encoders.maplibre_expressions import (
     Conditions,
@@ -135,9 +135,9 @@ def _vector(cascade: Cascade, layer: StyledLayer, source_layer: str) -> tuple[La
 
     tests = _Tests(layer, lose)
     drawn = []
-    for interval, low, high in _zooms(cascade):
+    for rules, low, high in _zooms(cascade):
         if low < MAX_ZOOM and high > MIN_ZOOM:
-            layers = _Drawing(interval.rules, cascade.initial, layer, tests, lose).layers()
+            layers = _Drawing(rules, cascade.initial, layer, tests, lose).layers()
             drawn.append((low, high, [{**one, "source": SOURCE, "source-layer": source_layer} for one in layers]))
     return _placed(drawn), tuple(losses)
 
@@ -173,18 +173,20 @@ def _inside(low: float, high: float) -> float:
     return denominator_of(low + 1 if high == inf else (low + high) / 2)
 
 
-def _zooms(cascade: Cascade) -> Iterator[tuple[Interval, float, float]]:
-    """Return the intervals of scales with their lowest zoom, which they hold, and their highest, which they do not."""
-    intervals = cascade.intervals()
-    # A layer holds its lowest zoom; where the style counts the very scale to the other side, it begins a hair later.
-    edges = [inf]
-    for inner in intervals[:-1]:
-        scale = inner.below or inf
-        zoom = zoom_of(scale)
-        edges.append(zoom if cascade.at(scale) == inner.rules else nextafter(zoom, inf))
-    edges.append(-inf)
-    for interval, high, low in zip(intervals, edges, edges[1:], strict=False):
-        yield interval, low, high
+def _zooms(cascade: Cascade) -> Iterator[tuple[Sequence[FlatRule], float, float]]:
+    """Return the rules at all zooms, the highest first: with the lowest zoom, at which they hold, and the first above.
+
+    At the very scale at which a style changes it may be as closer up, as further away, or as nowhere else.
+    """
+    high = inf
+    for interval in cascade.intervals():
+        low = -inf if interval.below is None else zoom_of(interval.below)
+        edge = interval.rules if interval.below is None else cascade.at(interval.below)
+        after = nextafter(low, inf) if edge != interval.rules else low
+        yield interval.rules, after, high
+        if after != low:
+            yield edge, low, after
+        high = low
 
 
 class _Tests:

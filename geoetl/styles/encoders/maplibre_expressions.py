@@ -88,6 +88,8 @@ class Conditions:
         match test:
             case truth.Present(value) | truth.Absent(value):
                 there = every(self.there(value))
+                if isinstance(test, truth.Absent) and _is_property(value) and value["property"] not in PROTOTYPE:
+                    return ["==", self.value(value), None]
                 return there if isinstance(test, truth.Present) else negated(there)
             case truth.Equal(left, right) | truth.Differs(left, right):
                 return self._equal(left, right, same=isinstance(test, truth.Equal))
@@ -158,7 +160,7 @@ class Conditions:
         test: Expression | bool = False
         if members:
             test = ["in", self.value(value), ["literal", [self.value(member) for member in members]]]
-        return every([*(guards if not (found and _is_property(value)) else ()), test if found else negated(test)])
+        return every([*guards, test if found else negated(test)])
 
     def _like(self, value: Any, pattern: str, *, matched: bool) -> Expression | bool:
         if self.kind(value) == "time":
@@ -182,8 +184,8 @@ class Conditions:
             a, b = self._time(left, "a"), self._time(right, "b")
         else:
             # Differences keep their sign however far the times are apart.
-            since = self._moments(right)[0]
-            a, b = self._time(left, "a", since), TimeText(*(moment - since for moment in self._moments(right)))
+            first, last = self._moments(right)
+            a, b = self._time(left, "a", first), TimeText(0, last - first)
         tests: Mapping[str, Expression] = {
             "<": ["<", a.last, b.first],
             "<=": ["<=", a.first, b.last],
@@ -245,9 +247,7 @@ class Conditions:
         if is_literal(value):
             return []
         if _is_property(value):
-            if value["property"] in PROTOTYPE:
-                return [["in", ["typeof", self.value(value)], ["literal", list(_TYPES.values())]]]
-            return [["!=", self.value(value), None]]
+            return [_is_simple(self.value(value))]
         name, arguments = value.get("op"), value.get("args", ())
         if name == "casei":
             return self._is(arguments[0], "text")
@@ -358,7 +358,11 @@ def _arms(branches: Sequence[tuple[Expression, Expression]]) -> list[Any]:
 def _looked_up(condition: Expression) -> tuple[str, type] | None:
     """Return the property that a condition looks up and the type of the values; None where it is no such condition."""
     match condition:
-        case ["==", ["get", str(name)], str() | int()] | ["in", ["get", str(name)], ["literal", [*_]]]:
+        case ["==", ["get", str(name)], str() | int()] | [
+            "all",
+            ["in", ["typeof", *_], _],
+            ["in", ["get", str(name)], ["literal", [*_]]],
+        ]:
             labels = _labels(condition)
             kinds = {type(label) for label in labels}
             fits = all(label not in PROTOTYPE if isinstance(label, str) else type(label) is int for label in labels)
@@ -367,7 +371,7 @@ def _looked_up(condition: Expression) -> tuple[str, type] | None:
 
 
 def _labels(condition: Expression) -> list[Any]:
-    return condition[2][1] if condition[0] == "in" else [condition[2]]
+    return condition[2][2][1] if condition[0] == "all" else [condition[2]]
 
 
 def _is_case(expression: Expression) -> bool:
@@ -464,6 +468,11 @@ def _found(text: Expression, pieces: Sequence[Sequence[str | None]], number: int
 def _upper(letters: str) -> str:
     """Return folded letters as ``upcase`` of ``downcase`` gives them."""
     return letters.lower().upper()
+
+
+def _is_simple(value: Expression) -> Expression:
+    """Return the test that a value is there, and no list and no object, which tests refuse to look at."""
+    return ["in", ["typeof", value], ["literal", ["string", "number", "boolean"]]]
 
 
 def _is_property(value: Any) -> bool:
