@@ -3,7 +3,8 @@
 `flatten` works out once what all clients need: nested rules with the conditions of those above them, identifiers of the
 layer resolved, initial values put back where an object is replaced.  At a scale the last rule that holds for a feature
 and has a path wins; where none has it, `Cascade.initial` does.  A value that cannot be read for a feature (it is
-missing, or of another kind) leaves what was before.
+missing, or of another kind) leaves what the rules before have: an object that is replaced is first given its initial
+values and then, by a rule of its own with the same condition, what is read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -21,6 +21,7 @@ from geoetl.styles.values import (
     Color,
     ColorStop,
     DataColor,
+    GroundLength,
     HillShading,
     OpacityStop,
     length_of,
@@ -365,7 +366,11 @@ class _Reader:
         if key not in node:
             return
         try:
-            self.values[path] = self.leaf(node[key], read)
+            value = self.leaf(node[key], read)
+            if isinstance(value, Alteration | Choice) or _is_data(value):
+                replaced = any(path.startswith(f"{reset}.") for reset in self.resets)
+                value = _onto(value, self.values.get(path, UNSET)) if replaced else _backed(value)
+            self.values[path] = value
         except NotUnderstood as error:
             self.problems.append((f"{at}/{key}", str(error)))
 
@@ -581,6 +586,33 @@ class _Reader:
         if not isinstance(color, Color):
             raise NotUnderstood("its colour depends on something, which is not supported")
         return color
+
+
+def _is_data(value: Any) -> bool:
+    """Tell whether a value is read from each feature, where it may be missing."""
+    if isinstance(value, GroundLength):
+        return isinstance(value.metres, dict)
+    if isinstance(value, tuple):
+        return any(map(_is_data, value))
+    return isinstance(value, DataColor) or (isinstance(value, dict) and ("property" in value or "op" in value))
+
+
+def _onto(value: Any, initial: Any) -> Any:
+    """Return a value of an object that is replaced: what it changes or cannot read is what the object has initially."""
+    if isinstance(value, Choice):
+        return Choice(value.condition, _onto(value.then, initial), _onto(value.otherwise, initial))
+    if isinstance(value, Alteration):
+        return value.change(initial)
+    return Choice(True, value, initial) if _is_data(value) else value
+
+
+def _backed(value: Any) -> Any:
+    """Return a choice of values in which what cannot be read is what was before, and not what would else be chosen."""
+    if not isinstance(value, Choice):
+        return value
+    then = _backed(value.then)
+    kept = Choice(True, then, Alteration(lambda old: old)) if _is_data(then) else then
+    return Choice(value.condition, kept, _backed(value.otherwise))
 
 
 def _gives_text(value: Mapping[str, Any]) -> bool:

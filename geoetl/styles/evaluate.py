@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoetl.core.errors import InvalidFilter
-from geoetl.core.selectors import Column, Columns, matches, value_of
+from geoetl.core.selectors import Column, Columns, Kind, matches, value_of
 from geoetl.styles.cascade import Cascade, FlatRule, flatten
 from geoetl.styles.conditions import Period
 from geoetl.styles.layer import StyledLayer
@@ -119,13 +119,18 @@ class _Drawn:
         name = path.rsplit(".", 1)[-1]
         made = np.full(self.rows.size, UNSET, object)
         try:
-            part = value_of(tree, self.rows).part("text" if name in _TEXTS else "number")
+            column = value_of(tree, self.rows)
         except InvalidFilter:
             return made, np.zeros(self.rows.size, bool)
-        there = np.broadcast_to(part.there, made.shape)
         if name in _TEXTS:
-            made[there] = np.broadcast_to(part.values, made.shape)[there]
-            return made, there
+            kinds: tuple[Kind, ...] = ("text", "number", "boolean") if name == "text" else ("text",)
+            for kind in kinds:
+                part = column.part(kind)
+                there = np.broadcast_to(part.there, made.shape)
+                made[there] = [text_of(one) for one in np.broadcast_to(part.values, made.shape)[there].tolist()]
+            return made, made != UNSET
+        part = column.part("number")
+        there = np.broadcast_to(part.there, made.shape)
         numbers = np.broadcast_to(part.values, made.shape).astype(np.float64)
         there = there & np.isfinite(numbers)
         if name == "opacity":
@@ -164,6 +169,15 @@ class _Drawn:
                 known[key] = symbol_of(dict(zip(paths, row, strict=True)))
             made.append(known[key])
         return made
+
+
+def text_of(value: Any) -> str:
+    """Return a value as letters on a map: numbers as JavaScript writes them, without needless digits."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)
+    return str(value)
 
 
 # What encoders and symbols keep as plain JSON.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from geoetl.styles.values import UNSET, Color
+from geoetl.styles.values import PIXELS_PER_POINT, UNSET, Color
 
 _BLACK, _WHITE = Color(0, 0, 0), Color(255, 255, 255)
 
@@ -200,7 +200,7 @@ def _graphic(given: _Given, path: str) -> GraphicSymbol:
 def _font(given: _Given, path: str) -> FontSymbol:
     return FontSymbol(
         given(f"{path}.face", "Arial"),
-        given(f"{path}.size", 12.0),
+        given(f"{path}.size", 12 * PIXELS_PER_POINT),
         given(f"{path}.bold", False),
         given(f"{path}.italic", False),
         given(f"{path}.underline", False),
