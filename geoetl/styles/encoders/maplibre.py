@@ -195,18 +195,21 @@ class _Tests:
     def __init__(self, layer: StyledLayer, lose: Lose) -> None:
         self._kinds = layer.properties
         self._lose = lose
-        self._known: dict[tuple[str, str], Expression | bool] = {}
+        self._conditions: dict[str, Conditions] = {}
+        # By the rule itself, which is kept so that no other one is taken for it.
+        self._known: dict[int, tuple[FlatRule, Expression | bool]] = {}
 
     def of(self, rule: FlatRule) -> Expression | bool:
         """Return where a rule holds."""
-        key = rule.pointer, json.dumps(rule.condition)
-        if key not in self._known:
-            self._known[key] = self.within(rule.pointer).matching(rule.condition)
-        return self._known[key]
+        if id(rule) not in self._known:
+            self._known[id(rule)] = rule, self.within(rule.pointer).matching(rule.condition)
+        return self._known[id(rule)][1]
 
     def within(self, pointer: str) -> Conditions:
         """Return what makes expressions of a rule, whose losses it tells."""
-        return Conditions(self._kinds, partial(self._lose, pointer))
+        if pointer not in self._conditions:
+            self._conditions[pointer] = Conditions(self._kinds, partial(self._lose, pointer))
+        return self._conditions[pointer]
 
 
 @dataclass(frozen=True)
@@ -398,7 +401,10 @@ class _Drawing:
                 if path not in rule.changes:
                     continue
                 value = rule.changes[path]
-                condition = every([self._tests.of(rule), *self._readable(path, value, rule.pointer)])
+                condition = self._tests.of(rule)
+                readable = self._readable(path, value, rule.pointer)
+                if readable:
+                    condition = every([condition, *readable])
                 if condition is not False:
                     found.append(_Branch(condition, value, rule.pointer))
                 if condition is True:
@@ -410,8 +416,8 @@ class _Drawing:
 
     def _readable(self, path: str, value: Any, pointer: str) -> list[Expression | bool]:
         """Return the conditions under which a value can be read from a feature."""
-        trees = [tree for tree in _parts(value) if isinstance(tree, Mapping)]
-        if not trees or isinstance(value, tuple):
+        trees = [tree for tree in _parts(value) if isinstance(tree, dict)]
+        if not trees:
             return []
         conditions = self._tests.within(pointer)
         try:
@@ -432,7 +438,9 @@ class _Drawing:
 
     def _where(self, path: str, holds: Callable[[Any], bool]) -> Expression | bool:
         """Return where a path has a value of some kind."""
-        return chosen([(one.condition, holds(one.value)) for one in self._given(path)], False)
+        flags = [(one.condition, holds(one.value)) for one in self._given(path)]
+        first = flags[0][1]
+        return first if all(flag is first for _, flag in flags) else chosen(flags, False)
 
     def _is_set(self, path: str) -> Expression | bool:
         """Return where anything of an object is given."""

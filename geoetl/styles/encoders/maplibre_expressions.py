@@ -215,7 +215,7 @@ class Conditions:
         Raises:
             Inexpressible: There is none.
         """
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             if (isinstance(value, int) and abs(value) >= MAX_WHOLE) or abs(value) > MAX_NUMBER:
                 raise Inexpressible(f"MapLibre does not tell {value} from its neighbours.")
             return value
@@ -351,7 +351,7 @@ def _arms(branches: Sequence[tuple[Expression, Expression]]) -> list[Any]:
         labels = [label for label in _labels(condition) if label not in known]
         known.update(labels)
         if labels:
-            outputs.setdefault(json.dumps(value), (value, []))[1].extend(labels)
+            outputs.setdefault(repr(value), (value, []))[1].extend(labels)
     return [part for value, labels in outputs.values() for part in (labels if len(labels) > 1 else labels[0], value)]
 
 
@@ -379,14 +379,16 @@ def _is_case(expression: Expression) -> bool:
 
 
 def _joined(parts: Iterable[Expression | bool], name: str, *, decides: bool) -> Expression | bool:
-    kept: dict[str, Expression] = {}
+    kept: list[Expression] = []
     for part in parts:
-        for one in part[1:] if isinstance(part, list) and part[0] == name else [part]:
+        for one in part[1:] if isinstance(part, list) and part[0] == name else (part,):
             if one is decides:
                 return decides
             if not isinstance(one, bool):
-                kept.setdefault(json.dumps(one), one)  # by their texts, as 1 and true are one to Python
-    return [name, *kept.values()] if len(kept) > 1 else next(iter(kept.values()), not decides)
+                kept.append(one)
+    if len(kept) > 1:
+        kept = list({repr(one): one for one in kept}.values())  # by their texts, as 1 and true are one to Python
+    return [name, *kept] if len(kept) > 1 else kept[0] if kept else not decides
 
 
 # -- patterns ----------------------------------------------------------------------------------------------------------
@@ -476,12 +478,12 @@ def _is_simple(value: Expression) -> Expression:
 
 
 def _is_property(value: Any) -> bool:
-    return isinstance(value, Mapping) and "property" in value
+    return isinstance(value, dict) and "property" in value
 
 
 def _is_folded(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("op") == "casei"
+    return isinstance(value, dict) and value.get("op") == "casei"
 
 
 def _shown(value: Any) -> str:
-    return f"'{str(value['op'])[:60]}'" if isinstance(value, Mapping) and "op" in value else json.dumps(value)[:80]
+    return f"'{str(value['op'])[:60]}'" if isinstance(value, dict) and "op" in value else json.dumps(value)[:80]

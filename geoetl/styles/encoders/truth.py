@@ -120,6 +120,8 @@ Test = (
     bool | Present | Absent | Equal | Differs | Ordered | Among | NotAmong | Like | Unlike | Other | Every | Some
 )  # fmt: skip
 
+# Tuples and dicts, as they are quicker to ask for than unions and Mapping; conditions are plain JSON.
+_LITERALS = (int, float, str)
 _OPPOSITE: Mapping[str, Order] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -162,7 +164,7 @@ def some(parts: Sequence[Test]) -> Test:
 
 def is_literal(value: Any) -> bool:
     """Return whether a value is a number, text or truth value."""
-    return isinstance(value, bool | int | float | str)
+    return isinstance(value, _LITERALS)
 
 
 def literal_kind(value: Any) -> Kind:
@@ -184,10 +186,10 @@ def _joined(parts: Sequence[Test], kind: type[Every] | type[Some], *, decides: b
 def _told(node: Any, *, wanted: bool) -> Test:
     if isinstance(node, bool):
         return node is wanted
-    if isinstance(node, Mapping) and "property" in node:
+    if isinstance(node, dict) and "property" in node:
         return Equal(node, wanted)
-    name: Any = node.get("op") if isinstance(node, Mapping) else None
-    arguments: Any = node.get("args", ()) if isinstance(node, Mapping) else ()
+    name: Any = node.get("op") if isinstance(node, dict) else None
+    arguments: Any = node.get("args", ()) if isinstance(node, dict) else ()
     if name not in _CONDITIONS or len(arguments) != _COUNTS.get(str(name), max(1, len(arguments))):
         return Other(node, wanted)
     if name in ("and", "or"):
@@ -202,7 +204,7 @@ def _told(node: Any, *, wanted: bool) -> Test:
     if name == "in":
         return _among(node, wanted=wanted)
     values = [_folded(argument) for argument in arguments]
-    if not all(value is None or is_literal(value) or isinstance(value, Mapping) for value in values):
+    if not all(value is None or is_literal(value) or isinstance(value, dict) for value in values):
         return Other(node, wanted)
     if any(_is_condition(value) for value in values):
         return _of_conditions(node, name, values, wanted=wanted)
@@ -218,7 +220,7 @@ def _told(node: Any, *, wanted: bool) -> Test:
 
 
 def _is_condition(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("op") in _CONDITIONS
+    return isinstance(value, dict) and value.get("op") in _CONDITIONS
 
 
 def _of_conditions(node: Any, name: str, values: list[Any], *, wanted: bool) -> Test:
@@ -282,7 +284,7 @@ def _like(node: Any, value: Any, pattern: Any, *, wanted: bool) -> Test:
 
 def _folded(value: Any) -> Any:
     """Return a value with what is constant in it worked out; None where it is missing for every row."""
-    if not isinstance(value, Mapping) or value.get("op") not in (*ARITHMETIC, "casei"):
+    if not isinstance(value, dict) or value.get("op") not in (*ARITHMETIC, "casei"):
         return value
     name, arguments = value["op"], [_folded(argument) for argument in value.get("args", ())]
     if name == "casei":
