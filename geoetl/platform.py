@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from geoetl.runs.stage import Run
     from geoetl.store.catalog import Catalog
     from geoetl.store.identity import IdentityRepository
+    from geoetl.styles.layer import StyledLayer
+    from geoetl.styles.layers import VectorFacts
+    from geoetl.styles.library import StyleLibrary
+    from geoetl.styles.model import Style
     from geoetl.virtual import CubeVirtualiser
     from geoetl.virtual.outcome import VirtualCube
     from geoetl.virtual.upkeep import CubeCheck, StoredCube
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 # How often a watcher is told how a run stands.
 WATCH_EVERY_S = 0.25
 THUMBNAIL_SIDE = 256
+# Classes that are in the legend of a raster are those of a picture of so many pixels a side.
+MAX_CLASSES_SIDE = 1024
 # A grid of fewer cells a side shows nothing in a picture.
 MIN_PICTURE_CELLS = 8
 
@@ -135,7 +141,7 @@ class Platform:
         from geoetl.ingest import RasterIngest, VectorIngest
 
         parts = (self.gate, self.zones.internal, self._scratch)
-        return Ingest(RasterIngest(*parts), VectorIngest(*parts))
+        return Ingest(RasterIngest(*parts), VectorIngest(*parts, self.catalog))
 
     @cached_property
     def virtual(self) -> "CubeVirtualiser":
@@ -178,6 +184,16 @@ class Platform:
         from geoetl.access.vector_tiles import VectorTiles
 
         return VectorTiles(self.lookup, self.gate, self.zones)
+
+    @cached_property
+    def styles(self) -> "StyleLibrary":
+        """The styles of layers with their versions, in every encoding."""
+        from geoetl.styles.layers import Layers
+        from geoetl.styles.library import StyleLibrary
+        from geoetl.styles.repository import StyleRepository
+
+        layers = Layers(self.catalog, self.lookup, self._vector_facts)
+        return StyleLibrary(StyleRepository(self.database), layers, self._proposed_style, self._show_style)
 
     @cached_property
     def boundaries(self) -> "Boundaries":
@@ -278,6 +294,98 @@ class Platform:
         if cube.grid != "regular" or min(shown.shape[-2:]) < MIN_PICTURE_CELLS:
             return None
         return self.cube.preview(collection, item_id, max_size=THUMBNAIL_SIDE, crs="EPSG:4326").content
+
+    # -- styles --------------------------------------------------------------------------------------------------------
+
+    def _vector_facts(self, collection: str, item: str) -> "VectorFacts":
+        """Tell what styling needs to know of the features of an item."""
+        from geoetl.styles.layers import VectorFacts, dimensions_of, property_kind
+
+        about = self.features.describe(collection, item)
+        kinds = {one.name: property_kind(one.values) for one in about.properties}
+        return VectorFacts(dimensions_of(about.geometry_types), kinds)
+
+    def style(self, registered: Registered) -> Registered:
+        """Give registered layers a style; one that has styles keeps them, and what is new in it is drawn by them."""
+        from geoetl.styles.coverage import fits, is_coverage, styled_item
+        from geoetl.styles.library import DEFAULT_ID
+
+        items = [dict(self.catalog.item(registered.collection, item_id)) for item_id in registered.items]
+        coverages = [item for item in items if is_coverage(item)]
+        for item in items:
+            if item not in coverages and "table:columns" in item["properties"]:
+                self.styles.ensure_default(f"{item['collection']}:{item['id']}")
+        if not coverages or self.styles.ensure_default(registered.collection) is not None:
+            return registered
+        chosen = self.styles.default(registered.collection)
+        if chosen is not None:
+            layer = self.styles.layer(registered.collection)
+            # One that nobody has touched was made from the first data of the collection.
+            is_proposed = chosen.id == DEFAULT_ID and chosen.version == 1 and chosen.summary.author is None
+            suited = [item for item in coverages if not is_proposed or fits(chosen.style, item, layer)]
+            changed = [styled for item in suited if (styled := styled_item(item, chosen.style, layer))]
+            if changed:
+                self.catalog.upsert_items(changed)
+        return registered
+
+    def _show_style(self, layer: "StyledLayer", style: "Style | None") -> None:
+        """Let every raster and cube of a collection be drawn by a style, or as before it had one."""
+        from geoetl.store.catalog import Search, walk
+        from geoetl.styles.coverage import is_coverage, styled_item
+
+        items = [item for item in walk(self.catalog, Search(collections=(layer.id,))) if is_coverage(item)]
+        changed = [styled for item in items if (styled := styled_item(item, style, layer))]
+        if changed:
+            self.catalog.upsert_items(changed)
+
+    def _proposed_style(self, layer: "StyledLayer") -> "Style":
+        """Make a style for a layer from its data."""
+        from geoetl.store.catalog import Search, walk
+        from geoetl.styles.coverage import is_coverage, plain_style, style_of_render
+        from geoetl.styles.defaults import default_style
+        from geoetl.styles.layers import names_of
+
+        collection, item_id = names_of(layer.id)
+        if item_id is not None:
+            title = str(self.lookup.item(collection, item_id)["properties"].get("title") or item_id)
+            return default_style(layer, lambda name: self.features.values(collection, item_id, name), title=title)
+        title = str(self.lookup.collection(collection).get("title") or collection)
+        item = next(filter(is_coverage, walk(self.catalog, Search(collections=(collection,)))), None)
+        try:
+            style = None if item is None else style_of_render(*self._as_drawn(item), title=title)
+        except InvalidParameter:  # nothing of it can be drawn, such as complex numbers
+            style = None
+        return style or plain_style(title)
+
+    def _as_drawn(self, item: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return how a raster or cube is drawn without a style: a render, and what it shows."""
+        import numpy as np
+
+        from geoetl.access.frame import WEB_MERCATOR, map_frame
+        from geoetl.access.raster import Choice
+        from geoetl.access.tiles import TileQuestion, TileSource
+        from geoetl.styles.coverage import OWN_FIELD, UNSTYLED
+
+        renders = item["properties"].get("renders") or {}
+        names = (item["collection"], item["id"])
+        render = UNSTYLED if UNSTYLED in renders else None
+        own = renders.get(render or "default") or {}
+        if "cube:variables" in item["properties"]:
+            cube = self.tiles.cube_info(TileQuestion(TileSource.CUBE, *names, render=render))
+            drawn = {"rescale": [list(cube.rescale)], "colormap_name": cube.colormap}
+            return {**drawn, **({} if cube.colormap else own)}, (cube.variable.name,)
+        raster = self.tiles.raster_info(TileQuestion(TileSource.RASTER, *names, render=render))
+        bands = tuple(band.name for band in raster.bands)
+        if raster.rescale and (raster.colormap or len(bands) == 3):
+            return {"rescale": [list(limits) for limits in raster.rescale], "colormap_name": raster.colormap}, bands
+        with self.raster.layer(Choice(*names)) as layer:
+            if layer.palette is None:
+                return own, bands
+            values = layer.on_frame(map_frame(layer.extent, WEB_MERCATOR, MAX_CLASSES_SIDE))
+            present = {int(value) for value in np.unique(values[np.isfinite(values)])}
+            classes = {str(value): colour.tolist() for value, colour in enumerate(layer.palette.colours)}
+            labels = {str(value): layer.labels.get(value, str(value)) for value in sorted({*present, *layer.labels})}
+        return {"colormap": classes, OWN_FIELD: {"labels": labels}}, bands
 
     # -- cubes in step with their sources ------------------------------------------------------------------------------
 
