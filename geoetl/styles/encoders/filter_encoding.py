@@ -44,6 +44,7 @@ _NAMES: Mapping[str, str] = {
     ">": "PropertyIsGreaterThan",
     ">=": "PropertyIsGreaterThanOrEqualTo",
 }
+_CONDITIONS = frozenset({"and", "or", "not", "between", "in", "like", "isNull", *_NAMES})
 _ARITHMETIC: Mapping[str, str] = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 # The production Char of XML 1.0: no other character can stand in a document, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -88,6 +89,9 @@ class Filters:
             return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
         if not any(isinstance(argument, Mapping) for argument in arguments):
             return self._constant(tree, wanted)
+        for condition, literal in (arguments, arguments[::-1]) if op in ("=", "<>") else ():
+            if isinstance(literal, bool) and isinstance(condition, Mapping) and condition.get("op") in _CONDITIONS:
+                return self.select(condition, wanted if literal == (op == "=") else _SWAPPED[wanted])
         if op in _NAMES:
             return self._compared(op, arguments[0], arguments[1], wanted)
         if op == "between":
