@@ -14,6 +14,7 @@ from geoetl.api import (
     openapi,
     problems,
     raster,
+    runs,
     styles,
     tiles,
     vector_tiles,
@@ -63,6 +64,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(vector_tiles.router(platform))
     app.include_router(features.router(platform, writing=role.writes))
     app.include_router(styles.router(platform, writing=role.writes))
+    app.include_router(runs.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)

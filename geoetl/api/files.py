@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What a browser may show in place; everything else is offered as a download.
 _SHOWN = ("image/png", "image/jpeg", "image/webp")
 # An asset is data of unknown origin on our own address: nothing in it may run.
-_HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+HARMLESS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 # Assets change only when an item is made again; a browser asks each time and mostly hears 304.
 _CACHING = "private, no-cache"
 NOTEBOOK = "application/x-ipynb+json"
@@ -74,7 +74,7 @@ def _local(platform: "Platform", href: str, what: str) -> Path:
 def _file(path: Path, media_type: str, name: str, if_none_match: str | None) -> Response:
     stat = path.stat()
     tag = hashlib.sha256(f"{stat.st_mtime_ns}-{stat.st_size}-{path.name}".encode()).hexdigest()[:32]
-    headers = {"ETag": f'"{tag}"', "Cache-Control": _CACHING, **_HARMLESS}
+    headers = {"ETag": f'"{tag}"', "Cache-Control": _CACHING, **HARMLESS}
     if if_none_match and tag in if_none_match:
         return Response(status_code=304, headers=headers)
     return FileResponse(

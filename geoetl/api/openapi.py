@@ -40,6 +40,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "/api/xarray/statistics/": {**_CUBE, "bbox": "-110,30,-90,45", "start_time": "2014-02", "format": "json"},
     "/api/xarray/aggregate/": {**_CUBE, "bbox": "-110,30,-90,45", "start_time": "2014-02", "format": "json"},
     "/api/boundaries/": {"boundary_type": "country", "boundary_id": "FRA"},
+    "/api/pipelines": {"pipeline": "ingest-raster"},
+    "/api/runs": {
+        "run_id": "latest",
+        "state": "failed",
+        "pipeline": "ingest-raster",
+        "limit": 20,
+        "follow": False,
+    },
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
@@ -75,6 +83,16 @@ ANSWERS: Mapping[str, Any] = {
         ],
     },
     "/features/conformance": {"conformsTo": ["http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core"]},
+    "/api/pipelines": {
+        "pipelines": [
+            {
+                "name": "ingest-raster",
+                "title": "Ingest a raster",
+                "summary": "From a file to a Cloud Optimized GeoTIFF in the catalogue.",
+                "parameters": {"type": "object", "properties": {"source": {"type": "string"}}, "required": ["source"]},
+            }
+        ]
+    },
     "/api/styles/leaflet-style.js": "export function leafletOptions(L, document, zoomOf) {}",
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
@@ -93,6 +111,7 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/features/collections/{collectionId}/styles": (304, 412),
     "/collections/{collectionId}/styles": (304, 412),
     "/api/styles/": (304,),
+    "/api/runs/{run_id}/events": (204,),
 }
 
 _PROBLEM: Mapping[str, Any] = {

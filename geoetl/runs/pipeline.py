@@ -48,6 +48,12 @@ class Parameter:
         strict = ConfigDict(coerce_numbers_to_str=False, allow_inf_nan=False)
         return TypeAdapter(_type_of(ast.parse(self.annotation, mode="eval").body), config=strict)
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return what values it takes, as JSON Schema."""
+        schema = self._adapter.json_schema()
+        own = {"title": self.name.replace("_", " "), "description": self.meaning}
+        return {**schema, **own} if self.required else {**schema, **own, "default": self.default}
+
     def check(self, value: Any) -> Any:
         """Return `value` in the parameter's type; text is read as the type where that is unambiguous.
 
@@ -97,6 +103,16 @@ class Pipeline:
     summary: str
     parameters: Mapping[str, Parameter]
     digest: str
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what parameters it takes, as JSON Schema; forms are made from it."""
+        return {
+            "type": "object",
+            "title": self.title,
+            "properties": {name: parameter.json_schema() for name, parameter in self.parameters.items()},
+            "required": [name for name, parameter in self.parameters.items() if parameter.required],
+            "additionalProperties": False,
+        }
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every parameter with its value, in its type.

@@ -19,6 +19,8 @@ from geoetl.runs.queue import RunQueue, is_lost, not_found
 from geoetl.runs.tables import events, runs, stages, tasks
 from geoetl.store.database import Database
 
+# Stands for the id of the newest run.
+LATEST = "latest"
 # How often what happens to a run is looked for.
 FOLLOW_S = 0.25
 
@@ -37,13 +39,14 @@ class RunRepository:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, run_id: str) -> RunRecord:
-        """Return a run with its stages.
+        """Return a run with its stages; `LATEST` is the newest one.
 
         Raises:
             NotFound: There is none of that id.
         """
         with self.database.read() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+            query = sa.select(runs).order_by(runs.c.seq.desc()).limit(1)
+            row = connection.execute(query if run_id == LATEST else query.where(runs.c.id == run_id)).one_or_none()
             if row is None:
                 raise not_found(connection, run_id)
             return _records(connection, [row])[0]
