@@ -58,11 +58,13 @@ class Drawing:
         tiles: Their vector tiles.
         style: The layer's default style, as MapLibre takes it.
         title: Title of the style.
+        legend: Label and colour (``#rrggbb``) of each line of its legend.
     """
 
     tiles: Tiles
     style: Mapping[str, Any]
     title: str
+    legend: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,13 @@ def drawing_of(platform: "Platform", layer: Layer) -> Drawing | None:
     stored = platform.styles.default(layer.style_id)
     if stored is None:
         return None
+    from geoetl.styles.legend import legend_of
+
     encoded = platform.styles.encoded(stored, "maplibre")
-    return Drawing(tiles_of(platform, layer.collection, layer.id), encoded.document, stored.summary.title or stored.id)
+    legend = legend_of(stored.style, platform.styles.layer(layer.style_id))
+    lines = tuple((line.label, line.colour.hex) for line in legend.entries if line.colour)
+    tiles = tiles_of(platform, layer.collection, layer.id)
+    return Drawing(tiles, encoded.document, stored.summary.title or stored.id, lines)
 
 
 def draw(platform: "Platform", layer: Layer, limits: "tuple[ValueRange, ...] | None" = None) -> Layer:

@@ -261,8 +261,10 @@ class ItemPanel(pn.viewable.Viewer):
         for name, put in self._put.items():
             put(getattr(self._model, name.partition(" ")[0]))
         layer = self._model.active
-        # A composite of three bands has its own colours.
-        self._colours.visible = layer is not None and (layer.picture is None or layer.picture.colormap is not None)
+        # A composite of three bands has its own colours, and so have classes; those of a style may be exchanged.
+        legend = layer.picture.legend if layer is not None and layer.picture is not None else None
+        is_exchanged = layer is not None and (layer.picture is None or (legend is not None and legend.kind == "ramp"))
+        self._colours.visible = is_exchanged
 
     def _show_place_problem(self) -> None:
         wrong = self._model.place_problem
@@ -339,6 +341,9 @@ class LayersPanel(pn.viewable.Viewer):
             described["error"] = f"{layer.problem.sentence} {layer.problem.next_step}".strip()
         if layer.is_beyond_map:
             described["note"] = "It lies beyond latitude 85°, where the map ends. Its values can be read."
+        if layer.drawing and layer.drawing.legend:
+            lines = [{"color": color, "label": label} for label, color in layer.drawing.legend]
+            described["legend"] = {"kind": "classes", "units": "", "stops": lines}
         legend = layer.picture.legend if layer.picture else None
         if legend:
             described["legend"] = {

@@ -33,6 +33,8 @@ const look = EditorView.theme({
   ".cm-diagnostic-error": {borderLeftColor: "var(--ge-error)"},
   ".cm-changedLine, .cm-insertedLine": {backgroundColor: "var(--ge-accent-soft) !important"},
   ".cm-deletedChunk": {backgroundColor: "var(--ge-sunken)"},
+  ".cm-collapsedLines": {background: "var(--ge-sunken)", color: "var(--ge-muted)"},
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": {content: "''"},
 })
 
 // Where a JSON pointer (RFC 6901) leads to in the text, as from and to; the whole first line where it leads nowhere.

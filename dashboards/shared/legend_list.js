@@ -4,7 +4,7 @@ import {make, mount} from "./rows"
 import {swatch} from "./swatch"
 
 // More than these stand in two columns.
-const FEW = 5
+const FEW = 7
 
 function legendList(model, host) {
   return () => {
@@ -23,10 +23,10 @@ function legendList(model, host) {
       }
       list.append(row)
     }
-    host.replaceChildren(model.entries.length ? list : make("p", "none muted", "Nothing is drawn."))
+    host.replaceChildren(model.entries.length ? list : make("p", "none muted", model.message))
   }
 }
 
 export function render({model}) {
-  return mount(model, "legend-list", legendList, ["entries"])
+  return mount(model, "legend-list", legendList, ["entries", "message"])
 }

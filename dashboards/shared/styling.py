@@ -121,6 +121,7 @@ class LegendList(Component):
         item_type=dict,
         doc="Symbols: label and swatch; ramps: kind ramp, title, labels and stops with color and at (0 to 1).",
     )
+    message = param.String(default="", doc="What to say where there is none.")
 
     _esm: ClassVar[str] = "legend_list.js"
     _esm_shared: ClassVar[dict[str, Path]] = _PARTS

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from dashboards.explore.reading import unit_text
 from dashboards.style import draft
 from dashboards.style.condition import summary
 from dashboards.style.form import hex_of, shown
 from dashboards.style.outputs import Loss
-from geoetl.styles.numbers import number_text
+from geoetl.styles.legend import Legend
+from geoetl.styles.values import Color
 
 if TYPE_CHECKING:
     from dashboards.style.model import Picked
-    from dashboards.style.subject import Subject
     from geoetl.styles.layer import StyledLayer
 
 LOSSES_CSS = """
@@ -105,38 +106,44 @@ def _pixels(part: Any, name: str) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def legend_rows(document: draft.Document, subject: "Subject") -> list[dict[str, Any]]:
-    """Return what the style draws as the component `LegendList` takes it: rules with names, ramps with their values."""
-    found: list[dict[str, Any]] = []
-    for row, (key, _) in zip(rule_rows(document, subject.layer), draft.rules(document), strict=True):
-        symbolizer = draft.effective(document, key)
-        stops = symbolizer.get("colorMap")
-        if not row["visible"]:
-            continue
-        if subject.is_coverage and isinstance(stops, list):
-            found += _stops(stops, subject)
-        elif not subject.is_coverage:
-            found.append({"label": row["title"], "swatch": row["swatch"]})
-    return found
-
-
-def _stops(stops: Sequence[Any], subject: "Subject") -> list[dict[str, Any]]:
-    known = [stop for stop in stops if isinstance(stop, list) and isinstance(stop[0], int | float) and hex_of(stop[1])]
-    if any(len(stop) > 2 and stop[2] for stop in known):
-        return [
-            {"label": str(stop[2]), "swatch": {"kind": "polygon", "fill": hex_of(stop[1])}}
-            for stop in known
-            if len(stop) > 2 and stop[2]
-        ]
-    if len(known) < 2 or known[0][0] >= known[-1][0]:
-        return []
-    low, high = known[0][0], known[-1][0]
-    ends = [number_text(float(f"{value:.4g}")) for value in (low, (low + high) / 2, high)]
+def legend_rows(legend: Legend) -> list[dict[str, Any]]:
+    """Return a legend as the component `LegendList` takes it."""
+    if legend.ramp is None:
+        return [{"label": entry.label, "swatch": _drawn(entry.values)} for entry in legend.entries]
+    stops = legend.ramp.stops
+    low, high = stops[0][0], stops[-1][0]
+    width = (high - low) or 1
+    labels = [label for _, label in legend.ramp.ticks]
     return [
         {
             "kind": "ramp",
-            "title": subject.units or "",
-            "labels": ends,
-            "stops": [{"color": hex_of(stop[1]), "at": (stop[0] - low) / (high - low)} for stop in known],
+            "title": unit_text(legend.units),
+            "labels": labels,
+            "stops": [{"color": color.css(opacity), "at": (value - low) / width} for value, color, opacity in stops],
         }
     ]
+
+
+def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line of a legend draws as a small picture; what depends on the data is left out."""
+
+    def color(path: str) -> str:
+        found = values.get(path)
+        return found.hex if isinstance(found, Color) else "none"
+
+    def number(path: str, otherwise: float) -> float:
+        found = values.get(path)
+        return found if isinstance(found, int | float) else otherwise
+
+    common = {
+        "opacity": number("opacity", 1),
+        "stroke": color("stroke.color"),
+        "stroke_opacity": number("stroke.opacity", 1),
+        "width": number("stroke.width", 1),
+    }
+    if "fill.color" in values:
+        return {"kind": "polygon", "fill": color("fill.color"), "fill_opacity": number("fill.opacity", 1), **common}
+    if "stroke.color" in values:
+        return {"kind": "line", **common}
+    size = number("marker.0.size", 8) / 2
+    return {"kind": "point", "fill": color("marker.0.color"), "size": size, "opacity": number("marker.0.opacity", 1)}

@@ -29,11 +29,13 @@ from dashboards.style.condition import Condition, Row, tree_of_rows, tree_of_tex
 from dashboards.style.form import Unfinished
 from dashboards.style.history import History
 from dashboards.style.outputs import Output, outputs_of
-from dashboards.style.subject import Subject, column, first_band, subject_of, values_of, window
+from dashboards.style.subject import Subject, column, subject_of, values_of, window
 from geoetl.core.errors import GeoetlError, InputError, InvalidStyle
 from geoetl.core.identifiers import slug
 from geoetl.core.principal import Forbidden, Role
 from geoetl.core.spatial import Point
+from geoetl.styles.coverage import CoverageSymbol, coverage_symbol
+from geoetl.styles.legend import Legend, legend_of
 from geoetl.styles.library import Outdated, StoredStyle
 from geoetl.styles.model import Style
 from geoetl.styles.values import denominator_of
@@ -151,7 +153,7 @@ class StyleModel(param.Parameterized):
         self._changing = threading.RLock()
         self._opening, self._trying, self._looking = Turns(), Turns(), Turns()
         self._saved: draft.Document = EMPTY
-        self._read: str | None = None
+        self._read: tuple[str, ...] = ()
         # What was edited and not saved when another layer or style was opened.
         self._drafts: dict[tuple[str, str], History] = {}
         super().__init__(**params)  # type: ignore[no-untyped-call]  # param 2.4 leaves it unannotated
@@ -182,6 +184,13 @@ class StyleModel(param.Parameterized):
     def denominator(self) -> float:
         """Scale denominator of the map at the equator."""
         return denominator_of(self.zoom)
+
+    def legend(self) -> Legend | None:
+        """Return the legend at the scale of the map."""
+        if self.subject is None:
+            return None
+        at = self.denominator if self.centre else None
+        return legend_of(Style.of(self.document), self.subject.layer, denominator=at, units=self.subject.units)
 
     def output(self, name: str) -> Output | None:
         """Return the style in the form of a target; None where its layer has none."""
@@ -302,7 +311,7 @@ class StyleModel(param.Parameterized):
         history = self.history.then(document, moving=moving, ends=ends)
         self._set(history=history, unfinished=None, said="", **({} if select is None else {"selected": select}))
         self._show()
-        self._keep_channel()
+        self._keep_channels()
 
     @contextmanager
     def _field(self, key: str, field: str, given: Any, rows: Sequence[Row] = (), join: str = "and") -> Iterator[None]:
@@ -463,7 +472,7 @@ class StyleModel(param.Parameterized):
         if draft.rule_at(document, self.selected) is None:
             self._set(selected="0" if document["stylingRules"] else "")
         self._show(typed=text)
-        self._keep_channel()
+        self._keep_channels()
 
     def undo(self) -> None:
         """Take the last step back."""
@@ -480,7 +489,7 @@ class StyleModel(param.Parameterized):
         if draft.rule_at(history.present, self.selected) is None:
             self._set(selected="0" if history.present["stylingRules"] else "")
         self._show()
-        self._keep_channel()
+        self._keep_channels()
 
     # ---- classes ---------------------------------------------------------------------------------------------------
 
@@ -515,8 +524,8 @@ class StyleModel(param.Parameterized):
                 return
             try:
                 if subject.is_coverage:
-                    found = window(self.platform, subject, question.attribute)
-                    trial = try_out_coverage(first_band(found), question)
+                    found = window(self.platform, subject, [question.attribute])
+                    trial = try_out_coverage(found.values[0], question)
                 else:
                     trial = try_out(column(self.platform, subject, question.attribute), question, subject.layer)
             except GeoetlError as error:
@@ -534,19 +543,26 @@ class StyleModel(param.Parameterized):
 
     # ---- coverages -------------------------------------------------------------------------------------------------
 
-    @property
-    def channel(self) -> str | None:
-        """Band or variable that a coverage is coloured by; None for its own."""
-        for key, _ in draft.rules(self.document):
-            found = draft.effective(self.document, key).get("singleChannel")
-            if isinstance(found, Mapping) and set(found) == {"property"}:
-                return str(found["property"])
-        return None
+    def symbol(self, document: draft.Document | None = None) -> CoverageSymbol:
+        """Return how a style, left out the one that is edited, draws the coverage."""
+        assert self.subject is not None
+        return coverage_symbol(Style.of(document or self.document), self.subject.layer)
 
-    def _keep_channel(self) -> None:
-        """Read other values where another band or variable is shown."""
-        if self.subject is not None and self.subject.is_coverage and self._read != self.channel:
+    def bands(self) -> dict[str, Any]:
+        """Return the values that were read, by the name of band or variable."""
+        if self.window is None:
+            return {}
+        names = self._read or (self.window.variable,)
+        return dict(zip(names, self.window.values, strict=False))
+
+    def _keep_channels(self) -> None:
+        """Read other values where other bands or another variable are shown."""
+        if self.subject is not None and self.subject.is_coverage and not set(self._needed()) <= set(self._read):
             self._read_window()
+
+    def _needed(self) -> tuple[str, ...]:
+        others = self.symbol(self.compared.document).properties if self.compared else ()
+        return tuple(dict.fromkeys((*self.symbol().properties, *others)))
 
     def _read_window(self) -> None:
         turn = self._looking.ask()
@@ -554,12 +570,13 @@ class StyleModel(param.Parameterized):
 
     def _look(self, turn: Turn) -> None:
         with self._doing("reading the coverage"), turn.work() as wanted:
-            subject, channel = self.subject, self.channel
+            subject = self.subject
             if not wanted or subject is None:
                 return
-            found: RasterWindow = window(self.platform, subject, channel)
+            names = self._needed()
+            found: RasterWindow = window(self.platform, subject, names)
             if turn.may_show():
-                self._read = channel
+                self._read = names
                 self._set(window=found, subject=replace(subject, units=found.units))
 
     # ---- keeping ---------------------------------------------------------------------------------------------------
@@ -579,7 +596,7 @@ class StyleModel(param.Parameterized):
             if as_new:
                 document = {**document, "metadata": {**document.get("metadata", {}), "title": as_new}}
             is_new = bool(as_new) or self.stored is None
-            style_id = self._free_id(as_new or self.title or "default") if is_new else self.stored.id
+            style_id = self.stored.id if self.stored and not is_new else self._free_id(as_new or self.title or "default")
             try:
                 kept = self.platform.styles.put(
                     self.subject.id,
@@ -634,6 +651,7 @@ class StyleModel(param.Parameterized):
         style = self.platform.styles.version(self.subject.id, self.stored.id, number)
         outputs = outputs_of(style, self.subject.layer, f"{self._filename()}-{number}")
         self._set(compared=Compared(f"Version {number}", number, style.document(), outputs))
+        self._keep_channels()
 
     def _check_may_edit(self) -> None:
         if not self.may_edit:

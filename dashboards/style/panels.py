@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from dashboards.explore.reading import unit_text
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.layout import CARD_CSS, CONTROL, FITTING, column, row, scrolling, text
 from dashboards.shared.lists import ItemList
@@ -249,7 +250,7 @@ class RulesTab(pn.viewable.Viewer):
                 as_text=model.as_text,
                 unfinished=model.unfinished,
                 values=model.values,
-                units=model.subject.units,
+                units=unit_text(model.subject.units),
             )
 
     def __panel__(self) -> Any:
@@ -467,9 +468,7 @@ class OutputPanel(pn.viewable.Viewer):
         self._tabs.param.watch(lambda _: self._show(), "active")
         self._fold = pmui.IconButton(icon="unfold_less", description="Fold or unfold", margin=0, size="small")
         self._fold.on_click(lambda _: self.param.update(folded=not self.folded))
-        self._body = column(
-            self._own, self._json, self._plain, self._losses, display="flex", flex="1 1 auto", min_height="0"
-        )
+        self._body = column(self._own, self._json, self._plain, self._losses, flex="1 1 auto", min_height="0")
         self._panel = column(
             row(self._tabs, self._fold, padding="0 8px 0 16px", flex="none"),
             self._body,
@@ -509,7 +508,7 @@ class OutputPanel(pn.viewable.Viewer):
     def _show_text(self) -> None:
         text = self._model.text
         if self._own.content.get("serial") != text.serial:
-            self._own.content = {"text": text.text, "serial": text.serial}
+            self._own.content = {"text": text.text.rstrip("\n"), "serial": text.serial}
         problem: dict[str, Any] = {}
         if text.problem:
             problem = {"message": text.problem, "pointer": text.pointer, "offset": text.offset}
@@ -517,7 +516,7 @@ class OutputPanel(pn.viewable.Viewer):
 
     def _compare(self) -> None:
         compared = self._model.compared
-        self._own.against = text_of(compared.document) if compared else ""
+        self._own.against = text_of(compared.document).rstrip("\n") if compared else ""
 
     def __panel__(self) -> Any:
         return self._panel
@@ -565,13 +564,16 @@ class LegendPanel(pn.viewable.Viewer):
             min_height="96px",
         )
         self._panel.param.update(stylesheets=[CARD_CSS], visible=False)
-        background.follow(model, ["history", "subject"], self._show)
+        background.follow(model, ["outputs", "subject", "zoom"], self._show)
 
     def _show(self) -> None:
-        subject = self._model.subject
-        self._panel.visible = subject is not None
-        if subject is not None:
-            self._list.entries = legend_rows(self._model.document, subject)
+        legend = self._model.legend()
+        self._panel.visible = legend is not None
+        if legend is not None:
+            rows = legend_rows(legend)
+            is_composite = self._model.subject is not None and self._model.subject.is_coverage and not rows
+            message = "Three bands as red, green and blue." if is_composite else "Nothing is drawn at this scale."
+            self._list.param.update(entries=rows, message=message)
 
     def __panel__(self) -> Any:
         return self._panel

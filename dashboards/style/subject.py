@@ -1,10 +1,8 @@
 """What is styled: a layer with what the map and the forms need to know of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from dashboards.explore.layer import MERCATOR_LATITUDE
 from dashboards.explore.listing import title_of
@@ -109,14 +107,21 @@ def values_of(platform: "Platform", subject: Subject, name: str) -> tuple[str, .
     return tuple(str(value) for value in found.index) if len(found) <= MAX_VALUES else ()
 
 
-def window(platform: "Platform", subject: Subject, channel: str | None) -> "RasterWindow":
-    """Return the values of a coverage in web Mercator, by the name of a band or variable.
+def window(platform: "Platform", subject: Subject, channels: Sequence[str]) -> "RasterWindow":
+    """Return the values of a coverage in web Mercator.
+
+    Args:
+        platform: What reads.
+        subject: The coverage.
+        channels: Names of bands, or of one variable; empty for the first, or the cube's own.
 
     Raises:
-        GeoetlError: Its file cannot be read.
+        GeoetlError: Its file cannot be read, or has no such band or variable.
     """
-    is_cube = "cube:dimensions" in subject.item["properties"]
-    asked: dict[str, Any] = {"variable": channel} if is_cube else {"bands": [channel] if channel else [1]}
+    if "cube:dimensions" in subject.item["properties"]:
+        asked: dict[str, Any] = {"variable": channels[0] if channels else None}
+    else:
+        asked = {"bands": list(channels) or [1]}
     return platform.raster.preview(*subject.names, max_size=PICTURE_SIZE, format="npy", **asked)  # type: ignore[return-value]
 
 
@@ -131,8 +136,3 @@ def corners(found: "RasterWindow") -> list[list[float]]:
     right, bottom = to_degrees.transform(east, south)
     right = right + 360 if right < left else right
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
-
-
-def first_band(found: "RasterWindow") -> np.ndarray[Any, Any]:
-    """Return the values of the first band: array (row, column), NaN = no data."""
-    return np.asarray(found.values[0], dtype=float)

@@ -27,7 +27,6 @@ from dashboards.style.picture import paint
 from dashboards.style.subject import Subject, corners
 from geoetl.core.errors import GeoetlError
 from geoetl.core.spatial import BBox, Point
-from geoetl.styles.model import Style
 
 # What the panels at the sides cover, in pixels, for the map to keep clear of.
 LEFT_PX, RIGHT_PX = 392, 392
@@ -191,8 +190,10 @@ class StyleView(pn.viewable.Viewer):
 
     def _described(self, subject: Subject, document: Document, outputs: tuple[Output, ...]) -> dict[str, Any] | None:
         if subject.is_coverage:
-            window = self.model.window
-            picture = paint(Style.of(document), subject.layer, window) if window is not None else None
+            symbol, bands = self.model.symbol(document), self.model.bands()
+            if not bands or not set(symbol.properties) <= set(bands):
+                return None
+            picture = paint(symbol, bands)
             if picture is None:
                 return None
             return {
@@ -201,7 +202,7 @@ class StyleView(pn.viewable.Viewer):
                 "visible": True,
                 "opacity": 1.0,
                 "url": self._delivery.picture(picture),
-                "corners": corners(window),
+                "corners": corners(self.model.window),
                 "resampling": "nearest",
             }
         drawn = next((output for output in outputs if output.name == DRAWN), None)

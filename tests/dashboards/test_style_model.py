@@ -2,7 +2,7 @@
 
 import json
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from geoetl.core.principal import Principal, Role, Via
 from geoetl.core.spatial import BBox, Point
 from geoetl.platform import Platform
 from tests import catalogued
-from tests.catalogued import CLIMATE, HILL_BOX, IMAGES, PLACES, SHIRES
+from tests.catalogued import CLIMATE, HILL_BOX, IMAGES, MODEL, PLACES, POLAR, SHIRES
 
 LAYER = f"{PLACES}:{SHIRES}"
 EDITOR = Principal("1", "Ada Editor", Role.EDITOR, Via.COOKIE)
@@ -39,13 +39,27 @@ RED: draft.Document = {
 ATTACKS = ("</script><script>window.__pwned=1</script>", "');alert(1)//", '"><img src=x onerror=alert(1)>')
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Platform:
-    """Give a platform of one item of each kind, which a test may change."""
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Give a platform of one item of each kind."""
+    home = tmp_path_factory.mktemp("styled") / "home"
     made = geoetl.connect(home)
     catalogued.fill(made, home / "shelf")
+    variables = {"tas": {"type": "data", "dimensions": ["time", "plev", "lat", "lon"], "unit": "K"}}
+    for item in (MODEL, POLAR):
+        made.catalog.change_item(
+            CLIMATE, item, lambda old: {**old, "properties": {**old["properties"], "cube:variables": variables}}
+        )
     return made
+
+
+@pytest.fixture
+def platform(whole: Platform) -> Iterator[Platform]:
+    """Give that platform without styles."""
+    yield whole
+    for layer in (LAYER, IMAGES, CLIMATE):
+        for style in whole.styles.list(layer):
+            whole.styles.delete(layer, style.id)
 
 
 @pytest.fixture
@@ -84,7 +98,7 @@ def test_a_layer_opens_with_its_default_style_and_the_map_goes_there(model: Styl
     assert model.stored is not None
     assert (model.stored.id, model.selected, model.is_changed) == ("red", "0", False)
     assert model.target == BBox.from_list(HILL_BOX.as_list())
-    assert [output.name for output in model.outputs][0] == "cartosym"
+    assert model.outputs[0].name == "cartosym"
     assert json.loads(model.text.text) == model.document
 
 
