@@ -4,6 +4,7 @@ Needs node and npm, and is needed only when a ``.js`` file or ``package.json`` b
 committed, with the lock file that they are made from.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -28,14 +29,17 @@ def build() -> int:
             shutil.copy(FOLDER / name, project / name)
         subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=project, check=True)
         for target, (source, *options) in TARGETS.items():
-            subprocess.run(
-                ["node_modules/.bin/esbuild", source, "--bundle", "--minify", "--legal-comments=none", *options]
-                + [f"--outfile={target}", "--log-level=warning"],
-                cwd=project,
-                check=True,
-            )
+            given = [*options, f"--banner:js={banner(source)}", f"--outfile={target}", "--log-level=warning"]
+            command = ["node_modules/.bin/esbuild", source, "--bundle", "--minify", "--legal-comments=none", *given]
+            subprocess.run(command, cwd=project, check=True)
         NOTICE.write_text(_licences(project / "node_modules"), encoding="utf-8")
     return sum(target.stat().st_size for target in TARGETS)
+
+
+def banner(source: str) -> str:
+    """Return the first line of a bundle, which tells what it is made from."""
+    content = b"".join((FOLDER / name).read_bytes() for name in (source, "package-lock.json"))
+    return f"// {source} and the lock file, SHA-256 {hashlib.sha256(content).hexdigest()}"
 
 
 def _licences(modules: Path) -> str:

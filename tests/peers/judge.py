@@ -1,4 +1,4 @@
-"""One node process that judges styles: MapLibre's official library, and the evaluator that our Leaflet styles come with.
+"""One node process that judges styles: MapLibre's official library, and the evaluator that Leaflet styles come with.
 
 It takes one question a line and gives one answer a line, so that thousands of cases take seconds.
 """
