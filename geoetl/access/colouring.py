@@ -116,11 +116,15 @@ class Stops:
             ]
             return Legend(kind="classes", colormap=None, units=units, stops=tuple(entries))
         if any(self.labels):
+            # Whole numbers with names are classes; those without are there for their colour alone.
+            is_classes = all(float(value).is_integer() for value in self.values)
             entries = [
                 LegendStop(value=value, color=_hex(colour), label=label or number)
                 for value, colour, label, number in zip(self.values, self.rgba, self.labels, numbers, strict=True)
+                if label or not is_classes
             ]
-            return Legend(kind="ramp", colormap=None, units=units, stops=tuple(entries))
+            kind = "classes" if is_classes else "ramp"
+            return Legend(kind=kind, colormap=None, units=units, stops=tuple(entries))
         return _ramp(self, self.limits, units)
 
 

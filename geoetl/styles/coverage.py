@@ -33,7 +33,7 @@ UNSTYLED = "unstyled"
 # Data whose range of values shares less than this with that of a style are other data.
 LEAST_SHARED = 0.5
 # Stops of a style that is made of a colour map by name.
-STOPS = 11
+STOPS = 21
 _TABLE_SIZE = 256
 _OPAQUE = 255
 _MOST_DECIMALS = 300

@@ -187,8 +187,10 @@ def test_legends_say_what_stops_and_steps_mean() -> None:
 
     steps = [[0, [1, 1, 1]], [10, [1, 1, 1]], [10, [2, 2, 2]], [20, [2, 2, 2]]]
     assert entries({"geoetl:style": {"stops": steps}}) == ("classes", [("0 – 10", "#010101"), ("10 – 20", "#020202")])
-    named = [[0, [1, 1, 1], "sea"], [10, [2, 2, 2]]]
+    named = [[0.5, [1, 1, 1], "sea"], [10, [2, 2, 2]]]
     assert entries({"geoetl:style": {"stops": named}}) == ("ramp", [("sea", "#010101"), ("10", "#020202")])
+    classes = [[1, [1, 1, 1], "wood"], [2, [2, 2, 2]], [3, [3, 3, 3], "water"]]
+    assert entries({"geoetl:style": {"stops": classes}}) == ("classes", [("wood", "#010101"), ("water", "#030303")])
     kind, labels = entries(STYLED)
     assert (kind, labels[0], labels[-1]) == ("ramp", ("0", "#000000"), ("254", "#0000ff"))
     assert entries({"colormap": [[[0, 10], [1, 1, 1]]]}) == ("classes", [("0 – 10", "#010101")])

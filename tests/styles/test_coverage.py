@@ -286,7 +286,7 @@ def test_stops_of_a_named_colour_map_stand_at_readable_values() -> None:
     made = style_of_render(RENDERS["name"], ["tas"], title="t")
     assert made is not None
     values = [value for value, *_ in coverage_symbol(made, coverage("tas")).stops]
-    assert len(values) == 11
+    assert len(values) == 21
     assert all(len(str(value)) <= 7 for value in values), values
     assert (values[0], values[-1]) == (230.13, 310.77)
 
@@ -389,5 +389,5 @@ def test_a_real_raster_looks_the_same_with_its_default_style(shelf: Shelf, name:
     platform.style(Registered(collection=COLLECTION, items=(item_id,)))
     after = platform.raster.preview(COLLECTION, item_id)
     apart = np.abs(rgba(before.content).astype(int) - rgba(after.content))
-    # Eleven stops are near the 256 colours of the map that they stand for.
-    assert np.percentile(apart, 99) <= 24, name
+    # The stops are near the 256 colours of the map that they stand for.
+    assert apart.max() <= 6, name
