@@ -87,6 +87,19 @@ def test_numbers_are_weighted_in_their_calendar_and_estimated_first(executed: li
     assert warnings(executed) == []
 
 
+@pytest.mark.parametrize("executed", ["05-style-a-layer"], indirect=True)
+def test_a_layer_is_styled_told_and_kept(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 5  # two extensions, two plots, the page
+    shown = "\n".join(outputs(executed, "text/html"))
+    assert "<svg" in shown  # the legend
+    assert "sparsely populated states stand out" in shown
+    assert "MapLibre has no expression for" in shown
+    said = "".join(output["text"] for cell in executed for output in cell.get("outputs", []) if "text" in output)
+    assert "/stylingRules/1/symbolizer/stroke/color" in said
+    assert "StyleView" in "\n".join(outputs(executed[-1:], "text/plain"))
+    assert warnings(executed) == []
+
+
 @pytest.mark.parametrize("path", sorted(GUIDES.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_guide_is_stored_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text("utf-8"))["cells"]
