@@ -88,18 +88,12 @@ class Stops:
     def colours(self, values: "NDArray[Any]") -> "NDArray[np.uint8]":
         """Return the colour of each value; beyond the ends that of the end."""
         known = np.isfinite(values)
-        at = np.where(known, values, self.values[0]).astype(np.float64)
-        stops, table = np.array(self.values), np.array(self.rgba)
-        after = np.clip(np.searchsorted(stops, at, side="right"), 1, max(len(stops) - 1, 1))
-        before = after - 1
-        if len(stops) == 1:
-            after = before
-        # Of halves, because the whole way may be more than a double holds.
-        start, span = stops[before] / 2, stops[after] / 2 - stops[before] / 2
-        beyond = (at >= stops[after]).astype(float)
-        share = np.clip(np.divide(at / 2 - start, span, out=beyond, where=span > 0), 0, 1)
-        mixed = table[before] + (table[after] - table[before]) * share[..., np.newaxis]
-        result: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+        at = np.where(known, values, self.values[0])
+        result = np.empty((*values.shape, 4), np.uint8)
+        # numpy takes of two stops at one value the second for the value itself, and the first for what is below it.
+        for part, levels in enumerate(zip(*self.rgba, strict=True)):
+            is_even = len(set(levels)) == 1
+            result[..., part] = round(levels[0]) if is_even else np.rint(np.interp(at, self.values, levels))
         result[~known] = 0
         return result
 

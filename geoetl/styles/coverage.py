@@ -259,8 +259,8 @@ def _at(stops: Sequence[tuple[float, tuple[float, ...]]], value: float, side: st
     if not below or not above:
         return (below[-1] if below else above[0])[1]
     (start, first), (end, last) = below[-1], above[0]
-    share = (value - start) / (end - start)
-    return tuple(a + (b - a) * share for a, b in zip(first, last, strict=True))
+    # As numpy does it, so that tiles have the very same colour where one is as near as the next.
+    return tuple((b - a) / (end - start) * (value - start) + a for a, b in zip(first, last, strict=True))
 
 
 def colours(symbol: CoverageSymbol, values: "NDArray[Any]") -> "NDArray[np.uint8]":
