@@ -90,10 +90,10 @@ def _unknown(node: Any, depth: int = 0) -> str | None:
     """Return why the evaluator does not know a condition, or a part of one; None where it does."""
     if isinstance(node, int | float) and not isinstance(node, bool) and _is_inexact(node):
         return f"JavaScript does not tell the number {node} from its neighbours"
-    if not isinstance(node, Mapping) or "property" in node or "date" in node or "timestamp" in node:
+    if not isinstance(node, Mapping) or isinstance(node.get("property"), str) or {"date", "timestamp"} & node.keys():
         return None
     op, arguments = node.get("op"), node.get("args")
-    if op not in OPERATORS or not isinstance(arguments, list | tuple):
+    if not isinstance(op, str) or op not in OPERATORS or not isinstance(arguments, list | tuple):
         return f"the evaluator of Leaflet styles has no operator '{str(op)[:40]}'"
     if depth > MAX_DEPTH:
         return f"the condition is more than {MAX_DEPTH} levels deep"
