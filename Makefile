@@ -62,7 +62,8 @@ test: $(READY) ## Run the tests (GEOETL_TEST_REQUIRE=all: a missing browser or s
 
 # Ten minutes of questions to the API, ten times as many broken files, and 20,000 runs whose workers are killed 500 times.
 chaos: $(READY) ## Run the long form of the fault tests
-	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 GEOETL_TEST_RUNS=20000 GEOETL_TEST_KILLS=500 $(BIN)/python -m pytest -n logical --dist loadfile tests/faults $(ARGS)
+	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 GEOETL_TEST_RUNS=20000 GEOETL_TEST_KILLS=500 GEOETL_TEST_SLOTS=10000 \
+		$(BIN)/python -m pytest -n logical --dist loadfile tests/faults $(ARGS)
 
 notebooks: $(READY) ## Run every notebook through the production runner
 	@$(BIN)/python -m pytest tests/notebooks -q $(ARGS)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geoetl.cli import catalog, config, db, demo, pipelines, runs, serve, styles, users, virtual
+from geoetl.cli import catalog, config, db, demo, pipelines, runs, schedule, serve, styles, users, virtual, worker
 from geoetl.cli.output import err, print_error
 
 EXIT_CODES = """
@@ -33,6 +33,8 @@ app.add_typer(config.app, name="config", rich_help_panel=START)
 app.command("run", rich_help_panel=WORK)(pipelines.run)
 app.command("pipelines", rich_help_panel=WORK)(pipelines.pipelines)
 app.add_typer(runs.app, name="runs", rich_help_panel=WORK)
+app.command("worker", rich_help_panel=WORK)(worker.worker)
+app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(virtual.app, name="virtual", rich_help_panel=WORK)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
 app.add_typer(styles.app, name="styles", rich_help_panel=LOOK)

@@ -63,7 +63,7 @@ def run(
     from geoetl.cli.progress import shown_progress
     from geoetl.runs.pipeline import load_pipeline
 
-    given = _split(parameters or [])
+    given = split_parameters(parameters or [])
     platform = geoetl.connect()
     if dry_run:
         notebook = load_pipeline(pipeline)
@@ -85,7 +85,12 @@ def run(
         raise typer.Exit(GeoetlError.from_problem(record.error).exit_code)
 
 
-def _split(parameters: list[str]) -> dict[str, Any]:
+def split_parameters(parameters: list[str]) -> dict[str, Any]:
+    """Return parameters that were given as NAME=VALUE.
+
+    Raises:
+        InvalidParameter: One is not of that form.
+    """
     from geoetl.core.errors import InvalidParameter
 
     given: dict[str, Any] = {}

@@ -1,17 +1,26 @@
-"""``geoetl runs``: what ran, and how it went."""
+"""``geoetl runs``: what ran and how it went, what waits, and what becomes of it."""
 
-from typing import Annotated
+import getpass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoetl.cli.output import Json, out, print_error, print_json, print_table, utc
+from geoetl.cli.output import Json, err, out, print_error, print_json, print_table, utc
 
-app = typer.Typer(help="See what ran, and how it went.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from geoetl.platform import Platform
+    from geoetl.runs.model import RunEvent, RunRecord
+
+app = typer.Typer(
+    help="See what ran and how it went; start, follow and stop what workers execute.", no_args_is_help=True
+)
+
+RunId = Annotated[str, typer.Argument(help="Id of the run, or `latest`.")]
 
 
 @app.command("list")
 def list_runs(
-    state: Annotated[str, typer.Option(help="Only running, interrupted, completed or failed ones.")] = "",
+    state: Annotated[str, typer.Option(help="Only queued, running, interrupted, completed, failed or cancelled.")] = "",
     pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest first.")] = 20,
     as_json: Json = False,
@@ -49,7 +58,7 @@ def list_runs(
 
 
 @app.command()
-def show(run_id: Annotated[str, typer.Argument(help="Id of the run.")], as_json: Json = False) -> None:
+def show(run_id: RunId, as_json: Json = False) -> None:
     """Show one run: its stages, parameters, and what went wrong.
 
     Example: geoetl runs show 06h0d64n1z476m07cr77
@@ -84,6 +93,142 @@ def show(run_id: Annotated[str, typer.Argument(help="Id of the run.")], as_json:
     if record.notebook:
         out.print(f"Executed notebook: {platform.zones.internal.href(record.notebook)}")
     if record.state is RunState.INTERRUPTED:
-        out.print("Its process is gone. Start the same run again: finished stages are not repeated.")
+        out.print(
+            f"Its process is gone. Go on with it: geoetl runs retry {record.id}  (finished stages are not repeated)"
+        )
+    if record.state is RunState.QUEUED:
+        _tell_whether_somebody_works(platform)
     if record.error:
         print_error(GeoetlError.from_problem(record.error), as_json=False)
+
+
+@app.command()
+def submit(
+    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; `geoetl pipelines` lists them.")],
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="Its parameters.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run anew although it was completed before.")] = False,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="The higher is served first.")] = 0,
+    follow_it: Annotated[bool, typer.Option("--follow", help="Show what happens until it is over.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a worker run a pipeline, and do not wait for it.
+
+    Example: geoetl runs submit ingest-raster source=samples:landsat_rgb.tif collection=my-rasters --follow
+    """
+    import geoetl
+    from geoetl.cli.pipelines import split_parameters
+
+    platform = geoetl.connect()
+    given = split_parameters(parameters or [])
+    record = platform.submit(pipeline, given, again=again, priority=priority, submitted_by=getpass.getuser())
+    if follow_it:
+        _follow(platform, record, as_json=as_json)
+        return
+    _tell(platform, record, as_json=as_json)
+
+
+@app.command()
+def follow(run_id: RunId, as_json: Json = False) -> None:
+    """Show what happens to a run until it is over; with --json one event in a line.
+
+    Example: geoetl runs follow latest
+    """
+    import geoetl
+
+    platform = geoetl.connect()
+    _follow(platform, platform.runs.get(run_id), as_json=as_json)
+
+
+@app.command()
+def cancel(run_id: RunId, as_json: Json = False) -> None:
+    """Cancel a run; what is executed is ended within moments.
+
+    Example: geoetl runs cancel 06h0d64n1z476m07cr77
+    """
+    import geoetl
+
+    platform = geoetl.connect()
+    chosen = platform.runs.get(run_id).id
+    platform.runs.queue.cancel(chosen)
+    _tell(platform, platform.runs.get(chosen), as_json=as_json)
+
+
+@app.command()
+def retry(run_id: RunId, as_json: Json = False) -> None:
+    """Let a worker go on with a run that failed, was cancelled or interrupted, behind its last finished stage.
+
+    Example: geoetl runs retry 06h0d64n1z476m07cr77
+    """
+    import geoetl
+
+    platform = geoetl.connect()
+    chosen = platform.runs.get(run_id).id
+    platform.runs.queue.retry(chosen, getpass.getuser())
+    _tell(platform, platform.runs.get(chosen), as_json=as_json)
+
+
+def _tell(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
+    from geoetl.runs.model import RunState
+
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    ending = ", and is being ended" if record.cancel_requested and record.state is RunState.RUNNING else ""
+    out.print(f"Run {record.id} is {record.state}{ending}. Follow it: geoetl runs follow {record.id}")
+    if record.state is RunState.QUEUED:
+        _tell_whether_somebody_works(platform)
+
+
+def _tell_whether_somebody_works(platform: "Platform") -> None:
+    if not platform.runs.queue.workers():
+        err.print("[yellow]No worker is at work:[/] it waits until one is. Start one with: geoetl worker")
+
+
+def _follow(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
+    """Print events until the run is over.
+
+    Raises:
+        GeoetlError: The one that ended the run.
+    """
+    import json
+    import sys
+
+    if not (as_json or record.state.is_over):
+        _tell_whether_somebody_works(platform)
+    for event in platform.runs.follow(record.id):
+        if as_json:
+            sys.stdout.write(json.dumps(event.model_dump(mode="json"), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        else:
+            for line in _lines(event):
+                out.print(line)
+    platform.runs.get(record.id).raise_for_error()
+
+
+def _lines(event: "RunEvent") -> list[str]:
+    """Return an event as lines for people."""
+    from geoetl.runs.model import EventKind
+
+    data: dict[str, Any] = event.data
+    match event.kind:
+        case EventKind.LOG:
+            # What is done is told by the events of stages.
+            said_here = (line for line in data["lines"] if not line.startswith("✓"))
+            return ["  " + line.replace("[", r"\[") for line in said_here]
+        case EventKind.STAGE:
+            said = f"{data['stage']}: {data['state']}"
+        case EventKind.PROGRESS:
+            said = f"{data['stage']}: {data['done']} done"
+        case EventKind.STARTED:
+            said = f"started, attempt {data['attempt']}"
+        case EventKind.RETRYING:
+            said = f"{data['error']['detail']} It is tried again in {data['after_s']:g} s."
+        case EventKind.FINISHED:
+            said = str(data["state"])
+        case EventKind.RETURNED:
+            said = "handed back by a worker that stops"
+        case EventKind.LOST:
+            said = "its process is gone"
+        case _:
+            said = str(event.kind)
+    return [f"[dim]{utc(event.at)}[/] " + said.replace("[", r"\[")]

@@ -50,15 +50,21 @@ def serve(
 
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    slots: Annotated[int, typer.Option(min=1, max=64, help="Notebooks that are executed at a time.")] = 1,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
 ) -> None:
-    """Start everything on this machine, and open the dashboard.
+    """Start everything on this machine: the dashboard and the API, and a worker that executes runs and the schedule.
 
     Example: geoetl up
     """
     from geoetl.api.roles import ServerRole
 
-    run_server(ServerRole.ALL, LOOPBACK, port, open_browser=open_browser)
+    _check_free(LOOPBACK, port)
+    # So that the worker is asked to stop, too; the server itself ends at once on it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with worker.beside(slots=slots):
+        run_server(ServerRole.ALL, LOOPBACK, port, open_browser=open_browser)
+    from geoetl.cli import worker
 
 
 def run_server(role: "ServerRole", host: str, port: int, *, open_browser: bool) -> None:

@@ -212,6 +212,9 @@ class Settings(BaseSettings):
     places: Path | None = Field(
         None, description="File of named places and boundaries; unset: the one that comes along, catalogs/places.yaml"
     )
+    schedules: Path | None = Field(
+        None, description="File of what runs by itself; unset: the one that comes along, catalogs/schedules.yaml"
+    )
     database: DatabaseSettings = DatabaseSettings()
     zones: ZoneSettings = ZoneSettings()
     dask: DaskSettings = DaskSettings()

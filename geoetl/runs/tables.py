@@ -8,7 +8,8 @@ workers = sa.Table(
     "run_workers",
     _meta,
     *(sa.Column(name, sa.String, primary_key=name == "id") for name in ("id", "host", "born")),
-    *(sa.Column(name, sa.Integer) for name in ("pid", "slots", "beats")),
+    *(sa.Column(name, sa.Integer) for name in ("pid", "slots")),
+    sa.Column("beats", sa.BigInteger),
     *(sa.Column(name, sa.Float) for name in ("started_at", "seen_at")),
 )
 runs = sa.Table(
@@ -56,14 +57,15 @@ schedules = sa.Table(
     _meta,
     *(sa.Column(name, sa.String, primary_key=name == "name") for name in ("name", "kind", "target", "cron")),
     *(sa.Column(name, sa.Text) for name in ("title", "parameters")),
-    *(sa.Column(name, sa.Integer) for name in ("is_declared", "is_paused", "last_slot")),
+    *(sa.Column(name, sa.Integer) for name in ("is_declared", "is_paused")),
+    sa.Column("last_slot", sa.BigInteger),
     sa.Column("created_at", sa.Float),
 )
 slots = sa.Table(
     "schedule_slots",
     _meta,
     sa.Column("schedule", sa.String, primary_key=True),
-    sa.Column("slot", sa.Integer, primary_key=True),
+    sa.Column("slot", sa.BigInteger, primary_key=True),
     *(sa.Column(name, sa.String) for name in ("run_id", "outcome")),
     sa.Column("detail", sa.Text),
     sa.Column("at", sa.Float),

@@ -1,7 +1,7 @@
-"""Workers are killed at random moments: nothing is lost, nothing is done twice, and the order of each subject is kept.
+"""Workers are killed at random moments, schedulers have wrong clocks: nothing is lost, done twice, or out of order.
 
-The short form is part of every test run; ``make chaos`` makes more of it with ``GEOETL_TEST_RUNS`` and
-``GEOETL_TEST_KILLS``.
+The short form is part of every test run; ``make chaos`` makes more of it with ``GEOETL_TEST_RUNS``,
+``GEOETL_TEST_KILLS`` and ``GEOETL_TEST_SLOTS``.
 """
 
 import os
@@ -9,17 +9,23 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from geoetl.runs.functions import function_submission
-from geoetl.runs.model import EventKind, RunState
+from geoetl.runs.model import EventKind, RunKind, RunState
+from geoetl.runs.processes import ProcessMark
+from geoetl.runs.queue import Ending, RunQueue, Submission
 from geoetl.runs.repository import RunRepository
+from geoetl.runs.schedule import Declaration, Outcome, Schedule, Schedules, schedule_identity
 from geoetl.runs.tables import events, runs, workers
 from geoetl.store.database import Database
 from tests.runs.working import EFFECTS, FUNCTIONS
@@ -30,6 +36,10 @@ WORKERS = 2
 SUBJECTS = 40
 # Each run takes twice as long: before and after its effect.
 SLEEP_S = max(0.005, min(0.03, 6 / RUNS))
+# Slots of the schedule that three schedulers share, whose clocks are wrong by so much.
+SLOTS = int(os.environ.get("GEOETL_TEST_SLOTS", 25))
+SKEW_S, HOUR_S = 600, 3600
+HOURLY = Declaration("hourly", "Every hour", RunKind.FUNCTION, "nothing", {}, "0 * * * *")
 # A kill needs no longer than this to be made good, seconds.
 RECOVERY_S = 10.0
 PATIENCE_S = 120 + RUNS / 5 + KILLS
@@ -138,3 +148,63 @@ def test_killed_workers_lose_nothing_and_do_nothing_twice(repository: RunReposit
 def ended(repository: RunRepository) -> int:
     """Return how many runs are completed."""
     return repository.counts().get(RunState.COMPLETED, 0)
+
+
+class Clock:
+    """A clock that is set by hand, and told with an error."""
+
+    now: float = 1_772_310_600.0  # 2026-02-28T20:30Z
+
+    def __call__(self, wrong_by: float) -> float:
+        return self.now + wrong_by
+
+
+def prepare(schedule: Schedule, salt: str) -> Submission:
+    asked = function_submission(FUNCTIONS, schedule.target, schedule.parameters, subject=schedule.name, once=True)
+    return replace(asked, identity=schedule_identity(schedule, salt))
+
+
+def finish_all(queue: RunQueue) -> None:
+    """Complete whatever waits."""
+    worker = queue.enter(ProcessMark.own(), 1)
+    while claims := queue.claim(worker, RunKind.FUNCTION, limit=64):
+        queue.finish(*(Ending(claim.run_id, claim.attempt) for claim in claims))
+    queue.leave(worker)
+
+
+def test_three_schedulers_with_wrong_clocks_give_each_slot_one_run(repository: RunRepository, tmp_path: Path) -> None:
+    """One clock is ten minutes ahead, one behind; all look at once, at random moments."""
+    true = Clock()
+    databases = [Database(repository.database.url) for _ in range(3)]
+    herd = [
+        Schedules(RunQueue(database), prepare, partial(true, skew))
+        for database, skew in zip(databases, (-SKEW_S, 0, SKEW_S), strict=True)
+    ]
+    for one in herd:
+        one.declare([HOURLY])
+    barrier = threading.Barrier(3)
+    dealt: list[list[int]] = [[], [], []]
+    step_s = HOUR_S / 2
+
+    def look(number: int) -> None:
+        for _ in range(2 * SLOTS):
+            if barrier.wait(60) == 0:
+                true.now += step_s * random.uniform(0.8, 1.2)
+                finish_all(repository.queue)
+            barrier.wait(60)
+            dealt[number] += [slot.slot for slot in herd[number].tick()]
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counted = Counter(slot for of_one in dealt for slot in of_one)
+    first, last = min(counted), max(counted)
+    assert counted == Counter(range(first, last + 1, HOUR_S)), "each slot once, none left out"
+    assert len(counted) >= SLOTS * 3 // 4
+    outcomes = Counter(slot.outcome for slot in herd[0].history("hourly", limit=2 * SLOTS))
+    assert outcomes == {Outcome.RUN: len(counted)}
+    assert len(repository.list(limit=2 * SLOTS)) == len(counted)
+    for database in databases:
+        database.dispose()

@@ -1,0 +1,463 @@
+"""Runs that start by themselves: cron in UTC, one run for each slot however many schedulers there are.
+
+A slot is a time that the cron expression names, never the time at which somebody looked; it is a row before its run is,
+in the same transaction. So a scheduler may die at any moment, two may look at once, and clocks may be wrong or jump:
+what a slot has had, it does not get again. Of slots that nobody was there for, the latest is made up for.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from cronsim import CronSim, CronSimError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.engine import Connection, Row
+
+from geoetl.core.errors import ConfigurationError, GeoetlError, InvalidParameter, NotFound, Unavailable, did_you_mean
+from geoetl.core.identifiers import canonical_json, digest
+from geoetl.runs.model import RunKind, RunState
+from geoetl.runs.queue import RunQueue, Submission
+from geoetl.runs.tables import runs, schedules, slots
+
+_log = logging.getLogger("geoetl.runs")
+_PACKAGE = Path(__file__).resolve().parents[1]
+_SETTING = "GEOETL_SCHEDULES"
+# How often a scheduler looks for slots, seconds.
+LOOK_S = 5.0
+DAY_S = 86_400
+# A last slot further ahead than any clock may be wrong was told by one that was set back since.
+MAX_AHEAD_S = DAY_S
+# Of slots that were missed no more are counted.
+MAX_MISSED = 1000
+_NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+
+
+class Outcome(StrEnum):
+    """What became of a slot."""
+
+    RUN = "run"
+    OVERLAP = "overlap"  # the run before is not over
+    REFUSED = "refused"  # it could not begin
+
+
+class Schedule(BaseModel):
+    """What runs when.
+
+    Attributes:
+        name: In lower case, with hyphens.
+        title: For people.
+        kind: Whether it runs a pipeline or a function.
+        target: Name of either.
+        parameters: Of it.
+        cron: Five fields, in UTC.
+        is_declared: Whether a file says so; it goes when the file no longer does.
+        is_paused: Whether it rests.
+        last_slot: Unix time of the latest slot that was dealt with.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    title: str
+    kind: RunKind
+    target: str
+    parameters: dict[str, Any]
+    cron: str
+    is_declared: bool
+    is_paused: bool
+    last_slot: int
+
+    def next_slot(self, now: float) -> int:
+        """Return the Unix time of the next slot that it will have."""
+        return next_slot(self.cron, max(self.last_slot, now))
+
+
+class Slot(BaseModel):
+    """A slot that was dealt with.
+
+    Attributes:
+        schedule: Whose it is.
+        slot: Its Unix time.
+        run_id: The run that it had.
+        outcome: What became of it.
+        detail: Why it had none, or how many before it were missed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schedule: str
+    slot: int
+    run_id: str | None
+    outcome: Outcome
+    detail: str | None
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1)
+    cron: str
+    pipeline: str | None = None
+    function: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schedules: dict[str, _Declared] = {}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A schedule as a file declares it; see `Schedule` for what its parts are."""
+
+    name: str
+    title: str
+    kind: RunKind
+    target: str
+    parameters: Mapping[str, Any]
+    cron: str
+
+
+def next_slot(cron: str, moment: float) -> int:
+    """Return the first slot of a cron expression behind a Unix time.
+
+    Raises:
+        InvalidParameter: The expression is malformed, or names no time.
+    """
+    return next(_slots(cron, int(moment)))
+
+
+def latest_slot(cron: str, moment: float) -> int:
+    """Return the last slot of a cron expression that is not behind a Unix time.
+
+    Raises:
+        InvalidParameter: The expression is malformed, or names no time.
+    """
+    return next(_slots(cron, int(moment) + 1, backwards=True))
+
+
+def _slots(cron: str, moment: int, *, backwards: bool = False) -> Iterator[int]:
+    if len(cron.split()) != 5:
+        raise _malformed(cron, "it has five fields: minute, hour, day of month, month, day of week")
+    try:
+        for found in CronSim(cron, datetime.fromtimestamp(moment, UTC), reverse=backwards):
+            yield int(found.timestamp())
+    except CronSimError as error:
+        raise _malformed(cron, str(error)) from None
+    raise _malformed(cron, "there is no such day")
+
+
+def read_declarations(path: Path | None = None) -> tuple[Declaration, ...]:
+    """Return what a file declares; without a path, that of the file that comes along, ``catalogs/schedules.yaml``.
+
+    Raises:
+        ConfigurationError: The file is missing or malformed.
+    """
+    import yaml
+
+    chosen = path or _shipped()
+    try:
+        document = yaml.safe_load(chosen.read_text("utf-8")) or {}
+        entries = _File.model_validate(document).schedules
+    except OSError as error:
+        raise ConfigurationError(
+            f"The file of schedules cannot be read: {error.strerror}.", hint=f"Check {_SETTING}.", field=_SETTING
+        ) from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1})" if place else ""
+        raise ConfigurationError(f"'{chosen.name}' is not YAML{where}.", field=_SETTING) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"'{where}' in '{chosen.name}' is not right: {first['msg']}.", field=_SETTING
+        ) from None
+    return tuple(_declaration(chosen.name, name, entry) for name, entry in entries.items())
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The rows of schedules.
+
+    Args:
+        queue: Where their runs wait.
+        prepare: Makes the request of a schedule, with what tells it from every other; looks at its parameters.
+        clock: Unix seconds.
+    """
+
+    queue: RunQueue
+    prepare: Callable[[Schedule, str], Submission]
+    clock: Callable[[], float] = time.time
+
+    def list(self) -> tuple[Schedule, ...]:
+        """Return all of them, by name."""
+        with self.queue.database.read() as connection:
+            return tuple(map(_schedule, connection.execute(sa.select(schedules).order_by(schedules.c.name))))
+
+    def get(self, name: str) -> Schedule:
+        """Return a schedule.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        with self.queue.database.read() as connection:
+            return _find(connection, name)
+
+    def history(self, name: str, *, limit: int = 20) -> tuple[Slot, ...]:
+        """Return the latest slots of a schedule, the newest first."""
+        query = sa.select(slots).where(slots.c.schedule == name).order_by(slots.c.slot.desc()).limit(limit)
+        with self.queue.database.read() as connection:
+            return tuple(
+                Slot(schedule=name, slot=r.slot, run_id=r.run_id, outcome=Outcome(r.outcome), detail=r.detail)
+                for r in connection.execute(query)
+            )
+
+    def declare(self, declared: Sequence[Declaration]) -> None:
+        """Make the stored schedules those of a file: new ones begin now, changed ones change, the others go.
+
+        Raises:
+            InvalidParameter: A cron expression is malformed; nothing was changed.
+        """
+        now = int(self.clock())
+        for one in declared:
+            next_slot(one.cron, now)
+        with self.queue.database.begin() as connection:
+            known = {row.name: row for row in connection.execute(sa.select(schedules).with_for_update())}
+            for one in declared:
+                values = {
+                    "title": one.title,
+                    "kind": one.kind,
+                    "target": one.target,
+                    "parameters": canonical_json(dict(one.parameters)),
+                    "cron": one.cron,
+                }
+                if one.name not in known:
+                    new = {"name": one.name, "is_declared": 1, "is_paused": 0, "last_slot": now, "created_at": now}
+                    _insert_once(connection, schedules, {**values, **new})
+                elif any(getattr(known[one.name], name) != value for name, value in values.items()):
+                    changed = sa.update(schedules).where(schedules.c.name == one.name)
+                    connection.execute(changed.values(**values))
+            gone = set(known) - {one.name for one in declared}
+            for name in gone:
+                connection.execute(sa.delete(schedules).where(schedules.c.name == name, schedules.c.is_declared == 1))
+
+    def pause(self, name: str) -> Schedule:
+        """Let a schedule rest.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        return self._change(name, is_paused=1)
+
+    def resume(self, name: str) -> Schedule:
+        """Let a schedule go on with its next slot; those of its rest are not made up for.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        now = int(self.clock())
+        last = sa.case((schedules.c.last_slot > now, schedules.c.last_slot), else_=now)
+        return self._change(name, is_paused=0, last_slot=last)
+
+    def run_now(self, name: str, salt: str) -> str:
+        """Queue a run of a schedule outside of its slots, paused or not, and return the run's id.
+
+        Args:
+            name: Of the schedule.
+            salt: Tells the run from every other.
+
+        Raises:
+            NotFound: There is none of that name.
+            InvalidParameter: It could not begin.
+        """
+        ((run_id, _),) = self.queue.submit(self.prepare(self.get(name), salt))
+        return run_id
+
+    def tick(self) -> tuple[Slot, ...]:
+        """Start whatever is due, and return the slots that this call dealt with."""
+        now = self.clock()
+        dealt: tuple[Slot, ...] = ()
+        for schedule in self.list():
+            if schedule.is_paused:
+                continue
+            if schedule.last_slot > now + MAX_AHEAD_S:
+                self._set_back(schedule, int(now))
+                continue
+            due, missed = _due(schedule, now)
+            if due is not None:
+                slot = self._deal(schedule, due, missed)
+                dealt += (slot,) if slot else ()
+        return dealt
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Look for what is due as long as the block lasts, in a thread."""
+        over = threading.Event()
+
+        def keep_looking() -> None:
+            while not over.wait(LOOK_S):
+                try:
+                    self.tick()
+                except Unavailable as error:
+                    _log.warning("the schedule is away: %s", error.detail)
+
+        thread = threading.Thread(target=keep_looking, name="geoetl-schedule", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _deal(self, schedule: Schedule, slot: int, missed: int) -> Slot | None:
+        """Give a slot its run, unless somebody else has; whatever happens to us, both or neither are written."""
+        asked, outcome = None, Outcome.RUN
+        more = " or more" if missed == MAX_MISSED else ""
+        detail = f"{missed}{more} before it were missed" if missed else None
+        try:
+            asked = self.prepare(schedule, f"{schedule.name}@{slot}")
+        except Unavailable:
+            return None  # the next look may succeed
+        except GeoetlError as error:
+            outcome, detail = Outcome.REFUSED, error.detail
+        with self.queue.database.begin() as connection:
+            row = {"schedule": schedule.name, "slot": slot, "outcome": outcome, "detail": detail, "at": self.clock()}
+            if not _insert_once(connection, slots, row):
+                self._advance(connection, schedule.name, slot)
+                return None
+            run_id = None
+            if asked is not None:
+                if busy := _unfinished(connection, schedule.name):
+                    outcome, detail = Outcome.OVERLAP, f"run {busy} is not over"
+                else:
+                    run_id, _ = self.queue.submit_within(connection, asked)
+            this = (slots.c.schedule == schedule.name, slots.c.slot == slot)
+            done = {"run_id": run_id, "outcome": outcome, "detail": detail}
+            connection.execute(sa.update(slots).where(*this).values(**done))
+            self._advance(connection, schedule.name, slot)
+        when = datetime.fromtimestamp(slot, UTC).isoformat(timespec="minutes")
+        _log.info("schedule %s, slot %s: %s %s", schedule.name, when, outcome, run_id or detail)
+        return Slot(schedule=schedule.name, slot=slot, run_id=run_id, outcome=outcome, detail=detail)
+
+    def _advance(self, connection: Connection, name: str, slot: int) -> None:
+        this = (schedules.c.name == name, schedules.c.last_slot < slot)
+        connection.execute(sa.update(schedules).where(*this).values(last_slot=slot))
+
+    def _set_back(self, schedule: Schedule, now: int) -> None:
+        """Go on from now where a clock that was far ahead has told the last slot; slots that had a run are rows."""
+        this = (schedules.c.name == schedule.name, schedules.c.last_slot == schedule.last_slot)
+        with self.queue.database.begin() as connection:
+            connection.execute(sa.update(schedules).where(*this).values(last_slot=now))
+
+    def _change(self, name: str, **values: Any) -> Schedule:
+        with self.queue.database.begin() as connection:
+            _find(connection, name)
+            connection.execute(sa.update(schedules).where(schedules.c.name == name).values(**values))
+            return _find(connection, name)
+
+
+def schedule_identity(schedule: Schedule, salt: str) -> str:
+    """Return the identity of a run of a schedule."""
+    return digest(["schedule", schedule.name, salt])
+
+
+def _due(schedule: Schedule, now: float) -> tuple[int | None, int]:
+    """Return the latest slot that is due, and how many before it had nobody."""
+    due = latest_slot(schedule.cron, now)
+    if due <= schedule.last_slot:
+        return None, 0
+    before = islice(_slots(schedule.cron, schedule.last_slot), MAX_MISSED)
+    return due, sum(1 for _ in takewhile(lambda slot: slot < due, before))
+
+
+def _unfinished(connection: Connection, name: str) -> str | None:
+    """Return the run of the schedule's latest slot with one, where it is not over."""
+    latest = (
+        sa.select(slots.c.run_id)
+        .where(slots.c.schedule == name, slots.c.run_id.is_not(None))
+        .order_by(slots.c.slot.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    still = (RunState.QUEUED, RunState.RUNNING)
+    query = sa.select(runs.c.id).where(runs.c.id == latest, runs.c.state.in_(still))
+    return connection.execute(query).scalar()
+
+
+def _insert_once(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless there is one of its key; tell whether it was inserted."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement: Any = insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal_column("1"))
+    return connection.execute(statement).first() is not None
+
+
+def _find(connection: Connection, name: str) -> Schedule:
+    row = connection.execute(sa.select(schedules).where(schedules.c.name == name)).one_or_none()
+    if row is None:
+        known = connection.execute(sa.select(schedules.c.name)).scalars()
+        raise NotFound(f"There is no schedule '{name[:60]}'.", hint=did_you_mean(name[:60], known), field="schedule")
+    return _schedule(row)
+
+
+def _schedule(row: Row[Any]) -> Schedule:
+    return Schedule(
+        name=row.name,
+        title=row.title,
+        kind=RunKind(row.kind),
+        target=row.target,
+        parameters=json.loads(row.parameters),
+        cron=row.cron,
+        is_declared=bool(row.is_declared),
+        is_paused=bool(row.is_paused),
+        last_slot=row.last_slot,
+    )
+
+
+def _declaration(file: str, name: str, entry: _Declared) -> Declaration:
+    import re
+
+    target = entry.pipeline or entry.function
+    if not re.fullmatch(_NAME, name) or len(name) > 100:
+        raise ConfigurationError(
+            f"'{name[:60]}' in '{file}' is no name of a schedule.", hint="Use a-z, 0-9 and hyphens.", field=_SETTING
+        )
+    if target is None or (entry.pipeline and entry.function):
+        raise ConfigurationError(
+            f"The schedule '{name}' in '{file}' has to name a pipeline or a function, one of them.", field=_SETTING
+        )
+    kind = RunKind.NOTEBOOK if entry.pipeline else RunKind.FUNCTION
+    try:
+        next_slot(entry.cron, 0)
+    except InvalidParameter as error:
+        raise ConfigurationError(f"The schedule '{name}' in '{file}': {error.detail}", field=_SETTING) from None
+    return Declaration(name, entry.title, kind, target, entry.parameters, entry.cron)
+
+
+def _malformed(cron: str, why: str) -> InvalidParameter:
+    return InvalidParameter(
+        f"'{cron[:60]}' is no cron expression: {why}.",
+        hint="For example '0 2 * * *': daily at 02:00 UTC.",
+        field="cron",
+    )
+
+
+def _shipped() -> Path:
+    for folder in (_PACKAGE / "_catalogs", _PACKAGE.parent / "catalogs"):
+        if (folder / "schedules.yaml").is_file():
+            return folder / "schedules.yaml"
+    raise ConfigurationError("The file of schedules is missing from this installation.", hint="Install geoetl again.")
