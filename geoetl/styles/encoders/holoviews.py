@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # What Bokeh's palettes have for a run of colours.
 PALETTE_SIZE = 256
-ELEMENTS: Mapping[int, str] = {2: "Polygons", 1: "Path", 0: "Points"}
+ELEMENTS: Mapping[int, str] = {2: "Polygons", 1: "Contours", 0: "Points"}
 _WHITE, _BLACK = "#ffffff", "#000000"
 
 
@@ -89,6 +89,10 @@ def to_holoviews(style: Style, layer: StyledLayer, frame: "gpd.GeoDataFrame | xr
     Raises:
         InvalidParameter: Nothing of the frame is drawn by the style.
     """
+    import holoviews as hv
+
+    if not hv.Store.loaded_backends():
+        hv.extension("bokeh")
     elements = HoloViews().encode(style, layer).document["elements"]
     drawn = [_raster(one, frame) for one in elements] if layer.kind == "coverage" else _features(elements, frame)
     if not drawn:
@@ -214,7 +218,7 @@ def _options_of(dimension: int) -> dict[str, Option]:
         "line_dash": Option(("stroke.dashPattern",), _dashes),
     }
     if dimension == 1:
-        # A Path has one colour, width and opacity, without "line" in their names for the colour and opacity.
+        # Contours have one colour, width and opacity, without "line" in their names for the colour and opacity.
         return {"color": line.pop("line_color"), "alpha": line.pop("line_alpha"), **line}
     return {
         "fill_color": Option(("fill.color",), lambda color: _color(color, _WHITE)),
