@@ -420,7 +420,13 @@ def _slab(pieces: Pieces, part: slice, attributes: Attributes, layer: str) -> It
 
 
 def _field(tag: int, body: bytes) -> bytes:
-    return bytes([tag]) + varints(np.array([len(body)], np.uint64)).data.tobytes() + body
+    """Return one field of a message; there are many small tiles, for which an array would take longer."""
+    head, size = bytearray([tag]), len(body)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + body
 
 
 def _packed(tile: bytes) -> bytes:
