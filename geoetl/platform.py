@@ -37,13 +37,14 @@ if TYPE_CHECKING:
     from geoetl.access.places import Places
     from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
+    from geoetl.core.registry import Registry
     from geoetl.ingest import RasterIngest, VectorIngest
-    from geoetl.runs.notebook import NotebookRunner
     from geoetl.runs.functions import LightFunction
     from geoetl.runs.notebook import NotebookRunner
     from geoetl.runs.queue import Claim
     from geoetl.runs.schedule import Schedules
     from geoetl.runs.stage import Run
+    from geoetl.runs.worker import Worker
     from geoetl.store.catalog import Catalog
     from geoetl.store.identity import IdentityRepository
     from geoetl.styles.layer import StyledLayer
@@ -503,7 +504,6 @@ class Platform:
             watch(finished)
         return finished
 
-    def check_parameters(self, pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
     def submit(
         self,
         pipeline: str,
@@ -630,6 +630,7 @@ class Platform:
 
         return NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
 
+    def check_parameters(self, pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every parameter with its value, a relative `source` as an absolute path.
 
         Raises:
@@ -740,121 +741,7 @@ def current_run() -> "Run":
 
 
 def _roots(settings: Settings, zones: Zones) -> tuple[Path, ...]:
-    def submit(
-        self,
-        pipeline: str,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        again: bool = False,
-        key: str | None = None,
-        priority: int = 0,
-        submitted_by: str | None = None,
-    ) -> RunRecord:
-        """Queue a run of a pipeline notebook for a worker, and return it without waiting.
-
-        What would be the same run for `run` is the same here: one that waits, is executed or is completed is returned
-        (``reused``), one that failed waits again and goes on behind its last finished stage.
-
-        Args:
-            pipeline: Name of the notebook.
-            parameters: Its parameters; the rest keep their defaults.
-            again: Run anew although it was completed before.
-            key: Tells a repeated request: whatever became of the first with this key, it is the answer.
-            priority: Of two subjects, the one with the higher number is served first; -100 to 100.
-            submitted_by: Who asks.
-
-        Raises:
-            InvalidParameter: There is no such pipeline or source, or a parameter is not right; no run was made.
-        """
-        notebook, values = self.preflight(pipeline, parameters or {})
-        salt = f"key {key}" if key else new_id() if again else ""
-        asked = self._submission(
-            notebook, values, salt=salt, priority=priority, submitted_by=submitted_by, once=key is not None
-        )
-        done = None if key else self._done_before(asked)
-        if done:
-            return reused(done)
-        ((run_id, is_known),) = self.runs.queue.submit(asked)
-        record = self.runs.get(run_id)
-        return reused(record) if is_known else record
-
-    def preflight(self, pipeline: str, given: Mapping[str, Any]) -> tuple[Pipeline, dict[str, Any]]:
-        """Return a pipeline and all of its parameters, after a look at whether it could begin.
-
-        Raises:
-            InvalidParameter: It could not: the message says of which pipeline, and why.
-            Unavailable: The source cannot be looked for now.
-        """
-        try:
-            notebook = load_pipeline(pipeline)
-            values = self.check_parameters(notebook, given)
-            if isinstance(values.get("collection"), str):
-                check_id(values["collection"], "collection")
-            if isinstance(values.get("source"), str):
-                self.gate.locate(values["source"])
-        except GeoetlError as error:
-            if error.retryable:
-                raise
-            named = f"'{pipeline[:60]}'" in error.detail
-            detail = error.detail if named else f"The pipeline '{pipeline}' was not started. {error.detail}"
-            raise InvalidParameter(detail, hint=error.hint, field=error.field or "source") from None
-        return notebook, values
-
-    @cached_property
-    def functions(self) -> "Registry[type[LightFunction]]":
-        """Light work that runs as notebooks do, ours and that of installed packages."""
-        from geoetl.runs.functions import installed_functions
-
-        return installed_functions()
-
-    def worker(self, *, slots: int = 1, grace_s: float = 10.0) -> "Worker":
-        """Return what executes the runs that wait.
-
-        Args:
-            slots: Notebooks at a time.
-            grace_s: How long what is executed may go on after it was asked to stop, seconds.
-        """
-        from geoetl.runs.stage import Run
-        from geoetl.runs.worker import Worker
-
-        def new_run(claim: "Claim") -> Run:
-            return Run(claim.run_id, claim.attempt, self.runs, self.zones, self.settings.dask, tell=lambda text: None)
-
-        return Worker(self._runner, self._environment(), self.functions, self, new_run, slots, grace_s)
-
-    def _submission(self, notebook: Pipeline, values: dict[str, Any], *, salt: str, **further: Any) -> Submission:
-        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
-        identity = self._identity(notebook, values, salt)
-        return Submission(notebook.name, values, identity, subject, **further)
-
-    def _done_before(self, asked: Submission) -> RunRecord | None:
-        """Return the completed run that answers the same request, unless what it registered was removed."""
-        done = self.runs.latest(asked.identity)
-        return done if done and done.state is RunState.COMPLETED and self._still_registered(done) else None
-
-    @property
-    def _runner(self) -> "NotebookRunner":
-        from geoetl.runs.notebook import NotebookRunner
-
-        return NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
-
     folders = [Path.cwd(), settings.home, *settings.local_roots]
-    def _submission(self, notebook: Pipeline, values: dict[str, Any], *, salt: str, **further: Any) -> Submission:
-        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
-        identity = self._identity(notebook, values, salt)
-        return Submission(notebook.name, values, identity, subject, **further)
-
-    def _done_before(self, asked: Submission) -> RunRecord | None:
-        """Return the completed run that answers the same request, unless what it registered was removed."""
-        done = self.runs.latest(asked.identity)
-        return done if done and done.state is RunState.COMPLETED and self._still_registered(done) else None
-
-    @property
-    def _runner(self) -> "NotebookRunner":
-        from geoetl.runs.notebook import NotebookRunner
-
-        return NotebookRunner(self.runs, self.zones.internal, self._scratch, self.settings.limits)
-
     folders += [zone.root for zone in (zones.internal, zones.external) if zone.root]
     for name in SAMPLES:
         try:

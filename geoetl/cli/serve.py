@@ -57,14 +57,16 @@ def up(
 
     Example: geoetl up
     """
+    import signal
+
     from geoetl.api.roles import ServerRole
+    from geoetl.cli import worker
 
     _check_free(LOOPBACK, port)
     # So that the worker is asked to stop, too; the server itself ends at once on it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with worker.beside(slots=slots):
         run_server(ServerRole.ALL, LOOPBACK, port, open_browser=open_browser)
-    from geoetl.cli import worker
 
 
 def run_server(role: "ServerRole", host: str, port: int, *, open_browser: bool) -> None:
