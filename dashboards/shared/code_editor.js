@@ -164,7 +164,7 @@ export function render({model}) {
           // Tab indents where a person writes; Escape, then Tab, leaves the editor (CodeMirror's own way out).
           keymap.of([...defaultKeymap, ...historyKeymap, ...foldKeymap, ...(model.editable ? [indentWithTab] : [])]),
           EditorState.tabSize.of(2), EditorView.lineWrapping, changed, editable.of(write()), compared.of(against()),
-          EditorView.contentAttributes.of({"aria-label": model.label}),
+          EditorView.contentAttributes.of(() => ({"aria-label": model.label})),
         ],
       }),
     })
@@ -172,6 +172,7 @@ export function render({model}) {
   })
   model.on("content", () => { if (view) { put() } })
   model.on("problem", mark)
+  model.on("label", () => view?.dispatch({}))
   model.on("editable", () => view?.dispatch({effects: editable.reconfigure(write())}))
   model.on("against", () => view?.dispatch({effects: compared.reconfigure(against())}))
   model.on("remove", () => {

@@ -596,7 +596,9 @@ class StyleModel(param.Parameterized):
             if as_new:
                 document = {**document, "metadata": {**document.get("metadata", {}), "title": as_new}}
             is_new = bool(as_new) or self.stored is None
-            style_id = self.stored.id if self.stored and not is_new else self._free_id(as_new or self.title or "default")
+            style_id = (
+                self.stored.id if self.stored and not is_new else self._free_id(as_new or self.title or "default")
+            )
             try:
                 kept = self.platform.styles.put(
                     self.subject.id,

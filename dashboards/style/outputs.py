@@ -1,6 +1,7 @@
 """A style in the form of each target, with what is lost on the way."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ class Output:
     document: Any
     losses: tuple[Loss, ...]
     specification: str
+
+    @property
+    def label(self) -> str:
+        """The first word of its title, for a tab: CartoSym, MapLibre, SLD."""
+        return re.split(r"[ -]", self.title)[0]
 
     @property
     def is_json(self) -> bool:

@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 import param
 
 from dashboards.explore.reading import unit_text
-from dashboards.shared.background import Background, follow_widget
+from dashboards.shared.background import Background
 from dashboards.shared.layout import CARD_CSS, CONTROL, FITTING, column, row, scrolling, text
 from dashboards.shared.lists import ItemList
 from dashboards.shared.styling import ClassifyForm, CodeEditor, LegendList, RuleForm, RuleList, VersionList
@@ -119,7 +119,9 @@ class EditorPanel(pn.viewable.Viewer):
         self._redo = pmui.IconButton(icon="redo", description="Redo", margin=0, size="small")
         self._redo.on_click(lambda _: model.redo())
         self._styles = pmui.Select(label="Style", options={}, **CONTROL)
-        self._put_style = follow_widget(self._styles, "value", self._choose)
+        # New options make the widget choose the first of them by itself, which no person did.
+        self._filling = False
+        self._styles.param.watch(lambda event: self._choose(event.new), "value")
         self._tabs = pmui.TabMenu(
             items=[{"label": label} for label in _TABS], active=0, sizing_mode="stretch_width", margin=0
         )
@@ -144,7 +146,7 @@ class EditorPanel(pn.viewable.Viewer):
         background.follow(model, ["history", "stored"], self._show_history)
 
     def _choose(self, style_id: str) -> None:
-        if self._model.subject is not None and style_id:
+        if self._model.subject is not None and style_id and not self._filling:
             self._model.open(self._model.subject.id, style_id, go=False)
 
     def _choose_tab(self) -> None:
@@ -171,8 +173,9 @@ class EditorPanel(pn.viewable.Viewer):
         }
         if self._model.stored is None:
             options = {"Proposal, not kept": "", **options}
-        self._styles.options = options
-        self._put_style(self._model.stored.id if self._model.stored else "")
+        self._filling = True
+        self._styles.param.update(options=options, value=self._model.stored.id if self._model.stored else "")
+        self._filling = False
 
     def _show_history(self) -> None:
         self._undo.disabled = not self._model.history.past
@@ -464,7 +467,8 @@ class OutputPanel(pn.viewable.Viewer):
                 "border-top": "1px solid var(--ge-line)",
             },
         )
-        self._tabs = pmui.TabMenu(items=[], active=0, sizing_mode="stretch_width", margin=0)
+        narrow = {"& .MuiTab-root": {"padding": "8px 7px", "fontSize": "13px"}}
+        self._tabs = pmui.TabMenu(items=[], active=0, sizing_mode="stretch_width", margin=0, sx=narrow)
         self._tabs.param.watch(lambda _: self._show(), "active")
         self._fold = pmui.IconButton(icon="unfold_less", description="Fold or unfold", margin=0, size="small")
         self._fold.on_click(lambda _: self.param.update(folded=not self.folded))
@@ -481,7 +485,7 @@ class OutputPanel(pn.viewable.Viewer):
 
     def _show(self) -> None:
         outputs = self._model.outputs
-        items = [{"label": output.title} for output in outputs]
+        items = [{"label": output.label} for output in outputs]
         if items != self._tabs.items:
             self._tabs.param.update(items=items, active=min(self._tabs.active, max(0, len(items) - 1)))
         self._fold.icon = "unfold_more" if self.folded else "unfold_less"

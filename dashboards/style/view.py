@@ -29,7 +29,7 @@ from geoetl.core.errors import GeoetlError
 from geoetl.core.spatial import BBox, Point
 
 # What the panels at the sides cover, in pixels, for the map to keep clear of.
-LEFT_PX, RIGHT_PX = 392, 392
+LEFT_PX, RIGHT_PX = 392, 432
 NOTEBOOK_HEIGHT_PX = 760
 # On a narrower page text and map do not fit beside the form: the text waits folded.
 ROOM_FOR_TEXT_PX = 1180
@@ -44,12 +44,12 @@ _LEFT_CSS = """
 @container explore (max-width: 900px) { :host { width: 320px; } }
 """
 _RIGHT_CSS = """
-:host { position: absolute; right: 16px; top: 16px; width: 376px; height: calc(100% - 272px); z-index: 2; }
+:host { position: absolute; right: 16px; top: 16px; width: 416px; height: calc(100% - 272px); z-index: 2; }
 :host(.folded) { height: auto; width: auto; max-width: calc(100% - 424px); }
 @container explore (max-width: 900px) { :host { width: calc(100% - 368px); } }
 """
 _LEGEND_CSS = """
-:host { position: absolute; right: 72px; bottom: 40px; width: 320px; max-height: 216px; z-index: 1; }
+:host { position: absolute; right: 72px; bottom: 40px; width: 360px; max-height: 216px; z-index: 1; }
 @container explore (max-width: 900px) { :host { width: 264px; } }
 """
 _FEATURE_CSS = """

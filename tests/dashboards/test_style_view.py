@@ -60,6 +60,18 @@ def test_without_a_layer_every_layer_is_listed(filled: Platform) -> None:
     assert shown._right.visible
 
 
+def test_a_style_that_is_listed_later_is_not_taken_for_a_choice(view: StyleView) -> None:
+    view.model.save(as_new="Another")
+    view.model.make_default()
+    again = edit(view.model.platform, LAYER)
+    again.__panel__()
+    assert again.model.stored is not None
+    assert again.model.stored.id == "another"
+    assert list(again._editor._styles.options.values()) == ["red", "another"]
+    again._editor._styles.value = "red"
+    assert again.model.stored.id == "red"
+
+
 def test_a_form_a_text_and_a_map_say_the_same(view: StyleView) -> None:
     form = the(view, RuleForm).form
     assert next(field for field in form["fields"] if field["path"] == "fill.color")["value"] == "#ff0000"
@@ -120,7 +132,7 @@ def test_each_target_is_shown_with_its_losses(view: StyleView) -> None:
         '{"stylingRules": [{"symbolizer": {"fill": {"color": "red", "pattern": {"type": "Text", "text": "x"}}}}]}'
     )
     titles = [item["label"] for item in view._outputs._tabs.items]
-    assert titles[0] == "CartoSym-JSON"
+    assert titles[0] == "CartoSym"
     for number in range(len(titles)):
         view._outputs._tabs.active = number
         assert view._outputs._losses.object
