@@ -19,6 +19,7 @@ from geoetl.api.app import create_app
 from geoetl.core.selectors import Rows
 from geoetl.platform import Platform
 from geoetl.styles.coverage import colours, coverage_symbol
+from geoetl.styles.encoders.leaflet import Leaflet
 from geoetl.styles.evaluate import symbols
 from geoetl.styles.layer import StyledLayer
 from geoetl.styles.model import Style
@@ -107,6 +108,17 @@ LEAFLET = """async ({style, features, item, centre, zoom}) => {
     const tiles = L.tileLayer(`/${style.tileLayer.url}`, {...style.tileLayer.options, item});
     await new Promise((done) => { tiles.on("load", done); tiles.addTo(map); });
   }
+  return [];
+}"""
+
+POINTS = """async ({style, data, centre, zoom}) => {
+  const map = L.map("map", {center: [centre[1], centre[0]], zoom, zoomControl: false, attributionControl: false,
+    zoomAnimation: false});
+  window.at = ([lon, lat]) => { const {x, y} = map.latLngToContainerPoint([lat, lon]); return [x, y]; };
+  const {leafletOptions, restyle} = await import("/api/styles/leaflet-style.js");
+  const layer = L.geoJSON(data, leafletOptions(L, style, () => map.getZoom())).addTo(map);
+  map.on("zoomend", () => restyle(layer, style, map.getZoom()));
+  window.zoomTo = (zoom) => map.setZoom(zoom, {animate: false}) && undefined;
   return [];
 }"""
 
@@ -224,6 +236,26 @@ def test_a_raster_has_the_colours_of_its_style(canvas: Canvas, styled: Platform,
         assert np.abs(np.subtract(seen, wanted[:3])).max() <= 12, (row, column, seen, wanted)
     assert canvas.pixel(OUTSIDE) == (255, 255, 255)
     assert canvas.pixel(place_of(2, 2)) == (255, 255, 255)  # no data
+
+
+def test_points_are_dots_that_are_styled_anew_when_the_zoom_changes(canvas: Canvas) -> None:
+    closer = {"op": "<", "args": [{"sysId": "viz.sd"}, denominator_of(ZOOM + 0.5, 256)]}
+    dot = {"type": "Dot", "color": [0, 160, 0], "size": {"px": 40}}
+    rules = [
+        {"symbolizer": {"marker": {"elements": [dot]}}},
+        {"selector": closer, "symbolizer": {"marker": {"elements": [{**dot, "color": [160, 0, 0]}]}}},
+    ]
+    layer = StyledLayer("points", "vector", 0)
+    style = Leaflet().encode(Style.of({"stylingRules": rules}), layer).document
+    place = {"type": "Point", "coordinates": list(CENTRE)}
+    data = {"type": "Feature", "geometry": place, "properties": None}
+    canvas.draw(POINTS, style=style, data=data)
+    x, y = CENTRE
+    half = 10 * 360 / 256 / 2**ZOOM  # ten pixels, in degrees of longitude
+    assert canvas.pixel((x, y)) == canvas.pixel((x + half, y)) == (0, 160, 0)
+    assert canvas.pixel((x + 3 * half, y)) == (255, 255, 255)
+    canvas.page.evaluate("zoom => window.zoomTo(zoom)", ZOOM + 1)
+    assert canvas.pixel((x, y)) == (160, 0, 0)
 
 
 def place_of(row: int, column: int) -> tuple[float, float]:

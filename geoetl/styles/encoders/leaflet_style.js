@@ -61,13 +61,9 @@ export function leafletOptions(L, document, zoomOf) {
   return { style, pointToLayer: (feature, place) => L.circleMarker(place, style(feature)) };
 }
 
-/** Style a layer anew, after the zoom has changed; the options that a rule no longer sets go back to the default. */
+/** Style an L.geoJSON layer anew, after the zoom has changed: what no rule sets any more is as in the default. */
 export function restyle(layer, document, zoom) {
-  layer.eachLayer((one) => {
-    const options = styleOf(document, one.feature?.properties, zoom);
-    one.setStyle(options);
-    if ("radius" in options && one.setRadius) one.setRadius(options.radius);
-  });
+  layer.setStyle((feature) => styleOf(document, feature?.properties, zoom));
 }
 
 function lay(options, more) {
