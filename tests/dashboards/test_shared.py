@@ -12,13 +12,11 @@ import pytest
 import shapely
 
 import dashboards.shared
-from dashboards.shared.address import Address
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.basemap import LARGEST_BYTES, basemap
-from dashboards.shared.code_block import CodeBlock
+from dashboards.shared.build import COMPONENTS
 from dashboards.shared.delivery import Inline, PictureShelf, Served
-from dashboards.shared.lists import ItemList, LayerList
-from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.map import BUNDLE
 from dashboards.shared.theme import DARK, LIGHT, POINT_COLOURS, VECTOR_COLOURS, Palette
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import NotFound
@@ -119,6 +117,7 @@ def test_text_has_contrast_in_both_themes(palette: Palette) -> None:
     assert contrast(palette.text, palette.accent_soft) >= 4.5
     assert contrast("#ffffff", palette.header) >= 4.5
     assert contrast(palette.focus, palette.surface) >= 3
+    assert contrast(palette.control, palette.surface) >= 3
     for color in POINT_COLOURS:
         assert contrast("#ffffff", color) >= 4.5
         assert contrast(color, palette.surface) >= 3
@@ -140,7 +139,7 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("component", [MapView, ItemList, LayerList, CodeBlock, Address])
+@pytest.mark.parametrize("component", COMPONENTS)
 def test_components_are_compiled_into_one_bundle(component: type[pn.custom.JSComponent]) -> None:
     assert component._bundle_path == BUNDLE
     assert component._component_resource_path(BUNDLE, True).startswith("components/dashboards.shared.map/Component/")
