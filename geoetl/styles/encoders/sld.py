@@ -4,13 +4,14 @@ Every rule of SLD that matches is drawn, none overrides another.  So the rules o
 one holds for a feature (see `disjoint`), each with all that is drawn of it; what lies higher stands in a later
 FeatureTypeStyle.  Scales are denominators with pixels of 0.28 mm in both.
 
-Texts are written by ElementTree, which escapes them.  Characters that XML cannot hold are replaced in names, and make
-a condition that never matches.
+Texts stand in elements of ElementTree until all is written, and are escaped there, in one place.  Characters that XML
+cannot hold are replaced in names, and make a condition that never matches.
 
 Sources: OGC 05-078r4 (SLD 1.1), OGC 05-077r4 (Symbology Encoding 1.1), OGC 04-095 (Filter Encoding 1.1).
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -18,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from geoetl.styles.cascade import Cascade, FlatRule, Loss, flatten
 from geoetl.styles.coverage import CoverageSymbol, coverage_symbol
@@ -52,6 +53,8 @@ _NAMESPACES: Mapping[str, str] = {
 }
 # Their children begin on lines of their own.
 _IN_LINES = frozenset({"StyledLayerDescriptor", "NamedLayer", "UserStyle", "se:FeatureTypeStyle", "se:Rule"})
+_ENTITIES: Mapping[str, str] = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+_SPECIAL = re.compile('[&<>"\r\n\t]')
 _ACROSS: Mapping[str, float] = {"left": 0.0, "center": 0.5, "right": 1.0}
 _DOWN: Mapping[str, float] = {"bottom": 0.0, "middle": 0.5, "top": 1.0}
 
@@ -95,16 +98,18 @@ def _write(part: Element, into: list[str]) -> None:
 
     Line breaks stand only where space has no meaning, which it has in a label.
     """
-    tag, end = part.tag, "\n" if part.tag in _IN_LINES else ""
-    attributes = "".join([f" {name}={quoteattr(value)}" for name, value in part.attrib.items()]) if part.attrib else ""
-    into.append(f"<{tag}{attributes}>{end}")
-    if part.text:
-        # A reader takes a bare carriage return for a line feed.
-        into.append(part.text if part.text.isalnum() else escape(part.text, {"\r": "&#13;"}))
+    tag, text, end = part.tag, part.text, "\n" if part.tag in _IN_LINES else ""
+    attributes = "".join([f' {name}="{_escaped(value)}"' for name, value in part.attrib.items()]) if part.attrib else ""
+    into.append(f"<{tag}{attributes}>{end}{_escaped(text) if text else ''}")
     for child in part:
         _write(child, into)
         into.append(end)
     into.append(f"</{tag}>")
+
+
+def _escaped(text: str) -> str:
+    """Return a text for an element or attribute; a reader takes a bare carriage return for a line feed."""
+    return escape(text, dict(_ENTITIES)) if _SPECIAL.search(text) else text
 
 
 def _se(tag: str, /, *children: Element, text: str | None = None, **attributes: str) -> Element:
