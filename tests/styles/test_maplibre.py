@@ -255,7 +255,7 @@ def test_texts_are_words_and_never_templates(judge: Judge) -> None:
     named = {"elements": [{"type": "Text", "text": KIND, "position": [20, 5], "alignment": ["left", "top"]}]}
     told = drawn(judge, encoded({"symbolizer": {"marker": named}}), AREAS, {"kind": "');alert(1)//"}, {}, {"kind": 5})
     symbols_ = [[one for one in layers_ if one["type"] == "symbol"] for layers_ in told]
-    assert [[one["text-field"] for one in found] for found in symbols_] == [["');alert(1)//"], [""], [""]]
+    assert [[one["text-field"] for one in found] for found in symbols_] == [["');alert(1)//"], [""], ["5"]]
     assert symbols_[0][0]["text-translate"] == [20, 5] and symbols_[0][0]["text-anchor"] == "top-left"
 
 
@@ -339,6 +339,40 @@ def test_what_has_no_expression_never_matches_either_way(judge: Judge, condition
     for tried in (condition, where("not", condition), where("not", where("not", condition))):
         told, losses = held(judge, tried, rows)
         assert told == [False] * len(rows) and losses
+
+
+def test_more_than_can_be_drawn_apart_is_told(judge: Judge) -> None:
+    scales = [
+        {"selector": where("<", {"sysId": "viz.sd"}, 1000 + one), "symbolizer": {"fill": {"color": "red"}}}
+        for one in range(300)
+    ]
+    given = encoded(*scales)
+    assert "#ff0000" not in given.content.decode()
+    assert reasons(given) == [("/stylingRules", "300 scales are too many; rules that ask for one never match")]
+    dashes = [
+        {
+            "selector": where("=", KIND, str(one)),
+            "symbolizer": {"stroke": {"width": {"px": one + 2}, "dashPattern": [one + 1, 2]}},
+        }
+        for one in range(8)
+    ]
+    crowded = encoded(*dashes, layer=LINES)
+    ((line,),) = drawn(judge, crowded, LINES, {"kind": "3"})
+    assert (line["line-width"], line["line-dasharray"]) == (5, None)
+    assert {pointer for pointer, reason in reasons(crowded) if "too many combinations" in reason} == {
+        f"/stylingRules/{one}" for one in range(8)
+    }
+
+
+def test_a_graphic_that_some_features_have_makes_one_layer(judge: Judge) -> None:
+    text = {"elements": [{"type": "Text", "text": "a", "font": {"size": 9}}]}
+    given = encoded({"selector": where("=", KIND, "park"), "symbolizer": {"label": text}})
+    told = drawn(judge, given, AREAS, {"kind": "park"}, {})
+    assert [[layer["id"] for layer in layers_] for layers_ in told] == [
+        ["fill", "stroke", "label-0-text"],
+        ["fill", "stroke"],
+    ]
+    assert given.losses == ()
 
 
 def test_a_rule_that_is_not_understood_never_matches(judge: Judge) -> None:

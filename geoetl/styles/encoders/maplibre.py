@@ -40,11 +40,14 @@ from geoetl.styles.values import UNSET, Color, DataColor, GroundLength, denomina
 
 # Zooms that layers may name.
 MIN_ZOOM, MAX_ZOOM = 0.0, 24.0
+# Rules times scales at which they change; each scale is drawn by itself.
+MAX_VIEWED_RULES = 50_000
 # Layers that one graphic may make because of what MapLibre takes only whole.
 MAX_VARIANTS = 32
 SOURCE = "layer"
 # The paths that are drawn, or told to be lost where they would be.
 _DRAWN = frozenset({"visibility", "opacity", "zOrder", "fill.color", "fill.opacity"})
+_HERE = (0.0, 0.0)
 _BLACK, _WHITE = Color(0, 0, 0), Color(255, 255, 255)
 _STROKE = frozenset({"color", "width", "opacity", "dashPattern", "cap", "join"})
 _GRAPHIC = frozenset({"type", "opacity", "position"})
@@ -114,7 +117,7 @@ class MapLibre:
 
 def _coverage(style: Style, layer: StyledLayer, cascade: Cascade) -> tuple[Layers, tuple[Loss, ...]]:
     symbols = [(coverage_symbol(style, layer, _inside(low, high)), low, high) for _, low, high in _zooms(cascade)]
-    losses = dict.fromkeys(loss for symbol, *_ in symbols for loss in symbol.losses)
+    losses = _losses(cascade) | dict.fromkeys(loss for symbol, *_ in symbols for loss in symbol.losses)
     visible = [replace(symbol, losses=()) for symbol, *_ in symbols if symbol.visible]
     if any(symbol != visible[0] for symbol in visible):
         losses.setdefault(Loss("/stylingRules", "tiles have the same colours at every scale, those of the largest"))
@@ -128,7 +131,7 @@ def _coverage(style: Style, layer: StyledLayer, cascade: Cascade) -> tuple[Layer
 
 
 def _vector(cascade: Cascade, layer: StyledLayer, source_layer: str) -> tuple[Layers, tuple[Loss, ...]]:
-    losses = dict.fromkeys(cascade.losses)
+    losses = _losses(cascade)
 
     def lose(pointer: str, reason: str) -> None:
         losses.setdefault(Loss(pointer, reason))
@@ -178,6 +181,9 @@ def _zooms(cascade: Cascade) -> Iterator[tuple[Sequence[FlatRule], float, float]
 
     At the very scale at which a style changes it may be as closer up, as further away, or as nowhere else.
     """
+    if _has_too_many_scales(cascade):
+        yield cascade.at(None), -inf, inf
+        return
     high = inf
     for interval in cascade.intervals():
         low = -inf if interval.below is None else zoom_of(interval.below)
@@ -187,6 +193,19 @@ def _zooms(cascade: Cascade) -> Iterator[tuple[Sequence[FlatRule], float, float]
         if after != low:
             yield edge, low, after
         high = low
+
+
+def _has_too_many_scales(cascade: Cascade) -> bool:
+    return len(cascade.breaks) * len(cascade.entries) > MAX_VIEWED_RULES
+
+
+def _losses(cascade: Cascade) -> dict[Loss, None]:
+    losses = dict.fromkeys(cascade.losses)
+    if _has_too_many_scales(cascade):
+        losses[
+            Loss("/stylingRules", f"{len(cascade.breaks):,} scales are too many; rules that ask for one never match")
+        ] = None
+    return losses
 
 
 class _Tests:
@@ -234,6 +253,8 @@ class _Drawing:
         self._lose = lose
         self._branches: dict[str, list[_Branch]] = {}
         self._layers: Layers = []
+        self._is_grounded = any(isinstance(one, GroundLength) for rule in rules for one in rule.changes.values())
+        self._whole_opacity = self._expression("opacity", self._share, 1)
         self._visible = self._where("visibility", lambda value: value is not False)
 
     def layers(self) -> Layers:
@@ -264,10 +285,10 @@ class _Drawing:
         if every(there) is False:
             return
         dashed = path == "stroke" and self._where("stroke.dashPattern", _is_dashed) is not False
-        paths = ["stroke.cap", *(["stroke.dashPattern", "stroke.width"] if dashed else [])]
+        paths = {"stroke.cap": "butt"} | ({"stroke.dashPattern": (), "stroke.width": 1.0} if dashed else {})
         for (cap, *dashes), condition in self._variants(paths):
-            layout = {"line-cap": None if cap is UNSET else cap, "line-join": self._word("stroke.join", "miter")}
-            paint = {"line-color": self._color(f"{path}.color"), "line-width": _zoomed(width)}
+            layout = {"line-cap": cap, "line-join": self._word("stroke.join", "miter")}
+            paint = {"line-color": self._color(f"{path}.color"), "line-width": self._zoomed(width)}
             paint |= {"line-opacity": self._opacity(path), "line-dasharray": self._dashes(*dashes)}
             self._add(part, "line", [*there, condition], layout, paint)
 
@@ -293,15 +314,15 @@ class _Drawing:
             return
         outline = f"{graphic}.outline"
         has_outline = self._is_set(outline)
-        for (position,), condition in self._variants([f"{graphic}.position"]):
+        for (position,), condition in self._variants({f"{graphic}.position": _HERE}):
             paint = {
-                "circle-radius": _zoomed(partial(self._length, f"{graphic}.size", factor=0.5, missing=10.0)),
+                "circle-radius": self._zoomed(partial(self._length, f"{graphic}.size", factor=0.5, missing=10.0)),
                 "circle-color": self._color(f"{graphic}.color", _WHITE),
                 "circle-opacity": self._opacity(graphic),
                 "circle-translate": self._place(graphic, position),
             }
             if has_outline is not False:
-                width = _zoomed(partial(self._length, f"{outline}.width"))
+                width = self._zoomed(partial(self._length, f"{outline}.width"))
                 paint["circle-stroke-width"] = chosen([(has_outline, width)], 0)
                 paint["circle-stroke-color"] = self._color(f"{outline}.color")
                 paint["circle-stroke-opacity"] = self._opacity(graphic, outline)
@@ -313,13 +334,14 @@ class _Drawing:
             return
         self._lost(f"{graphic}.font.underline", True, "texts are not underlined")
         font = f"{graphic}.font"
-        paths = [f"{graphic}.position", f"{font}.face", f"{font}.bold", f"{font}.italic", f"{font}.outline.opacity"]
+        paths = {f"{graphic}.position": _HERE, f"{font}.face": "Arial", f"{font}.bold": False, f"{font}.italic": False}
+        paths[f"{font}.outline.opacity"] = 1.0
         field = self._expression(f"{graphic}.text", self._words, "")
         for (position, face, bold, italic, outline), condition in self._variants(paths):
             layout = {
                 "text-field": ["literal", field] if isinstance(field, str) else field,  # else {name} is looked up
-                "text-font": self._font(font, face, bold is True, italic is True),
-                "text-size": _zoomed(partial(self._length, f"{font}.size", missing=12.0)),
+                "text-font": self._font(font, face, bold, italic),
+                "text-size": self._zoomed(partial(self._length, f"{font}.size", missing=12.0)),
                 "text-anchor": self._expression(f"{graphic}.alignment", lambda value, _: _anchor(value), "center"),
             }
             if graphic.startswith("marker"):  # labels make room for each other, markers stand
@@ -333,7 +355,7 @@ class _Drawing:
             if has_outline is not False:
                 opacity = outline if isinstance(outline, float) else 1.0
                 paint["text-halo-color"] = self._color(f"{font}.outline.color", _WHITE, opacity)
-                width = _zoomed(partial(self._length, f"{font}.outline.size"))
+                width = self._zoomed(partial(self._length, f"{font}.outline.size"))
                 paint["text-halo-width"] = chosen([(has_outline, width)], 0)
             for placement, where in self._placements():
                 own = {**layout, "symbol-placement": placement}
@@ -421,8 +443,10 @@ class _Drawing:
             return []
         conditions = self._tests.within(pointer)
         try:
-            if path.endswith((".text", ".face")):
-                return [test for tree in trees for test in (*conditions.there(tree, "text"), _shown_as_it_is(tree))]
+            if path.endswith(".text"):  # any value has a spelling
+                return [test for tree in trees for test in (*conditions.there(tree), _spelled_as_it_is(tree))]
+            if path.endswith(".face"):
+                return [test for tree in trees for test in conditions.there(tree, "text")]
             return [test for tree in trees for test in conditions.there(tree, "number")]
         except Inexpressible as reason:
             self._lose(pointer, f"{reason} The value is not used.")
@@ -438,34 +462,37 @@ class _Drawing:
 
     def _where(self, path: str, holds: Callable[[Any], bool]) -> Expression | bool:
         """Return where a path has a value of some kind."""
-        flags = [(one.condition, holds(one.value)) for one in self._given(path)]
-        first = flags[0][1]
-        return first if all(flag is first for _, flag in flags) else chosen(flags, False)
+        return _flag([(one.condition, holds(one.value)) for one in self._given(path)])
 
     def _is_set(self, path: str) -> Expression | bool:
         """Return where anything of an object is given."""
         names = ("color", "opacity", "size" if path.endswith("font.outline") else "width")
         return some(self._where(f"{path}.{name}", lambda value: value is not UNSET) for name in names)
 
-    def _variants(self, paths: Sequence[str]) -> Iterator[tuple[Values, Expression | bool]]:
-        """Return the values that paths have together, each with where they have them."""
-        values = [list({repr(one.value): one.value for one in self._given(path)}.values()) for path in paths]
+    def _variants(self, paths: Mapping[str, Any]) -> Iterator[tuple[Values, Expression | bool]]:
+        """Return the values that paths have together, each with where they have them.
+
+        Args:
+            paths: The paths, and what each has where nothing is given.
+        """
+        given = {
+            path: [(one.condition, missing if one.value is UNSET else one.value) for one in self._given(path)]
+            for path, missing in paths.items()
+        }
+        # By their texts, as lists in them have no hash.
+        values = [list({repr(value): value for _, value in branches}.values()) for branches in given.values()]
         if prod(map(len, values)) > MAX_VARIANTS:
             for path, several in zip(paths, values, strict=True):
                 if len(several) > 1:
-                    self._lost(
-                        path, None, f"more than {MAX_VARIANTS} combinations with {path} are drawn as without rules"
-                    )
-            yield tuple(several[-1] for several in values), True
+                    self._lost(path, None, f"there are too many combinations with {path}, which is as without rules")
+            yield tuple(branches[-1][1] for branches in given.values()), True
             return
-        for chosen_values in product(*values):
-            yield (
-                chosen_values,
-                every(
-                    self._where(path, lambda value, wanted=wanted: repr(value) == repr(wanted))  # type: ignore[misc]
-                    for path, wanted in zip(paths, chosen_values, strict=True)
-                ),
-            )
+        for picked in product(*values):
+            tests = [
+                _flag([(condition, repr(value) == repr(wanted)) for condition, value in branches])
+                for branches, wanted in zip(given.values(), picked, strict=True)
+            ]
+            yield picked, every(tests)
 
     def _lost(self, path: str, value: Any, reason: str) -> None:
         """Tell that a value of a path, or any with None, is lost, for each rule that gives it."""
@@ -481,7 +508,7 @@ class _Drawing:
 
     def _opacity(self, *paths: str) -> Expression:
         """Return the opacity of a part: that of the whole symbol times its own."""
-        result = self._expression("opacity", self._share, 1)
+        result = self._whole_opacity
         for path in paths:
             result = _product(result, self._expression(f"{path}.opacity", self._share, 1))
         return result
@@ -497,6 +524,14 @@ class _Drawing:
             return _product(factor, ["max", 0, conditions.value(value)])
 
         return self._expression(path, read, _tidy(missing * factor))
+
+    def _zoomed(self, length: Callable[[float], Expression]) -> Expression:
+        """Return a length at every zoom: on the ground each zoom doubles it, others stay."""
+        first = length(MIN_ZOOM)
+        if not self._is_grounded:
+            return first
+        last = length(MAX_ZOOM)
+        return first if first == last else ["interpolate", ["exponential", 2], ["zoom"], 0, first, int(MAX_ZOOM), last]
 
     def _color(self, path: str, missing: Color = _BLACK, opacity: float = 1.0) -> Expression:
         def read(value: Any, conditions: Conditions) -> Expression:
@@ -534,6 +569,11 @@ class _Drawing:
         return ["==", ["geometry-type"], name] if self._dimensions is None else True
 
 
+def _flag(branches: Sequence[tuple[Expression | bool, bool]]) -> Expression | bool:
+    first = branches[0][1]
+    return first if all(flag is first for _, flag in branches) else chosen(branches, False)
+
+
 def _id(path: str) -> str:
     return path.replace(".", "-")
 
@@ -564,9 +604,9 @@ def _parts(value: Any) -> tuple[Any, ...]:
     return (value.metres,) if isinstance(value, GroundLength) else (value,)
 
 
-def _shown_as_it_is(tree: Mapping[str, Any]) -> bool:
-    if "property" not in tree:
-        raise Inexpressible("MapLibre shows texts as they are.")
+def _spelled_as_it_is(tree: Mapping[str, Any]) -> bool:
+    if tree.get("op") == "casei":
+        raise Inexpressible("MapLibre shows texts with their case.")
     return True
 
 
@@ -585,11 +625,3 @@ def _product(a: Expression, b: Expression) -> Expression:
     if isinstance(a, int | float) and isinstance(b, int | float):
         return _tidy(a * b)
     return 0 if 0 in (a, b) else b if a == 1 else a if b == 1 else ["*", a, b]
-
-
-def _zoomed(length: Callable[[float], Expression]) -> Expression:
-    """Return a length at every zoom: on the ground each zoom doubles it, others stay."""
-    first, last = length(MIN_ZOOM), length(MAX_ZOOM)
-    if first == last:
-        return first
-    return ["interpolate", ["exponential", 2], ["zoom"], int(MIN_ZOOM), first, int(MAX_ZOOM), last]

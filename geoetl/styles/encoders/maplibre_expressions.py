@@ -357,17 +357,14 @@ def _arms(branches: Sequence[tuple[Expression, Expression]]) -> list[Any]:
 
 def _looked_up(condition: Expression) -> tuple[str, type] | None:
     """Return the property that a condition looks up and the type of the values; None where it is no such condition."""
-    match condition:
-        case ["==", ["get", str(name)], str() | int()] | [
-            "all",
-            ["in", ["typeof", *_], _],
-            ["in", ["get", str(name)], ["literal", [*_]]],
-        ]:
-            labels = _labels(condition)
-            kinds = {type(label) for label in labels}
-            fits = all(label not in PROTOTYPE if isinstance(label, str) else type(label) is int for label in labels)
-            return (name, kinds.pop()) if fits and len(kinds) == 1 else None
-    return None
+    is_list = condition[0] == "all" and len(condition) == 3 and condition[1][0] == condition[2][0] == "in"
+    if not is_list and condition[0] != "==":
+        return None
+    value, labels = (condition[2] if is_list else condition)[1], _labels(condition)
+    kinds = {type(label) for label in labels}
+    if value[0] != "get" or kinds not in ({str}, {int}) or not PROTOTYPE.isdisjoint(labels):
+        return None
+    return value[1], kinds.pop()
 
 
 def _labels(condition: Expression) -> list[Any]:
