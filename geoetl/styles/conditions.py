@@ -106,7 +106,7 @@ class Surroundings:
         """
         # Older drafts, and an official example, write vis for viz.
         known = f"viz{name[3:]}" if isinstance(name, str) and name.startswith("vis.") else name
-        if known not in SYSTEM_IDENTIFIERS:
+        if not isinstance(known, str) or known not in SYSTEM_IDENTIFIERS:
             raise NotUnderstood(f"the identifier {str(name)[:60]} is not known")
         if known == "viz.sd":
             return SCALE
@@ -353,7 +353,7 @@ class Resolver:
         return self.condition(arguments[1] if chosen else arguments[2], depth)
 
     def _operation(self, node: Mapping[str, Any], depth: int) -> Any:
-        name, arguments = node["op"], node.get("args")
+        name, arguments = str(node["op"]), node.get("args")
         if name not in _VALUES and name != "?:":
             return self.condition(node, depth)
         if not isinstance(arguments, list):

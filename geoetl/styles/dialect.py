@@ -471,7 +471,7 @@ def _parts_of(text: str) -> tuple[float, float, float, float] | None:
     if len(parts) not in (3, 4) or None in read:
         return None
     values = [(float(one[1]), bool(one[2])) for one in read if one is not None]
-    r, g, b = (min(value * 2.55 if is_percent else value, 255) for value, is_percent in values[:3])
+    r, g, b = (min(value * 255 / 100 if is_percent else value, 255) for value, is_percent in values[:3])
     a, is_percent = values[3] if len(values) == 4 else (1.0, False)
     return r, g, b, min(a / 100 if is_percent else a, 1.0)
 

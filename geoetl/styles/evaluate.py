@@ -198,4 +198,4 @@ def _at(values: Any, number: int) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    return repr(value) if isinstance(value, dict | list) else value
+    return repr(value) if isinstance(value, dict | list | DataColor) else value

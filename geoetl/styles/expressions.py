@@ -122,7 +122,9 @@ def _is_argument(kind: Kind) -> bool:
 
 
 def _kinds_of_object(node: Mapping[str, Any]) -> Kind:
-    references = [isinstance(node.get("property"), str), node.get("sysId") in SYSTEM_IDENTIFIERS]
+    identifier = node.get("sysId")
+    is_identifier = isinstance(identifier, str) and identifier in SYSTEM_IDENTIFIERS
+    references = [isinstance(node.get("property"), str), is_identifier]
     found = Kind.NONE
     fits: dict[str, bool] = {}
     if "op" in node and "args" in node:
@@ -163,7 +165,9 @@ def _is_end(node: Any) -> bool:
 
 def _operation(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return how many of the schema's operations of each kind an object fits."""
-    name, arguments = node["op"], node["args"]
+    arguments = node["args"]
+    # Some choices look at nothing but the arguments, so that the name may be anything.
+    name = node["op"] if isinstance(node["op"], str) else ""
     named = node.get("name")
     unnamed = "name" not in node
     is_list = isinstance(arguments, list | tuple)
@@ -194,13 +198,13 @@ def _operation(node: Mapping[str, Any]) -> dict[str, Any]:
         "text": sum(text) if is_list else 0,
         "shape": sum(shape) if is_list else 0,
         "condition": _is_predicate(name, arguments, each, is_list),
-        "function": isinstance(name, str) and is_list and plain,
+        "function": isinstance(node["op"], str) and is_list and plain,
         "conditional": name == "?:" and count == 3,
     }
 
 
-def _is_predicate(name: Any, arguments: Any, each: list[Kind], is_list: bool) -> bool:
-    if not isinstance(name, str) or name not in PREDICATES:
+def _is_predicate(name: str, arguments: Any, each: list[Kind], is_list: bool) -> bool:
+    if name not in PREDICATES:
         return False
     if name == "isNull":
         return not kinds(arguments) & (Kind.TEXT | Kind.NUMBER | Kind.GEOMETRY | Kind.TIME)

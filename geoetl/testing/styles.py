@@ -74,23 +74,24 @@ def comparisons() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def conditions(*, scales: bool = False) -> st.SearchStrategy[dict[str, Any]]:
+def conditions(*, scales: bool = False, leaves: int = 5) -> st.SearchStrategy[dict[str, Any]]:
     """Return conditions joined by ``and``, ``or`` and ``not``, in a form that the official schema takes.
 
     Args:
         scales: Whether some ask for the scale of the map.
+        leaves: About how many comparisons are joined at most.
     """
-    leaves = comparisons()
+    alone = comparisons()
     if scales:
         order = st.sampled_from(["<", "<=", ">", ">="])
-        leaves = st.one_of(leaves, st.builds(_operation, order, st.just({"sysId": "viz.sd"}), st.sampled_from(SCALES)))
+        alone = st.one_of(alone, st.builds(_operation, order, st.just({"sysId": "viz.sd"}), st.sampled_from(SCALES)))
     trees = st.recursive(
-        leaves,
+        alone,
         lambda inner: st.one_of(
             st.builds(_operation, st.sampled_from(["and", "or"]), inner, inner),
             st.builds(_operation, st.just("not"), inner),
         ),
-        max_leaves=5,
+        max_leaves=leaves,
     )
     return trees.map(_canonical)
 
@@ -141,13 +142,16 @@ def texts() -> st.SearchStrategy[dict[str, Any]]:
     return _altered({"font": font, "opacity": _shares()}, {"type": st.just("Text"), "text": text})
 
 
-def symbolizers(*, data: bool = False, labels: bool = True, parts: bool = True) -> st.SearchStrategy[dict[str, Any]]:
+def symbolizers(
+    *, data: bool = False, labels: bool = True, parts: bool = True, leaves: int = 5
+) -> st.SearchStrategy[dict[str, Any]]:
     """Return symbolizers of vector layers.
 
     Args:
         data: Whether some values are read from the feature.
         labels: Whether there are markers and labels of texts.
         parts: Whether parts of colours and single graphics are changed.
+        leaves: About how many comparisons are joined at most.
     """
     some = st.one_of(colors(), _altered({"r": st.integers(0, 255)}, {"b": st.integers(0, 255)})) if parts else colors()
     share = st.one_of(_shares(), _properties("number")) if data else _shares()
@@ -166,7 +170,7 @@ def symbolizers(*, data: bool = False, labels: bool = True, parts: bool = True) 
     one = st.fixed_dictionaries({"index": st.integers(0, 2), "value": graphic})
     marker = _altered({}, {"elements": st.one_of(elements, one) if parts else elements})
     members: dict[str, st.SearchStrategy[Any]] = {
-        "visibility": st.one_of(st.booleans(), conditions()) if data else st.booleans(),
+        "visibility": st.one_of(st.booleans(), conditions(leaves=leaves)) if data else st.booleans(),
         "opacity": share,
         "zOrder": st.integers(0, 3),
         "fill": _altered({"color": some, "opacity": share}),
@@ -179,7 +183,13 @@ def symbolizers(*, data: bool = False, labels: bool = True, parts: bool = True) 
 
 
 def styles(
-    *, max_rules: int = 4, scales: bool = False, data: bool = False, labels: bool = True, parts: bool = True
+    *,
+    max_rules: int = 4,
+    scales: bool = False,
+    data: bool = False,
+    labels: bool = True,
+    parts: bool = True,
+    leaves: int = 5,
 ) -> st.SearchStrategy[dict[str, Any]]:
     """Return canonical documents of styles for vector layers.
 
@@ -189,11 +199,12 @@ def styles(
         data: Whether some values are read from the feature.
         labels: Whether there are texts.
         parts: Whether parts of values are changed (``alter`` of colours, one graphic of several).
+        leaves: About how many comparisons a condition joins at most; the official schema takes long for many.
     """
     about: dict[str, st.SearchStrategy[Any]] = {
         "name": st.sampled_from(TEXTS),
-        "selector": st.one_of(st.booleans(), conditions(scales=scales), conditions(scales=scales)),
-        "symbolizer": symbolizers(data=data, labels=labels, parts=parts),
+        "selector": st.one_of(st.booleans(), *[conditions(scales=scales, leaves=leaves)] * 2),
+        "symbolizer": symbolizers(data=data, labels=labels, parts=parts, leaves=leaves),
     }
     rules: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({}, optional=about)
     for _ in range(2):
