@@ -118,7 +118,7 @@ def test_the_conda_environment_is_in_step() -> None:
 def test_the_binder_environment_is_in_step() -> None:
     found = conda_environment(ROOT / "binder/environment.yml")
     whole = conda_environment(ROOT / "environment.yml")
-    wanted = expected_conda(set(EXTRAS) - {"all", "dev"})
+    wanted = expected_conda(set(EXTRAS) - {"all", "dev", "testing"})
     assert found == {name: whole[name] for name in wanted.keys() | CONDA_BESIDES | BINDER_BESIDES}
 
 
