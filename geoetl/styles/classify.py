@@ -461,7 +461,7 @@ def _fisher_jenks(values: "NDArray[np.float64]", k: int) -> "NDArray[np.float64]
 
 def _natural_breaks(values: "NDArray[np.float64]", k: int) -> "NDArray[np.float64]":
     from mapclassify import NaturalBreaks
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     # Its threads wait for each other so often that on a busy machine they take thirty times as long as one.
     with _ONE_AT_A_TIME, threadpool_limits(1):
