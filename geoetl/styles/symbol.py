@@ -137,7 +137,8 @@ class _Given:
 
     def has(self, prefix: str) -> bool:
         """Tell whether anything is given below a path."""
-        return any(path.startswith(f"{prefix}.") for path in self.values)
+        below = f"{prefix}."
+        return any(path.startswith(below) for path in self.values)
 
 
 def _fill(given: _Given) -> FillSymbol | None:

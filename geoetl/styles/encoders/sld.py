@@ -55,6 +55,8 @@ _NAMESPACES: Mapping[str, str] = {
 _IN_LINES = frozenset({"StyledLayerDescriptor", "NamedLayer", "UserStyle", "se:FeatureTypeStyle", "se:Rule"})
 _ENTITIES: Mapping[str, str] = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 _SPECIAL = re.compile('[&<>"\r\n\t]')
+# RFC 3986, appendix A, and RFC 3987: what stands in no address, escaped or not.
+_NOT_URI = re.compile(r'[\s<>"{}|\\^`]')
 _ACROSS: Mapping[str, float] = {"left": 0.0, "center": 0.5, "right": 1.0}
 _DOWN: Mapping[str, float] = {"bottom": 0.0, "middle": 0.5, "top": 1.0}
 
@@ -423,7 +425,7 @@ def _number(number: float) -> str:
 def _address(image: Mapping[str, Any]) -> str | None:
     """Return where a picture is, as far as a server may be asked to fetch it: by http, https, or beside the style."""
     address = image.get("uri") or image.get("path")
-    if not isinstance(address, str) or not is_xml(address):
+    if not isinstance(address, str) or not is_xml(address) or _NOT_URI.search(address):
         return None
     try:
         scheme = urlsplit(address).scheme
