@@ -89,9 +89,9 @@ def parse_instant(text: str, *, latest: bool = False) -> datetime:
         year, month, day = (int(part) if part else None for part in partial.groups())
         assert year is not None
         if not latest:
-            return datetime(year, month or 1, day or 1, tzinfo=UTC)
-        last_month = month or 12
-        last_day = day or gregorian.monthrange(year, last_month)[1]
+            return datetime(year, 1 if month is None else month, 1 if day is None else day, tzinfo=UTC)
+        last_month = 12 if month is None else month
+        last_day = gregorian.monthrange(year, last_month)[1] if day is None else day
         return datetime(year, last_month, last_day, 23, 59, 59, 999_999, tzinfo=UTC)
     except ValueError:
         raise InvalidTime(

@@ -25,7 +25,19 @@ def test_an_interval_is_read_as_all_of_what_it_names(text: str, expected: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["2021-02-29", "2020-13-01", "yesterday", "2021/2020", "1/2/3", "2020-02-30T00:00:00Z"]
+    "text",
+    [
+        "2021-02-29",
+        "2020-13-01",
+        "2020-00",
+        "2020-00-10",
+        "2020-01-00",
+        "../2020-00",
+        "yesterday",
+        "2021/2020",
+        "1/2/3",
+        "2020-02-30T00:00:00Z",
+    ],
 )
 def test_a_date_that_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(InvalidTime) as caught:
