@@ -44,7 +44,7 @@ _LEFT_CSS = """
 @container explore (max-width: 900px) { :host { width: 320px; } }
 """
 _RIGHT_CSS = """
-:host { position: absolute; right: 16px; top: 16px; width: 416px; height: calc(100% - 272px); z-index: 2; }
+:host { position: absolute; right: 16px; top: 16px; width: 416px; height: calc(100% - 288px); z-index: 2; }
 :host(.folded) { height: auto; width: auto; max-width: calc(100% - 424px); }
 @container explore (max-width: 900px) { :host { width: calc(100% - 368px); } }
 """
