@@ -596,8 +596,13 @@ class Style(_Object):
 
     def _repr_html_(self) -> str:
         """Show the style in a notebook."""
+        from geoetl.styles.layer import layer_meant
+        from geoetl.styles.legend import legend_of
+
         rules = list(_listed(self.styling_rules))
-        return heading(self.title or "Style", f"{len(rules)} rules") + table(("Rule", "Where", "Draws"), rules)
+        legend = legend_of(self, layer_meant(self.tree["stylingRules"]))
+        listed = table(("Rule", "Where", "Draws"), rules)
+        return heading(self.title or "Style", f"{len(rules)} rules") + listed + legend.svg()
 
 
 def _listed(rules: Sequence[Rule], depth: int = 0) -> Iterator[tuple[str, str, str]]:

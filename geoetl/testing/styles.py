@@ -119,7 +119,7 @@ def _shares() -> st.SearchStrategy[float]:
 
 def _lengths(*, data: bool) -> st.SearchStrategy[Any]:
     numbers = st.sampled_from([0, 0.5, 1, 2, 3.5])
-    plain = [numbers, *(numbers.map(lambda one, unit=unit: {unit: one}) for unit in ("px", "mm", "pt"))]
+    plain = [numbers, *(st.fixed_dictionaries({unit: numbers}) for unit in ("px", "mm", "pt"))]
     return st.one_of(*plain, *([_properties("number").map(lambda one: {"px": one})] if data else []))
 
 
@@ -220,7 +220,7 @@ def coverage_styles() -> st.SearchStrategy[dict[str, Any]]:
     """Return canonical documents of styles that give each value of a coverage its colour."""
     values = st.lists(st.integers(-100, 3000), min_size=1, max_size=6, unique=True).map(sorted)
     stops = values.flatmap(
-        lambda numbers: st.tuples(*(colors().map(lambda color, number=number: [number, color]) for number in numbers))
+        lambda numbers: st.tuples(*(st.tuples(st.just(number), colors()).map(list) for number in numbers))
     )
     symbolizer = st.fixed_dictionaries(
         {"singleChannel": st.just({"property": "elevation"}), "colorMap": stops.map(list)},

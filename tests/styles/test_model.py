@@ -310,6 +310,14 @@ def test_a_style_shows_itself_in_a_notebook_and_texts_stay_texts() -> None:
     assert "&lt;/script&gt;" in html and "<i>" not in html and "<b>" not in html
 
 
+def test_a_style_shows_the_legend_of_the_layer_that_it_is_written_for() -> None:
+    mine = {"op": "=", "args": [{"sysId": "dataLayer.id"}, "parks"]}
+    rule = {"name": "Old parks", "selector": mine, "symbolizer": {"fill": {"color": [1, 2, 3]}}}
+    html = Style.of({"stylingRules": [rule]})._repr_html_()
+    assert "<svg" in html and "#010203" in html
+    assert "<svg" in Style.of(one_rule(colorMap=[[0, "red"], [1, "blue"]]))._repr_html_()
+
+
 def codes(document: dict[str, Any]) -> list[tuple[str, str | None]]:
     """Return the codes and places of what is doubtful."""
     return [(finding.code, finding.subject) for finding in Style.of(document).findings()]
