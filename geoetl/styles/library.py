@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoetl.core.errors import Conflict, InvalidStyle, LimitExceeded, NotFound, did_you_mean
 from geoetl.core.identifiers import canonical_json, check_id, digest, new_id, slug
+from geoetl.styles.cascade import flatten
 from geoetl.styles.encoders import ENCODERS
 from geoetl.styles.layers import Layers, LayerSummary
 from geoetl.styles.model import Style
@@ -30,6 +31,9 @@ DEFAULT_ID = "default"
 MAX_STYLE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_STYLES = 200
+# Rules times the intervals of scale in which they differ: most encodings say all rules again for each of these. So many
+# take some seconds; a map that is drawn by hand has a tenth.
+MAX_RULES_AT_SCALES = 10_000
 MAX_NOTE = 1000
 MAX_AUTHOR = 200
 # Styles, encodings and legends that are kept, for all layers together; a style of 1000 classes takes some 3 MiB.
@@ -307,11 +311,12 @@ class StyleLibrary:
             InvalidParameter: The id is not right.
             Outdated: The style is not the expected one.
             Conflict: There is one of that id, and only a new one is wanted.
-            LimitExceeded: It is too large, or the layer has too many.
+            LimitExceeded: It is too large, it has too many rules at too many scales, or the layer has too many styles.
         """
         check_id(style_id, "style")
         layer = self.layer(layer_id)
         given = checked_style(style)
+        _check_work(given, layer)
         with self._repository.change(layer_id, keep=not dry_run) as rows:
             found = rows.row(style_id)
             if only_new and found is not None:
@@ -532,6 +537,19 @@ def checked_style(style: Document) -> Style:
     if size > MAX_STYLE_BYTES:
         raise _too_large(size)
     return given
+
+
+def _check_work(style: Style, layer: "StyledLayer") -> None:
+    """Refuse a style that would take too long to encode, before anybody waits for it."""
+    cascade = flatten(style, layer)
+    rules, intervals = len(cascade.entries), len(cascade.breaks) + 1
+    if rules * intervals > MAX_RULES_AT_SCALES:
+        raise LimitExceeded(
+            f"The style has {rules} rules, which differ in {intervals} intervals of scale; their product is limited to "
+            f"{MAX_RULES_AT_SCALES:,}.",
+            hint="Let rules begin and end at the same few scales.",
+            field="/stylingRules",
+        )
 
 
 def id_of(document: Any, style: Style) -> str:

@@ -202,6 +202,16 @@ def test_a_style_that_is_too_large_is_refused(library: StyleLibrary) -> None:
         library.put(VECTORS, "mine", b" " * (styles.MAX_STYLE_BYTES + 1))
 
 
+def test_rules_that_each_change_at_a_scale_of_their_own_are_so_many(library: StyleLibrary) -> None:
+    def scaled(count: int) -> dict[str, Any]:
+        scales = [{"op": "<", "args": [{"sysId": "viz.sd"}, 1000 + number]} for number in range(count)]
+        return {"stylingRules": [{"selector": one, "symbolizer": {"fill": {"color": "red"}}} for one in scales]}
+
+    assert library.put(VECTORS, "mine", scaled(50)).version == 1
+    with pytest.raises(LimitExceeded, match="200 rules, which differ in 201 intervals of scale"):
+        library.put(VECTORS, "mine", scaled(200))
+
+
 def test_a_layer_takes_so_many_styles_and_no_more(library: StyleLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(styles, "MAX_STYLES", 2)
     library.put(VECTORS, "a", a_style())
