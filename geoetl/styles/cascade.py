@@ -94,21 +94,26 @@ class Cascade:
     losses: tuple[Loss, ...]
 
     @cached_property
+    def _scales(self) -> tuple[set[float], ...]:
+        return tuple(scales_of(rule.condition) for rule in self.entries)
+
+    @cached_property
     def breaks(self) -> tuple[float, ...]:
         """The scale denominators at which something changes, ascending."""
-        return tuple(sorted({scale for rule in self.entries for scale in scales_of(rule.condition) if scale > 0}))
+        return tuple(sorted({scale for scales in self._scales for scale in scales if scale > 0}))
 
     def at(self, denominator: float | None) -> tuple[FlatRule, ...]:
         """Return the rules at a scale, without those that never hold; with None what asks for the scale never does."""
         return tuple(self._at(denominator))
 
     def _at(self, denominator: float | None) -> Iterator[FlatRule]:
-        for rule in self.entries:
-            condition = matching(at_scale(rule.condition, denominator))
-            if condition is False:
+        for rule, scales in zip(self.entries, self._scales, strict=True):
+            if not scales:
+                yield rule
                 continue
-            unchanged = condition is rule.condition
-            yield rule if unchanged else FlatRule(rule.name, rule.pointer, condition, rule.changes)
+            condition = matching(at_scale(rule.condition, denominator))
+            if condition is not False:
+                yield FlatRule(rule.name, rule.pointer, condition, rule.changes)
 
     def intervals(self) -> tuple[Interval, ...]:
         """Return the rules of each interval of scales, from the largest scale (least denominator) on."""
