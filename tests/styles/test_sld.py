@@ -1,6 +1,6 @@
 """SLD says of every feature what our evaluator says, as a small reader of the standard reads it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -58,13 +58,20 @@ def test_a_filter_selects_by_truth_whatever_a_client_makes_of_missing_values(
 
 
 @few
-@given(st.lists(conditions(), max_size=5), st.lists(features(), min_size=5, max_size=5))
-def test_of_the_cases_exactly_one_holds_and_names_the_rules_that_match(
-    rules: list[Mapping[str, Any]], rows: list[dict[str, Any]]
+@given(
+    st.lists(st.tuples(conditions(), st.sets(st.sampled_from(["color", "opacity", "width"]))), max_size=5),
+    st.lists(features(), min_size=5, max_size=5),
+)
+def test_of_the_cases_exactly_one_holds_and_its_rules_decide_what_all_that_match_do(
+    rules: list[tuple[Mapping[str, Any], set[str]]], rows: list[dict[str, Any]]
 ) -> None:
-    cases, too_many = cases_of([atoms_of(rule) for rule in rules], ["kind", "name"])
+    decided = [paths for _, paths in rules]
+    cases, too_many = cases_of([atoms_of(rule) for rule, _ in rules], decided, ["kind", "name"])
     assert too_many == []
     columns = Rows.of_documents(rows)
+
+    def deciding(numbers: Iterable[int]) -> dict[str, int]:
+        return {path: number for number in numbers for path in decided[number]}
 
     def hold(atoms: Mapping[str, Any], number: int) -> bool:
         return all(matches(atom, columns)[number] for atom in atoms.values())
@@ -75,8 +82,8 @@ def test_of_the_cases_exactly_one_holds_and_names_the_rules_that_match(
             for case in cases
             if hold(case.true.atoms, number) and not any(hold(other.atoms, number) for other in case.others)
         ]
-        assert [case.rules for case in holding] == [
-            tuple(at for at, rule in enumerate(rules) if matches(rule, columns)[number])
+        assert [deciding(case.rules) for case in holding] == [
+            deciding(at for at, (rule, _) in enumerate(rules) if matches(rule, columns)[number])
         ]
 
 
@@ -93,13 +100,26 @@ def test_fifty_categories_make_fifty_one_rules() -> None:
 
 
 def test_too_many_cases_are_told_and_the_rule_never_matches() -> None:
-    overlapping = [
-        {"selector": {"op": ">", "args": [{"property": name}, 1]}, "symbolizer": {"fill": {"color": [1, 2, 3]}}}
-        for name in "abcdefghij"
+    parts = [
+        {"fill": {"alter": True, "color": "red"}},
+        {"fill": {"alter": True, "opacity": 0.5}},
+        {"stroke": {"alter": True, "color": "red"}},
+        {"stroke": {"alter": True, "opacity": 0.5}},
+        {"stroke": {"alter": True, "width": 3}},
+        {"stroke": {"alter": True, "cap": "square"}},
+        {"stroke": {"alter": True, "join": "bevel"}},
+        {"stroke": {"alter": True, "dashPattern": [2, 2]}},
+        {"opacity": 0.5},
+        {"zOrder": 1},
     ]
-    layer = StyledLayer("x", "vector", 2, dict.fromkeys("abcdefghij", "number"))
-    encoded = Sld().encode(Style.of({"stylingRules": overlapping}), layer)
-    assert [loss.pointer for loss in encoded.losses] == ["/stylingRules/8", "/stylingRules/9"]
+    names = "abcdefghij"
+    overlapping = [
+        {"selector": {"op": ">", "args": [{"property": name}, 1]}, "symbolizer": part}
+        for name, part in zip(names, parts, strict=True)
+    ]
+    layer = StyledLayer("x", "vector", 2, dict.fromkeys(names, "number"))
+    encoded = Sld().encode(Style.of({"stylingRules": [{"symbolizer": {}, "nestedRules": overlapping}]}), layer)
+    assert [loss.pointer for loss in encoded.losses] == [f"/stylingRules/0/nestedRules/{at}" for at in (0, 1)]
     assert f"more than {MAX_CASES}" in encoded.losses[0].reason
     assert encoded.document.count("<se:Rule>") == MAX_CASES
 

@@ -3,7 +3,7 @@
 In CartoSym every rule that matches lays its changes over those before it; in SLD every rule that matches is drawn.
 The cases are what both mean alike: each says which rules match, by the conditions that are true and those that are not.
 What excludes what (``a = 1`` and ``a = 2``; ``a < 3`` and ``a >= 3``) is known for comparisons with literals, so that
-fifty categories are fifty-one cases.
+fifty categories are fifty-one cases; and where later rules decide all that a rule does, it is left open.
 """
 
 import json
@@ -135,14 +135,16 @@ class Case:
     """What holds for some features, and for no other case.
 
     Attributes:
-        rules: Numbers of the rules that match, ascending.
+        rules: Numbers of the rules that match, ascending; whether others match does not matter here.
         true: The conditions that are true.
         others: Conditions of which, each time, not all are true.
+        settled: What these rules decide, whatever those before them do.
     """
 
     rules: tuple[int, ...] = ()
     true: Facts = Facts()
     others: tuple[Facts, ...] = ()
+    settled: frozenset[str] = frozenset()
 
 
 def atoms_of(condition: Tree) -> Atoms:
@@ -150,29 +152,34 @@ def atoms_of(condition: Tree) -> Atoms:
     return {json.dumps(atom, sort_keys=True): atom for atom in conjuncts(condition) if atom is not True}
 
 
-def cases_of(conditions: Sequence[Atoms], texts: Iterable[str] = ()) -> tuple[list[Case], list[int]]:
+def cases_of(
+    conditions: Sequence[Atoms], decided: Sequence[Iterable[str]], texts: Iterable[str] = ()
+) -> tuple[list[Case], list[int]]:
     """Return the cases that rules with these conditions make, and the numbers of rules that there were too many for.
 
-    A rule that would make more than `MAX_CASES` is left out of all of them, as if it never matched.
+    The last rule is looked at first: of those before it only what it leaves undecided matters, so that rules which all
+    decide the same are as many cases as rules.  A rule that would make more than `MAX_CASES` is left out of all,
+    as if it never matched.
 
     Args:
         conditions: Those of each rule (`atoms_of`), in the order in which the rules are laid over one another.
+        decided: What each rule decides (paths of its changes).
         texts: Names of the properties that hold texts for certain, never times.
     """
     cases, too_many, sure = [Case()], [], frozenset(texts)
-    for number, atoms in enumerate(conditions):
-        facts = Facts.of(atoms, sure)
+    for number in reversed(range(len(conditions))):
+        facts, paths = Facts.of(conditions[number], sure), frozenset(decided[number])
         split: list[Case] = []
         for case in cases:
-            if case.true.excludes(facts):
+            if paths <= case.settled or case.true.excludes(facts):
                 split.append(case)
             else:
-                split += _split(case, number, facts, sure)
+                split += _split(case, number, facts, paths, sure)
         if len(split) > MAX_CASES:
             too_many.append(number)
         else:
             cases = split
-    return cases, too_many
+    return cases, too_many[::-1]
 
 
 def are_exclusive(one: Tree, other: Tree) -> bool:
@@ -181,12 +188,13 @@ def are_exclusive(one: Tree, other: Tree) -> bool:
     return first.excludes(second)
 
 
-def _split(case: Case, number: int, facts: Facts, sure: frozenset[str]) -> Iterable[Case]:
+def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: frozenset[str]) -> Iterable[Case]:
     """Return a case in two: where a rule does not match, and where it does; one of them where it is certain."""
     rest = facts.without(case.true, sure)
+    rules, settled = (number, *case.rules), case.settled | paths
     if not rest.atoms:
-        return (Case((*case.rules, number), case.true, case.others),)
-    without = Case(case.rules, case.true, (*case.others, rest))
+        return (Case(rules, case.true, case.others, settled),)
+    without = Case(case.rules, case.true, (*case.others, rest), case.settled)
     true = case.true.and_also(rest)
     others = []
     for one in case.others:
@@ -195,7 +203,7 @@ def _split(case: Case, number: int, facts: Facts, sure: frozenset[str]) -> Itera
             if not left.atoms:  # these are true together, and shall not be
                 return (without,)
             others.append(left)
-    return without, Case((*case.rules, number), true, tuple(others))
+    return without, Case(rules, true, tuple(others), settled)
 
 
 def _span(atom: Tree, sure: frozenset[str]) -> tuple[str, Span | None]:

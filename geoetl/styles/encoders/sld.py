@@ -23,9 +23,10 @@ from xml.sax.saxutils import escape
 
 from geoetl.styles.cascade import Cascade, FlatRule, Loss, flatten
 from geoetl.styles.coverage import CoverageSymbol, coverage_symbol
-from geoetl.styles.encoders.disjoint import MAX_CASES, Atoms, Case, atoms_of, cases_of
+from geoetl.styles.encoders.disjoint import MAX_CASES, Atoms, Case, Facts, atoms_of, cases_of
 from geoetl.styles.encoders.filter_encoding import (
     OGC,
+    PREFIX,
     Filters,
     Inexpressible,
     Part,
@@ -91,20 +92,32 @@ def _document(style: Style, layer: StyledLayer, styles: Sequence[Element]) -> st
         about = [_se("Title", text=as_xml(title)), *([_se("Abstract", text=as_xml(abstract))] if abstract else [])]
         user.extend([_se("Name", text=as_xml(title)), _se("Description", *about), *styles])
     lines: list[str] = ['<?xml version="1.0" encoding="UTF-8"?>\n']
-    _write(root, lines)
+    _write(root, lines, {})
     return "".join(lines)
 
 
-def _write(part: Element, into: list[str]) -> None:
+def _write(part: Element, into: list[str], known: dict[int, str]) -> None:
     """Write an element; ElementTree's own writer takes twice as long for what it does about namespaces.
 
-    Line breaks stand only where space has no meaning, which it has in a label.
+    Line breaks stand only where space has no meaning, which it has in a label.  A condition that stands in several
+    filters is the same element in all of them, and is written once.
     """
+    if part.tag.startswith(PREFIX):
+        if id(part) not in known:
+            lines: list[str] = []
+            _write_parts(part, lines, known)
+            known[id(part)] = "".join(lines)
+        into.append(known[id(part)])
+    else:
+        _write_parts(part, into, known)
+
+
+def _write_parts(part: Element, into: list[str], known: dict[int, str]) -> None:
     tag, text, end = part.tag, part.text, "\n" if part.tag in _IN_LINES else ""
     attributes = "".join([f' {name}="{_escaped(value)}"' for name, value in part.attrib.items()]) if part.attrib else ""
     into.append(f"<{tag}{attributes}>{end}{_escaped(text) if text else ''}")
     for child in part:
-        _write(child, into)
+        _write(child, into, known)
         into.append(end)
     into.append(f"</{tag}>")
 
@@ -184,6 +197,7 @@ class _Conditions:
 
     filters: Filters
     known: dict[tuple[str, Wanted], Part] = field(default_factory=dict)
+    refused: dict[tuple[str, ...], Part] = field(default_factory=dict)
 
     def check(self, atoms: Atoms) -> str | None:
         """Return why conditions cannot be written; None where they can."""
@@ -198,9 +212,13 @@ class _Conditions:
     def of(self, case: Case) -> Part:
         """Return what selects the features of a case."""
         parts = [self._part(text, atom, "true") for text, atom in case.true.atoms.items()]
-        for other in case.others:
-            parts.append(any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items()))
-        return all_of(parts)
+        return all_of([*parts, *map(self._not_all, case.others)])
+
+    def _not_all(self, other: Facts) -> Part:
+        key = tuple(other.atoms)
+        if key not in self.refused:
+            self.refused[key] = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
+        return self.refused[key]
 
     def _part(self, text: str, atom: Any, wanted: Wanted) -> Part:
         if (text, wanted) not in self.known:
@@ -217,7 +235,7 @@ def _rules_of(
     kept = [rule for rule, _ in possible]
     changes = [_changes(rule, layer, losses) for rule in kept]
     texts = [name for name, kind in layer.properties.items() if kind == "text"]
-    cases, too_many = cases_of([atoms for _, atoms in possible], texts)
+    cases, too_many = cases_of([atoms for _, atoms in possible], changes, texts)
     losses += [
         Loss(kept[number].pointer, f"with it there would be more than {MAX_CASES} cases of SLD; the rule never matches")
         for number in too_many
