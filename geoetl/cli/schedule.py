@@ -58,19 +58,22 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command()
-def pause(name: Name) -> None:
+def pause(name: Name, as_json: Json = False) -> None:
     """Let a schedule rest.
 
     Example: geoetl schedule pause purge-events
     """
     import geoetl
 
-    geoetl.connect().declared_schedules().pause(name)
-    out.print(f"{name} rests. Go on with: geoetl schedule resume {name}")
+    one = geoetl.connect().declared_schedules().pause(name)
+    if as_json:
+        print_json(one.model_dump(mode="json"))
+    else:
+        out.print(f"{name} rests. Go on with: geoetl schedule resume {name}")
 
 
 @app.command()
-def resume(name: Name) -> None:
+def resume(name: Name, as_json: Json = False) -> None:
     """Let a schedule go on with its next slot.
 
     Example: geoetl schedule resume purge-events
@@ -78,7 +81,10 @@ def resume(name: Name) -> None:
     import geoetl
 
     one = geoetl.connect().declared_schedules().resume(name)
-    out.print(f"{name} goes on, next {_next(one)}")
+    if as_json:
+        print_json(one.model_dump(mode="json"))
+    else:
+        out.print(f"{name} goes on, next {_next(one)}")
 
 
 @app.command()

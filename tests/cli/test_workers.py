@@ -43,6 +43,8 @@ def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(home: Path
     (listed,) = call("schedule", "list")
     assert (listed["name"], listed["is_paused"]) == ("purge-events", False)
     assert listed["next_slot"] > time.time()
+    assert call("schedule", "pause", "purge-events")["is_paused"]
+    assert not call("schedule", "resume", "purge-events")["is_paused"]
     waiting = call("schedule", "run", "purge-events")
     assert (waiting["state"], waiting["submitted_by"]) == ("queued", "schedule purge-events")
     subprocess.run([*CLI, "worker", "--once"], check=True, capture_output=True)

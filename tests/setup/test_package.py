@@ -30,6 +30,7 @@ def test_the_wheel_brings_pipelines_and_catalogues(built: Path) -> None:
     assert {
         "geoetl/_catalogs/geoetl.yaml",
         "geoetl/_catalogs/places.yaml",
+        "geoetl/_catalogs/schedules.yaml",
         "geoetl/py.typed",
         "geoetl/__init__.py",
         "dashboards/__init__.py",
