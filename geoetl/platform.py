@@ -542,6 +542,18 @@ class Platform:
         record = self.runs.get(run_id)
         return reused(record) if is_known else record
 
+    def follow(self, run_id: str, tell: Callable[[str], None] = print) -> RunRecord:
+        """Tell what happens to a run as it happens, and return it when it is over.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        record = self.runs.get(run_id)
+        for event in self.runs.follow(record.id):
+            for line in event.lines():
+                tell(line)
+        return self.runs.get(record.id)
+
     def preflight(self, pipeline: str, given: Mapping[str, Any]) -> tuple[Pipeline, dict[str, Any]]:
         """Return a pipeline and all of its parameters, after a look at whether it could begin.
 

@@ -1,7 +1,7 @@
 """``geoetl runs``: what ran and how it went, what waits, and what becomes of it."""
 
 import getpass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,7 @@ from geoetl.cli.output import Json, err, out, print_error, print_json, print_tab
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
-    from geoetl.runs.model import RunEvent, RunRecord
+    from geoetl.runs.model import RunRecord
 
 app = typer.Typer(
     help="See what ran and how it went; start, follow and stop what workers execute.", no_args_is_help=True
@@ -200,35 +200,6 @@ def _follow(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None
             sys.stdout.write(json.dumps(event.model_dump(mode="json"), ensure_ascii=False) + "\n")
             sys.stdout.flush()
         else:
-            for line in _lines(event):
-                out.print(line)
+            for line in event.lines():
+                out.print(line.replace("[", r"\["))
     platform.runs.get(record.id).raise_for_error()
-
-
-def _lines(event: "RunEvent") -> list[str]:
-    """Return an event as lines for people."""
-    from geoetl.runs.model import EventKind
-
-    data: dict[str, Any] = event.data
-    match event.kind:
-        case EventKind.LOG:
-            # What is done is told by the events of stages.
-            said_here = (line for line in data["lines"] if not line.startswith("✓"))
-            return ["  " + line.replace("[", r"\[") for line in said_here]
-        case EventKind.STAGE:
-            said = f"{data['stage']}: {data['state']}"
-        case EventKind.PROGRESS:
-            said = f"{data['stage']}: {data['done']} done"
-        case EventKind.STARTED:
-            said = f"started, attempt {data['attempt']}"
-        case EventKind.RETRYING:
-            said = f"{data['error']['detail']} It is tried again in {data['after_s']:g} s."
-        case EventKind.FINISHED:
-            said = str(data["state"])
-        case EventKind.RETURNED:
-            said = "handed back by a worker that stops"
-        case EventKind.LOST:
-            said = "its process is gone"
-        case _:
-            said = str(event.kind)
-    return [f"[dim]{utc(event.at)}[/] " + said.replace("[", r"\[")]

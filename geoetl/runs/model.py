@@ -71,6 +71,31 @@ class RunEvent(BaseModel):
     kind: EventKind
     data: dict[str, Any]
 
+    def lines(self) -> tuple[str, ...]:
+        """Return it as people read it: a sentence, or what was printed."""
+        data = self.data
+        match self.kind:
+            case EventKind.LOG:
+                # What is done is told by the events of stages.
+                return tuple(f"  {line}" for line in data["lines"] if not line.startswith("✓"))
+            case EventKind.STAGE:
+                said = f"{data['stage']}: {data['state']}"
+            case EventKind.PROGRESS:
+                said = f"{data['stage']}: {data['done']} done"
+            case EventKind.STARTED:
+                said = f"started, attempt {data['attempt']}"
+            case EventKind.RETRYING:
+                said = f"{data['error']['detail']} It is tried again in {data['after_s']:g} s."
+            case EventKind.FINISHED:
+                said = str(data["state"])
+            case EventKind.RETURNED:
+                said = "handed back by a worker that stops"
+            case EventKind.LOST:
+                said = "its process is gone"
+            case _:
+                said = str(self.kind)
+        return (f"{_utc(self.at)} {said}",)
+
 
 class Stage(BaseModel):
     """One step of a run.

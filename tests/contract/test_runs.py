@@ -13,7 +13,7 @@ from geoetl.core.errors import Conflict, NotFound, Unavailable, UnreadableFile
 from geoetl.runs.model import EventKind, RunKind, RunState
 from geoetl.runs.presence import Watch
 from geoetl.runs.processes import ProcessMark
-from geoetl.runs.queue import LEASE_S, MAX_BACK_OFF_S, Claim, Ending, RunQueue, Submission, Superseded
+from geoetl.runs.queue import HUNG_S, LEASE_S, MAX_BACK_OFF_S, Claim, Ending, RunQueue, Submission, Superseded
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.tables import runs, workers
 from geoetl.store.database import Database
@@ -296,6 +296,18 @@ def test_the_process_of_another_machine_is_watched_for_its_lease_whatever_its_cl
     now[0] += LEASE_S + 1
     assert watch.reclaim(worker) == 1
     assert not queue.beat(other)
+
+
+def test_a_living_process_of_this_machine_may_wait_for_the_database(repository: RunRepository, worker: str) -> None:
+    queue, now = repository.queue, [0.0]
+    watch = Watch(queue, lambda: now[0])
+    submit(queue, "a")
+    claim(queue, worker)
+    watch.reclaim()
+    now[0] = HUNG_S - 1
+    assert watch.reclaim() == 0
+    now[0] = HUNG_S + 1
+    assert watch.reclaim() == 1
 
 
 def test_a_process_that_beats_between_two_looks_keeps_its_runs(queue: RunQueue, worker: str) -> None:

@@ -171,6 +171,8 @@ def test_what_a_notebook_prints_can_be_followed(
     assert repository.get(run_id).state is RunState.COMPLETED
     assert lines(repository, run_id) == ["one", "password=[redacted]", "20%"]
     followed = list(repository.follow(run_id))
+    told = [line for event in followed for line in event.lines()]
+    assert told[0].endswith(" queued") and told[-1].endswith(" completed") and "  one" in told
     assert [event.number for event in followed] == list(range(1, len(followed) + 1))
     assert followed[-1].data["state"] == "completed"
 

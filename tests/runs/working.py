@@ -28,7 +28,7 @@ from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.database import Database
 from geoetl.store.zones import Zone, Zones
 
-EFFECTS = "CREATE TABLE effects (number INTEGER, subject TEXT, place INTEGER)"
+EFFECTS = "CREATE TABLE effects (number INTEGER, subject TEXT, place INTEGER, PRIMARY KEY (subject, place))"
 
 
 class Counted(Result):
