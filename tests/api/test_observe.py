@@ -25,8 +25,9 @@ from geoetl.core.logging import REDACTED, bound, bound_ids, configure_logging, r
 from geoetl.core.principal import Forbidden, Principal, Role, Via
 from geoetl.core.settings import ServerSettings
 from geoetl.platform import Platform
-from geoetl.runs.notebook import NotebookRunner
+from geoetl.runs.notebook import Execution, NotebookRunner
 from geoetl.runs.pipeline import load_pipeline
+from geoetl.runs.queue import Submission
 
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -251,14 +252,14 @@ def test_what_a_run_logs_has_its_id(tmp_path: Path) -> None:
     platform = geoetl.connect(tmp_path / "home")
     seen: list[dict[str, str]] = []
 
-    class Watched(NotebookRunner):
+    class Watched(Execution):
         def _papermill(self, *args: Any) -> None:
             seen.append(dict(bound_ids()))
 
-    record = platform.runs.begin("ingest-raster", {}, identity="x" * 64, subject="s")
-    runner = Watched(platform.runs, platform.zones.internal, tmp_path, platform.settings.limits)
-    runner.execute(load_pipeline("ingest-raster"), record, {})
-    assert seen == [{"run_id": record.id}]
+    claim = platform.runs.queue.begin(Submission("ingest-raster", {}, "x" * 64, "s"), "w")
+    runner = NotebookRunner(platform.runs, platform.zones.internal, tmp_path, platform.settings.limits)
+    Watched(runner, load_pipeline("ingest-raster"), claim, {}).run()
+    assert seen == [{"run_id": claim.run_id}]
     assert bound_ids() == {}
 
 
@@ -292,7 +293,7 @@ def test_requests_are_counted_by_route_however_many_paths_there_are() -> None:
 
 def test_the_figures_tell_of_catalogue_cache_runs_slots_and_process(filled: Platform) -> None:
     client = TestClient(create_app(filled), base_url=ADDRESS)
-    filled.runs.begin("ingest-raster", {}, identity="x" * 64, subject="s")
+    filled.runs.queue.begin(Submission("ingest-raster", {}, "x" * 64, "s"), "w")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     found = figures(answer.text)

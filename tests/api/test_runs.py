@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -18,6 +19,7 @@ from geoetl.runs.model import EventKind, RunKind
 from geoetl.runs.processes import ProcessMark
 from geoetl.runs.queue import Ending
 from geoetl.store.samples import sample_path
+from tests.served import serving
 
 TIF = "samples:landsat_rgb.tif"
 ADDRESS = "http://127.0.0.1:8000"
@@ -157,6 +159,21 @@ def test_events_stream_until_the_end_and_go_on_from_the_last_one_seen(client: Te
     rest = client.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": "2"})
     assert [event["event"] for event in sent(rest.text)] == ["log", "finished"]
     assert client.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": "4"}).status_code == 204
+
+
+def test_a_stream_tells_what_happens_while_it_happens_and_ends_with_the_run(platform: Platform) -> None:
+    with serving(create_app(platform)) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as http:
+        parameters = {"source": TIF, "collection": "images"}
+        run_id = http.post("/api/runs", json={"pipeline": "ingest-raster", "parameters": parameters}).json()["id"]
+        with http.stream("GET", f"/api/runs/{run_id}/events") as stream:
+            lines = (line for line in stream.iter_lines() if line.startswith("event: "))
+            assert next(lines) == "event: queued"
+            _, attempt = claim(platform)
+            assert next(lines) == "event: started"
+            platform.runs.log(run_id, attempt, ["one"])
+            assert next(lines) == "event: log"
+            platform.runs.queue.finish(Ending(run_id, attempt))
+            assert list(lines) == ["event: finished"]
 
 
 def test_the_newest_run_has_a_name_of_its_own(client: TestClient) -> None:
