@@ -16,8 +16,8 @@ rounds. Before, answers are compared: values are equal, pictures have the same s
 takes the nearest pixel of an overview, ours the nearest of the average that it makes of the next finer one).
 
 Of the 20 clients 10 ask for what is refused, and wait a second before they try again, and 10 for what is allowed and
-takes long; these begin the next at once. They ask a server of its own, as `geoetl serve` is by default: with its process
-for heavy requests. titiler has no such promise, and is not asked.
+takes long; these begin the next at once. They ask a server of its own, as `geoetl serve` is by default: with its
+process for heavy requests. titiler has no such promise, and is not asked.
 
 The cube is one of daily fields in NetCDF files of a year each, through references of ours; both sides open it anew for
 each series. Files are made here and kept for the next time.

@@ -49,7 +49,8 @@ def item_of(platform: Platform, collection: str, item: str) -> dict[str, Any]:
 def test_a_raster_goes_from_file_to_catalogue(platform: Platform) -> None:
     record = platform.run("ingest-raster", {"source": "samples:landsat_rgb.tif", "collection": "images"})
     assert record.raise_for_error().state is RunState.COMPLETED
-    assert [stage.name for stage in record.stages] == ["validate", "convert", "describe", "register", "style", "illustrate"]
+    names = ["validate", "convert", "describe", "register", "style", "illustrate"]
+    assert [stage.name for stage in record.stages] == names
     item = item_of(platform, "images", "landsat_rgb")
     with (
         rasterio.open(sample_path("landsat_rgb.tif")) as before,
