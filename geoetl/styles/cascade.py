@@ -186,7 +186,7 @@ class _Walk:
             path
             for found in self.found
             for path, value in found.changes.values.items()
-            if isinstance(value, Alteration | Choice)
+            if isinstance(value, (Alteration, Choice))
         }
 
     def rules(self, rules: Sequence[Mapping[str, Any]], pointer: str, name: str, around: Condition) -> None:
@@ -223,7 +223,7 @@ def _flattened(
     changes: dict[str, Any] = {path: UNSET for prefix in found.changes.resets for path in below[prefix]}
     more: list[tuple[Condition, str, Any]] = []
     for path, value in found.changes.values.items():
-        if not isinstance(value, Choice | Alteration):
+        if not isinstance(value, (Choice, Alteration)):
             changes[path] = value
             continue
         (_, first), *others = _expanded(value, found.condition, initial.get(path, UNSET), path, before.get(path, ()))
@@ -264,6 +264,6 @@ def _expanded(
 def _parts(condition: Condition) -> Sequence[Any]:
     if condition is True:
         return ()
-    if isinstance(condition, Mapping) and condition.get("op") == "and":
+    if isinstance(condition, dict) and condition.get("op") == "and":
         return list(condition["args"])
     return [condition]

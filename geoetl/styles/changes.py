@@ -61,6 +61,9 @@ _ELEMENTS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _CAPS, _JOINS = ("butt", "round", "square"), ("miter", "round", "bevel")
+_PATTERNS = ("pattern", "hatch", "dotpattern", "stipple")
+# Types of values that are the same for every feature, whatever was before; most values are of these.
+_FIXED = frozenset({bool, float, str, Color})
 
 
 def initial_values(layer: StyledLayer) -> dict[str, Any]:
@@ -149,37 +152,37 @@ class _Reader:
         self.member(node, "", "opacity", "opacity", self.share)
         self.member(node, "", "zOrder", "zOrder", self.number)
         if self.layer.kind == "vector":
-            self.object(node, "fill", self.fill)
-            self.object(node, "stroke", lambda part, at: self.stroke(part, at, "stroke"))
-            self.object(node, "marker", lambda part, at: self.graphics(part, at, "marker"))
-            self.object(node, "label", lambda part, at: self.graphics(part, at, "label"))
+            self.object(node, "", "fill", "fill", self.fill)
+            self.object(node, "", "stroke", "stroke", self.stroke)
+            self.object(node, "", "marker", "marker", self.graphics)
+            self.object(node, "", "label", "label", self.graphics)
             return
         self.member(node, "", "colorChannels", "colorChannels", self.channels)
         self.member(node, "", "alphaChannel", "alphaChannel", self.number)
         self.member(node, "", "singleChannel", "singleChannel", self.number)
         self.member(node, "", "colorMap", "colorMap", self.color_map)
         self.member(node, "", "opacityMap", "opacityMap", self.opacity_map)
-        self.object(node, "hillShading", self.hill_shading)
+        self.object(node, "", "hillShading", "hillShading", self.hill_shading)
 
     # Objects
 
-    def fill(self, node: Mapping[str, Any], at: str) -> None:
+    def fill(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the fill of areas."""
-        self.whole(node, "fill", _FILL)
-        self.member(node, at, "color", "fill.color", self.color)
-        self.member(node, at, "opacity", "fill.opacity", self.share)
-        for name in ("pattern", "hatch", "dotpattern", "stipple"):
-            self.member(node, at, name, f"fill.{name}", self.as_it_is)
+        self.whole(node, path, _FILL)
+        self.member(node, at, "color", f"{path}.color", self.color)
+        self.member(node, at, "opacity", f"{path}.opacity", self.share)
+        for name in _PATTERNS:
+            self.member(node, at, name, f"{path}.{name}", self.as_it_is)
 
     def stroke(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read a stroke with its casing and its centre line."""
         self.line(node, at, path)
         self.member(node, at, "dashPattern", f"{path}.dashPattern", self.dashes)
-        self.member(node, at, "cap", f"{path}.cap", self.one_of(_CAPS))
-        self.member(node, at, "join", f"{path}.join", self.one_of(_JOINS))
+        self.member(node, at, "cap", f"{path}.cap", self.cap)
+        self.member(node, at, "join", f"{path}.join", self.join)
         self.member(node, at, "pattern", f"{path}.pattern", self.as_it_is)
-        self.object(node, "casing", lambda part, where: self.line(part, where, f"{path}.casing"), at)
-        self.object(node, "centerLine", lambda part, where: self.line(part, where, f"{path}.centerLine"), at)
+        self.object(node, at, "casing", f"{path}.casing", self.line)
+        self.object(node, at, "centerLine", f"{path}.centerLine", self.line)
 
     def line(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the colour, width and opacity of a stroke, or of a line over or under it."""
@@ -203,7 +206,7 @@ class _Reader:
             outer = {name: node[name] for name in ("opacity", "position") if name in node}
             for number, element in enumerate(elements):
                 self.element(element, f"{at}/elements/{number}", path, number, outer)
-        elif isinstance(elements, Mapping) and "index" in elements and "value" in elements:
+        elif isinstance(elements, dict) and "index" in elements and "value" in elements:
             for name in ("opacity", "position"):
                 if name in node:
                     self.problems.append((f"{at}/{name}", "it is not supported beside the change of one graphic"))
@@ -221,7 +224,7 @@ class _Reader:
         except NotUnderstood as error:
             self.problems.append((at, str(error)))
             return
-        kind = str(node.get("type")) if isinstance(node, Mapping) else ""
+        kind = str(node.get("type")) if isinstance(node, dict) else ""
         if kind not in _ELEMENTS or number >= MAX_ELEMENTS:
             reason = (
                 f"more than {MAX_ELEMENTS} graphics are not supported"
@@ -256,10 +259,10 @@ class _Reader:
 
     def dot(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read a dot: its size and colour are those of its stroke, or given as ``size`` and ``color``."""
-        self.object(node, "stroke", lambda part, where: self.dot_stroke(part, where, path), at)
+        self.object(node, at, "stroke", path, self.dot_stroke)
         self.member(node, at, "size", f"{path}.size", self.size)
         self.member(node, at, "color", f"{path}.color", self.color)
-        self.object(node, "outline", lambda part, where: self.dot_outline(part, where, path), at)
+        self.object(node, at, "outline", f"{path}.outline", self.dot_outline)
 
     def dot_stroke(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the stroke that is a dot."""
@@ -276,10 +279,10 @@ class _Reader:
 
     def dot_outline(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the outline of a dot (part 2 of the standard)."""
-        self.whole(node, f"{path}.outline", _STROKE)
-        self.member(node, at, "color", f"{path}.outline.color", self.color)
-        self.member(node, at, "thickness", f"{path}.outline.width", self.size)
-        self.member(node, at, "opacity", f"{path}.outline.opacity", self.share)
+        self.whole(node, path, _STROKE)
+        self.member(node, at, "color", f"{path}.color", self.color)
+        self.member(node, at, "thickness", f"{path}.width", self.size)
+        self.member(node, at, "opacity", f"{path}.opacity", self.share)
 
     def image(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read a picture."""
@@ -293,7 +296,7 @@ class _Reader:
         """Read a text."""
         self.member(node, at, "text", f"{path}.text", self.text)
         self.member(node, at, "alignment", f"{path}.alignment", self.alignment)
-        self.object(node, "font", lambda part, where: self.font(part, where, f"{path}.font"), at)
+        self.object(node, at, "font", f"{path}.font", self.font)
 
     def font(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read how letters look."""
@@ -304,7 +307,7 @@ class _Reader:
             self.member(node, at, name, f"{path}.{name}", self.flag)
         self.member(node, at, "color", f"{path}.color", self.color)
         self.member(node, at, "opacity", f"{path}.opacity", self.share)
-        self.object(node, "outline", lambda part, where: self.halo(part, where, f"{path}.outline"), at)
+        self.object(node, at, "outline", f"{path}.outline", self.halo)
 
     def halo(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read what surrounds letters."""
@@ -313,11 +316,11 @@ class _Reader:
         self.member(node, at, "color", f"{path}.color", self.color)
         self.member(node, at, "opacity", f"{path}.opacity", self.share)
 
-    def hill_shading(self, node: Mapping[str, Any], at: str) -> None:
+    def hill_shading(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the shading of relief."""
         given: dict[str, Any] = {}
         sun = self.given(node, "sun", at)
-        if isinstance(sun, Mapping):
+        if isinstance(sun, dict):
             if sun.get("alter") is not True:
                 given |= {"azimuth": HillShading().azimuth, "elevation": HillShading().elevation}
             self.collect(given, sun, f"{at}/sun", {"azimuth": self.angle, "elevation": self.angle})
@@ -327,11 +330,11 @@ class _Reader:
         names = {"colorMap": "color_map", "opacityMap": "opacity_map"}
         made = {names.get(name, name): value for name, value in given.items()}
         if node.get("alter") is True:
-            self.values["hillShading"] = Alteration(
+            self.values[path] = Alteration(
                 lambda old: replace(old if isinstance(old, HillShading) else HillShading(), **made)
             )
         else:
-            self.values["hillShading"] = HillShading(**made)
+            self.values[path] = HillShading(**made)
 
     # Members
 
@@ -344,22 +347,25 @@ class _Reader:
             return None
 
     def object(
-        self, node: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any], str], None], at: str = ""
+        self, node: Mapping[str, Any], at: str, key: str, path: str, read: Callable[[Mapping[str, Any], str, str], None]
     ) -> None:
-        """Read a member that is an object."""
+        """Read a member that is an object, where it is there."""
+        if key not in node:
+            return
         part = self.given(node, key, at)
         if part is None:
             return
-        if not isinstance(part, Mapping) or "op" in part or "property" in part or "sysId" in part:
+        if not isinstance(part, dict) or "op" in part or "property" in part or "sysId" in part:
             self.problems.append((f"{at}/{key}", "an expression in place of an object is not supported"))
         else:
-            read(part, f"{at}/{key}")
+            read(part, f"{at}/{key}", path)
 
     def whole(self, node: Mapping[str, Any], path: str, initial: Mapping[str, Any]) -> None:
         """Bring an object back to its initial values, unless only parts of it change."""
         if node.get("alter") is not True:
             self.resets.append(path)
-            self.values |= _under(path, initial)
+            for name, value in initial.items():
+                self.values[f"{path}.{name}"] = value
 
     def member(self, node: Mapping[str, Any], at: str, key: str, path: str, read: Callable[[Any], Any]) -> None:
         """Read a member, where it is there; what is not understood leaves what was."""
@@ -367,7 +373,7 @@ class _Reader:
             return
         try:
             value = self.leaf(node[key], read)
-            if isinstance(value, Alteration | Choice) or _is_data(value):
+            if type(value) not in _FIXED and (isinstance(value, (Alteration, Choice)) or _is_data(value)):
                 replaced = any(path.startswith(f"{reset}.") for reset in self.resets)
                 value = _onto(value, self.values.get(path, UNSET)) if replaced else _backed(value)
             self.values[path] = value
@@ -396,7 +402,7 @@ class _Reader:
         if depth > MAX_CHOICES:
             raise NotUnderstood(f"more than {MAX_CHOICES} choices in each other are not supported")
         chosen = self.resolver.condition(arguments[0])
-        if not isinstance(chosen, Mapping):
+        if not isinstance(chosen, dict):
             return self.leaf(arguments[1] if chosen else arguments[2], read, depth + 1)
         then, otherwise = (self.leaf(argument, read, depth + 1) for argument in arguments[1:])
         return Choice(chosen, then, otherwise)
@@ -412,7 +418,7 @@ class _Reader:
         if type(node) in (int, float):
             return float(node)
         value = self.resolver.value(node)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             if value == SCALE:
                 raise NotUnderstood("a value that is the scale is not supported")
             if "property" not in value and value.get("op") not in _NUMERIC:
@@ -437,26 +443,24 @@ class _Reader:
     def flag(self, node: Any) -> Any:
         """Return true or false, or a choice between them."""
         value = self.resolver.condition(node)
-        return Choice(value, True, False) if isinstance(value, Mapping) else bool(value)
+        return Choice(value, True, False) if isinstance(value, dict) else bool(value)
 
     def text(self, node: Any) -> Any:
         """Return a text, or a tree that gives one."""
         value = self.resolver.value(node)
-        if value is None or value == SCALE or (isinstance(value, Mapping) and not _gives_text(value)):
+        if value is None or value == SCALE or (isinstance(value, dict) and not _gives_text(value)):
             raise NotUnderstood("it is no text")
         if isinstance(value, bool | int | float):
             return str(value).lower() if isinstance(value, bool) else f"{value:g}"
         return value
 
-    def one_of(self, words: Sequence[str]) -> Callable[[Any], str]:
-        """Return a reader of one of some words."""
+    def cap(self, node: Any) -> str:
+        """Return how a line ends."""
+        return _one_of(_CAPS, node)
 
-        def read(node: Any) -> str:
-            if node not in words:
-                raise NotUnderstood(f"it is none of {', '.join(words)}")
-            return str(node)
-
-        return read
+    def join(self, node: Any) -> str:
+        """Return how parts of a line meet."""
+        return _one_of(_JOINS, node)
 
     def color(self, node: Any) -> Any:
         """Return a colour; of a change of parts of one, the change."""
@@ -466,8 +470,8 @@ class _Reader:
                 raise NotUnderstood(f"there is no colour {node[:40]!r}")
             return named
         if isinstance(node, list) and len(node) == 3:
-            return _color(*(self.number(part) for part in node))
-        if not isinstance(node, Mapping) or not node.keys() & {"r", "g", "b"}:
+            return _color(*map(self.number, node))
+        if not isinstance(node, dict) or not node.keys() & {"r", "g", "b"}:
             raise NotUnderstood("it is no colour")
         parts = {name: self.number(node[name]) for name in "rgb" if name in node}
         if node.get("alter") is not True:
@@ -482,7 +486,7 @@ class _Reader:
             return DataColor(*(self.number(part) for part in node))
         if isinstance(node, str):
             return DataColor(*(part / 255 for part in self.color(node).parts))
-        if not isinstance(node, Mapping) or not node.keys() & {"r", "g", "b"}:
+        if not isinstance(node, dict) or not node.keys() & {"r", "g", "b"}:
             raise NotUnderstood("it is no three channels")
         parts = {name: self.number(node[name]) for name in "rgb" if name in node}
         if node.get("alter") is not True:
@@ -496,12 +500,12 @@ class _Reader:
 
     def length(self, node: Any) -> Any:
         """Return a length: pixels, a tree that gives them, or a `GroundLength`."""
-        units = [unit for unit in UNITS if unit in node] if isinstance(node, dict) and "op" not in node else ()
-        if not units:
+        unit = next(filter(node.__contains__, UNITS), None) if isinstance(node, dict) and "op" not in node else None
+        if unit is None:
             return self.number(node)
-        value = length_of(self.number(node[units[0]]), units[0])
+        value = length_of(self.number(node[unit]), unit)
         if value is None:
-            raise NotUnderstood(f"a length in {units[0]} is not supported here")
+            raise NotUnderstood(f"a length in {unit} is not supported here")
         return value
 
     def points(self, node: Any) -> Any:
@@ -510,15 +514,15 @@ class _Reader:
 
     def angle(self, node: Any) -> float:
         """Return an angle in degrees."""
-        if isinstance(node, Mapping) and "rad" in node:
+        if isinstance(node, dict) and "rad" in node:
             return degrees(self.literal(node["rad"]))
-        return self.literal(node["deg"] if isinstance(node, Mapping) and "deg" in node else node)
+        return self.literal(node["deg"] if isinstance(node, dict) and "deg" in node else node)
 
     def dashes(self, node: Any) -> Any:
         """Return the lengths of dashes and gaps in pixels; of a change of one, the change."""
         if isinstance(node, list):
             return tuple(float(part) for part in node)
-        if not isinstance(node, Mapping) or "index" not in node or "value" not in node:
+        if not isinstance(node, dict) or "index" not in node or "value" not in node:
             raise NotUnderstood("an expression that gives dashes is not supported")
         index, value = int(node["index"]), float(node["value"])
         if index >= MAX_ELEMENTS:
@@ -529,7 +533,7 @@ class _Reader:
         """Return an offset in pixels to the right and down."""
         if isinstance(node, list):
             return tuple(self.length(part) for part in node[:2])
-        if not isinstance(node, Mapping) or not node.keys() & {"x", "y"}:
+        if not isinstance(node, dict) or not node.keys() & {"x", "y"}:
             raise NotUnderstood("it is no place")
         parts = {name: self.length(node[name]) for name in ("x", "y") if name in node}
         if node.get("alter") is not True:
@@ -542,11 +546,11 @@ class _Reader:
         """Return on which side of its place a text ends: across and down."""
         across, down = ("left", "center", "right"), ("top", "middle", "bottom")
         if isinstance(node, list):
-            return self.one_of(across)(node[0]), self.one_of(down)(node[1])
-        if not isinstance(node, Mapping) or not node.keys() & {"hAlignment", "vAlignment"}:
+            return _one_of(across, node[0]), _one_of(down, node[1])
+        if not isinstance(node, dict) or not node.keys() & {"hAlignment", "vAlignment"}:
             raise NotUnderstood("it is no alignment")
         given = {
-            at: self.one_of(words)(node[name])
+            at: _one_of(words, node[name])
             for at, (name, words) in enumerate({"hAlignment": across, "vAlignment": down}.items())
             if name in node
         }
@@ -586,6 +590,12 @@ class _Reader:
         if not isinstance(color, Color):
             raise NotUnderstood("its colour depends on something, which is not supported")
         return color
+
+
+def _one_of(words: Sequence[str], node: Any) -> str:
+    if node not in words:
+        raise NotUnderstood(f"it is none of {', '.join(words)}")
+    return str(node)
 
 
 def _is_data(value: Any) -> bool:
@@ -630,8 +640,9 @@ def _rgb(color: Any) -> tuple[Any, Any, Any]:
 
 
 def _color(r: Any, g: Any, b: Any) -> Color | DataColor:
-    parts = (r, g, b)
-    return DataColor(*parts) if any(isinstance(part, dict) for part in parts) else Color.of_parts(*parts)
+    if isinstance(r, dict) or isinstance(g, dict) or isinstance(b, dict):
+        return DataColor(r, g, b)
+    return Color.of_parts(r, g, b)
 
 
 def _with(dashes: tuple[float, ...], index: int, value: float) -> tuple[float, ...]:

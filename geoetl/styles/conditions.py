@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from geoetl.core.errors import InvalidFilter
 from geoetl.core.letters import accenti, casei
@@ -20,6 +20,7 @@ from geoetl.core.temporal import utc_text
 from geoetl.styles.expressions import ARITHMETIC, ARRAYS, SPATIAL, SYSTEM_IDENTIFIERS, TEMPORAL
 from geoetl.styles.layer import StyledLayer
 
+# Trees are dicts, as in any document that was read: to ask for a Mapping takes several times as long.
 type Condition = bool | Mapping[str, Any] | None
 
 SCALE: Mapping[str, Any] = {"sysId": "viz.sd"}
@@ -34,6 +35,8 @@ MAX_JOINED = 1_000
 # So many conditions are looked through for one that is there already.
 MAX_COMPARED = 16
 _VARIABLE = "#/$variables/"
+_LITERALS = (bool, int, float, str)
+_COUNTS: Mapping[str, int] = {"between": 3, "?:": 3}
 _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
@@ -175,7 +178,7 @@ class Resolver:
         self._left -= 1
         if self._left < 0:
             raise NotUnderstood("the expressions of the style are too large")
-        return self._around.dereferenced(node)
+        return self._around.dereferenced(node) if "$ref" in node else node
 
     def condition(self, node: Any, depth: int = 0) -> Condition:
         """Return an expression as a condition.
@@ -186,11 +189,11 @@ class Resolver:
         node = self._entered(node, depth)
         if node is None or isinstance(node, bool):
             return node
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             raise NotUnderstood(f"{node!r:.60} is no condition")
         if "op" not in node:
             found = self.value(node, depth + 1)
-            if found is None or isinstance(found, bool) or (isinstance(found, Mapping) and "property" in found):
+            if found is None or isinstance(found, bool) or (isinstance(found, dict) and "property" in found):
                 return found
             raise NotUnderstood("a value is no condition")
         name = node["op"]
@@ -201,13 +204,13 @@ class Resolver:
             raise NotUnderstood(f"the operator {str(name)[:60]} has no list of arguments")
         if name in ("and", "or", "not"):
             return self._joined(name, arguments, depth)
-        count = {"between": 3, "?:": 3}.get(name, 2) if isinstance(name, str) else 2
-        make = self._maker(name)
+        make = self._MAKERS.get(name) if isinstance(name, str) else None
         if make is None:
             raise NotUnderstood(f"the operator {str(name)[:60]} is not supported")
+        count = _COUNTS.get(name, 2)
         if len(arguments) != count:
             raise NotUnderstood(f"the operator {name} takes {count} arguments, not {len(arguments)}")
-        return make(name, arguments, depth + 1)
+        return make(self, name, arguments, depth + 1)
 
     def value(self, node: Any, depth: int = 0) -> Any:
         """Return an expression as a literal, None (missing for every feature), or a tree.
@@ -216,9 +219,9 @@ class Resolver:
             NotUnderstood: Something in it is not known.
         """
         node = self._entered(node, depth)
-        if node is None or isinstance(node, bool | int | float | str):
+        if node is None or isinstance(node, _LITERALS):
             return node
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             raise NotUnderstood("a list is no value")
         if "op" in node:
             return self._operation(node, depth)
@@ -232,24 +235,6 @@ class Resolver:
         if depth > MAX_DEPTH:
             raise NotUnderstood("it is nested too deeply")
         return self.dereferenced(node)
-
-    def _maker(self, name: Any) -> Callable[[str, list[Any], int], Condition] | None:
-        if not isinstance(name, str):
-            return None
-        if name in _ORDERED:
-            return self._comparison
-        if name in _SPATIAL or name in TEMPORAL or name in ARRAYS:
-            return self._relation
-        makers: Mapping[str, Callable[[str, list[Any], int], Condition]] = {
-            "between": self._between,
-            "in": self._among,
-            "like": self._like,
-            "contains": self._like,
-            "startsWith": self._like,
-            "endsWith": self._like,
-            "?:": self._conditional,
-        }
-        return makers.get(name)
 
     def _joined(self, name: str, arguments: list[Any], depth: int) -> Condition:
         if len(arguments) > MAX_JOINED:
@@ -328,13 +313,13 @@ class Resolver:
 
     def _geometry(self, node: Any, depth: int) -> Any:
         node = self.dereferenced(node)
-        if isinstance(node, Mapping) and ("bbox" in node or "coordinates" in node or "geometries" in node):
+        if isinstance(node, dict) and ("bbox" in node or "coordinates" in node or "geometries" in node):
             return dict(node)
         return self.value(node, depth)
 
     def _time(self, node: Any, depth: int) -> Any:
         node = self.dereferenced(node)
-        if not isinstance(node, Mapping) or "interval" not in node:
+        if not isinstance(node, dict) or "interval" not in node:
             return self.value(node, depth)
         ends = node["interval"]
         if not isinstance(ends, list) or len(ends) != 2:
@@ -348,7 +333,7 @@ class Resolver:
 
     def _conditional(self, name: str, arguments: list[Any], depth: int) -> Condition:
         chosen = self.condition(arguments[0], depth)
-        if isinstance(chosen, Mapping):
+        if isinstance(chosen, dict):
             raise NotUnderstood("a choice (?:) in a condition is not supported")
         return self.condition(arguments[1] if chosen else arguments[2], depth)
 
@@ -360,7 +345,7 @@ class Resolver:
             raise NotUnderstood(f"the operator {name} has no list of arguments")
         if name == "?:" and len(arguments) == 3:
             chosen = self.condition(arguments[0], depth + 1)
-            if isinstance(chosen, Mapping):
+            if isinstance(chosen, dict):
                 raise NotUnderstood("a choice (?:) inside of another expression is not supported")
             return self.value(arguments[1] if chosen else arguments[2], depth + 1)
         values = [self.value(argument, depth + 1) for argument in arguments]
@@ -378,6 +363,15 @@ class Resolver:
             return None
         return {"op": name, "args": values} if any(map(_is_tree, values)) else _calculated(name, *values)
 
+    _MAKERS: ClassVar[Mapping[str, "Callable[[Resolver, str, list[Any], int], Condition]"]] = {
+        **dict.fromkeys(_SPATIAL | TEMPORAL | ARRAYS, _relation),
+        **dict.fromkeys(_ORDERED, _comparison),
+        **dict.fromkeys(("like", "contains", "startsWith", "endsWith"), _like),
+        "between": _between,
+        "in": _among,
+        "?:": _conditional,
+    }
+
 
 # -- logic of three values -------------------------------------------------------------------------------------------
 
@@ -391,7 +385,7 @@ def joined(name: str, parts: Sequence[Condition]) -> Condition:
             return decides
         if isinstance(part, bool):
             continue
-        for one in part["args"] if isinstance(part, Mapping) and part.get("op") == name else (part,):
+        for one in part["args"] if isinstance(part, dict) and part.get("op") == name else (part,):
             if len(kept) >= MAX_COMPARED or one not in kept:
                 kept.append(one)
     if len(kept) < 2:
@@ -448,7 +442,7 @@ def _of_kinds(name: str) -> Condition:
 
 def at_scale(tree: Condition, denominator: float | None) -> Condition:
     """Return a condition at a scale; None as the scale makes what needs it unknown."""
-    if not isinstance(tree, Mapping) or not needs_scale(tree):
+    if not isinstance(tree, dict) or not needs_scale(tree):
         return tree
     name, arguments = tree["op"], tree["args"]
     if name in _ORDERED:
@@ -464,7 +458,7 @@ def needs_scale(tree: Any) -> bool:
 
 def scales_of(tree: Any) -> set[float]:
     """Return the denominators with which a condition compares the scale."""
-    if not isinstance(tree, Mapping) or "op" not in tree:
+    if not isinstance(tree, dict) or "op" not in tree:
         return set()
     name, arguments = tree["op"], tree["args"]
     if name in _ORDERED:
@@ -498,14 +492,14 @@ def never(condition: Condition) -> bool:
 
 
 def _property(node: Any) -> str | None:
-    return node.get("property") if isinstance(node, Mapping) else None
+    return node.get("property") if isinstance(node, dict) else None
 
 
 def _has_unknown(tree: Any) -> bool:
     if tree is None:
         return True
     return (
-        isinstance(tree, Mapping)
+        isinstance(tree, dict)
         and tree.get("op") in ("and", "or", "not")
         and any(_has_unknown(argument) for argument in tree["args"])
     )
@@ -513,7 +507,7 @@ def _has_unknown(tree: Any) -> bool:
 
 def _true(tree: Condition) -> Any:
     """Return what is true where a condition is true."""
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, dict):
         return tree is True
     name = tree.get("op")
     if name == "not":
@@ -523,7 +517,7 @@ def _true(tree: Condition) -> Any:
 
 def _false(tree: Condition) -> Any:
     """Return what is true where a condition is false."""
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, dict):
         return tree is False
     name = tree.get("op")
     if name == "not":
@@ -537,19 +531,19 @@ def _false(tree: Condition) -> Any:
 
 
 def _is_tree(value: Any) -> bool:
-    return isinstance(value, Mapping) and "date" not in value and "timestamp" not in value
+    return isinstance(value, dict) and "date" not in value and "timestamp" not in value
 
 
 def _is_predicate(value: Any) -> bool:
-    return isinstance(value, Mapping) and "op" in value and value["op"] not in _VALUES
+    return isinstance(value, dict) and "op" in value and value["op"] not in _VALUES
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str)
+    return isinstance(value, _LITERALS)
 
 
 def _has_time(value: Any) -> bool:
-    return isinstance(value, Mapping) and ("date" in value or "timestamp" in value)
+    return isinstance(value, dict) and ("date" in value or "timestamp" in value)
 
 
 def _instant(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,12 @@ from geoetl.styles.encoders.disjoint import are_exclusive
 
 # How many sets of rules are looked at for one option; the properties of one are two or three.
 MAX_SETS = 2048
+# Of a property that no rule sets.
+_NO_SETTERS: tuple[int, tuple[int, ...]] = (-1, ())
+
+
+# The rules of a set that have conditions, ascending, and for each property the rule that sets it.
+_Set = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Conditional(Protocol):
@@ -70,15 +76,19 @@ def combine(
     found: dict[tuple[int, ...], dict[str, Any]] = {}
     too_many: list[str] = []
     exclusive: dict[tuple[int, int], bool] = {}
+    setters_of = _setters(rules)
     for name, option in options.items():
-        each = [_setters(rules, path) for path in option.paths]
+        each = [setters_of.get(path, _NO_SETTERS) for path in option.paths]
         bases, setters = tuple(base for base, _ in each), tuple(others for _, others in each)
-        values: dict[tuple[int, ...], Any] = {}
-        for chosen in _sets(bases, setters, rules, exclusive):
-            parts = zip(chosen, option.paths, strict=True)
-            values[_conditional(chosen, bases)] = option.value(*(_value(rules, *part, initial) for part in parts))
-        if prod(len(some) + 1 for some in setters) > MAX_SETS:
-            too_many.append(name)
+        sets = _alike(bases, setters)
+        if sets is None:
+            sets = _sets(bases, setters, rules, exclusive)
+            if _are_too_many(setters):
+                too_many.append(name)
+        values = {
+            numbers: option.value(*[_value(rules, *part, initial) for part in zip(chosen, option.paths, strict=True)])
+            for numbers, chosen in sets
+        }
         default[name] = values.pop(())
         if any(value != default[name] for value in values.values()):
             for numbers, value in values.items():
@@ -95,21 +105,37 @@ def condition_of(conditions: Iterable[Tree]) -> Tree:
     return True if not parts else parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
 
 
-def _setters(rules: Sequence[Conditional], path: str) -> tuple[int, tuple[int, ...]]:
-    """Return the last rule that sets a property always (-1 for none), and those after it that may."""
-    base = -1
-    others: list[int] = []
+def _setters(rules: Sequence[Conditional]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Return for each property the last rule that sets it always (-1 for none), and those after it that may."""
+    found: dict[str, tuple[int, list[int]]] = {}
     for number, rule in enumerate(rules):
-        if path in rule.changes:
+        for path in rule.changes:
             if rule.condition is True:
-                base, others = number, []
+                found[path] = number, []
             else:
-                others.append(number)
-    return base, tuple(others)
+                found.setdefault(path, (-1, []))[1].append(number)
+    return {path: (base, tuple(others)) for path, (base, others) in found.items()}
 
 
 def _value(rules: Sequence[Conditional], number: int, path: str, initial: Mapping[str, Any]) -> Any:
     return initial[path] if number < 0 else rules[number].changes[path]
+
+
+def _alike(bases: tuple[int, ...], setters: tuple[tuple[int, ...], ...]) -> Iterable[_Set] | None:
+    """Return the sets of rules for properties that the same rules set, where each rule is a set; None of others."""
+    setting = {some for some in setters if some}
+    if len(setting) > 1:
+        return None
+    alone = [
+        ((number,), tuple(number if some else base for base, some in zip(bases, setters, strict=True)))
+        for some in setting
+        for number in some
+    ]
+    return [((), bases), *alone]
+
+
+def _are_too_many(setters: tuple[tuple[int, ...], ...]) -> bool:
+    return prod(len(some) + 1 for some in setters) > MAX_SETS
 
 
 def _sets(
@@ -117,16 +143,17 @@ def _sets(
     setters: tuple[tuple[int, ...], ...],
     rules: Sequence[Conditional],
     exclusive: dict[tuple[int, int], bool],
-) -> Iterable[tuple[int, ...]]:
-    """Return for each property the number of the rule that sets it, for every set of rules that makes a difference.
+) -> Iterable[_Set]:
+    """Return every set of rules that makes a difference.
 
     Of two sets that match, the one whose rules come later for each property is the right one; the order by the
     numbers of the rules, highest first, keeps to that.
     """
-    if prod(len(some) + 1 for some in setters) > MAX_SETS:
-        yield bases
+    if _are_too_many(setters):
+        yield (), bases
         for number in sorted({number for some in setters for number in some}):
-            yield tuple(number if number in some else base for base, some in zip(bases, setters, strict=True))
+            chosen = tuple(number if number in some else base for base, some in zip(bases, setters, strict=True))
+            yield (number,), chosen
         return
     for chosen in product(*((base, *some) for base, some in zip(bases, setters, strict=True))):
         matching = _conditional(chosen, bases)
@@ -135,7 +162,7 @@ def _sets(
             number == max((other for other in matching if other in some), default=base)
             for number, base, some in zip(chosen, bases, setters, strict=True)
         ) and not any(_exclude(rules, a, b, exclusive) for at, a in enumerate(matching) for b in matching[at + 1 :]):
-            yield chosen
+            yield matching, chosen
 
 
 def _conditional(chosen: tuple[int, ...], bases: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ in it; `columns_of` works it out.  A plot has no scale: a rule that asks for one
 Source: the styles of Bokeh's elements, https://holoviews.org/user_guide/Style_Mapping.html.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 PALETTE_SIZE = 256
 ELEMENTS: Mapping[int, str] = {2: "Polygons", 1: "Contours", 0: "Points"}
 _WHITE, _BLACK = "#ffffff", "#000000"
+# What an element shows nothing of.
+_UNSEEN: Mapping[int, tuple[str, ...]] = {0: ("fill", "stroke"), 1: ("fill",)}
+# Types of values that are the same for every feature.
+_FIXED = (Color, float, bool, int, str, tuple)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ def _vector(cascade: Cascade, layer: StyledLayer) -> tuple[list[dict[str, Any]],
 
 def _element(dimension: int, rules: Sequence[FlatRule], cascade: Cascade, losses: list[Loss]) -> dict[str, Any]:
     options = _options_of(dimension)
-    kept = [_kept(rule, dimension, options, losses) for rule in rules]
+    known = {path for option in options.values() for path in option.paths}
+    kept = [_kept(rule, dimension, known, losses) for rule in rules]
     initial = {path: UNSET for option in options.values() for path in option.paths} | dict(cascade.initial)
     default, combinations, too_many = combine(options, kept, initial)
     losses += [
@@ -148,9 +153,8 @@ def _element(dimension: int, rules: Sequence[FlatRule], cascade: Cascade, losses
     return element
 
 
-def _kept(rule: FlatRule, dimension: int, options: Mapping[str, Option], losses: list[Loss]) -> FlatRule:
-    """Return what a plot can do of a rule, and note what it cannot."""
-    known = {path for option in options.values() for path in option.paths}
+def _kept(rule: FlatRule, dimension: int, known: Collection[str], losses: list[Loss]) -> FlatRule:
+    """Return what a plot can do of a rule, and note what it cannot; `known` are the properties that decide options."""
     changes = {}
     for path, value in rule.changes.items():
         reason = _not_drawn(path, value, dimension)
@@ -166,8 +170,7 @@ def _not_drawn(path: str, value: Any, dimension: int) -> str | None:
     """Return why a plot cannot do what a change asks for; None where it can, or where nothing is lost."""
     member, _, rest = path.partition(".")
     number, _, part = rest.partition(".")
-    unseen: Mapping[int, tuple[str, ...]] = {0: ("fill", "stroke"), 1: ("fill",)}
-    if value is UNSET or member in unseen.get(dimension, ()):
+    if value is UNSET or member in _UNSEEN.get(dimension, ()):
         return None
     if member in ("label", "placement"):
         return "texts are not drawn in the plot"
@@ -190,7 +193,7 @@ def _not_drawn(path: str, value: Any, dimension: int) -> str | None:
         return "the plot has no patterns; the colour is drawn without"
     if isinstance(value, GroundLength):
         return "the plot knows lengths in pixels only, not on the ground; what was before stays"
-    if not isinstance(value, bool | int | float | str | tuple | Color):
+    if not isinstance(value, _FIXED):
         return "options of the plot do not depend on properties but by rules; what was before stays"
     return None
 

@@ -9,7 +9,7 @@ Source: the options of L.Path and L.CircleMarker, https://leafletjs.com/referenc
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -49,6 +49,8 @@ MAX_DEPTH = 64
 # From here on JavaScript does not tell whole numbers from their neighbours.
 MAX_WHOLE = 2**53
 TILE_SIZE = 256
+# Types of values that are the same for every feature.
+_FIXED = (Color, float, bool, int, str, tuple)
 
 
 def leaflet_style(
@@ -88,7 +90,9 @@ def _matches(condition: Tree | None, rows: Rows) -> bool:
 
 def _unknown(node: Any, depth: int = 0) -> str | None:
     """Return why the evaluator does not know a condition, or a part of one; None where it does."""
-    if isinstance(node, int | float) and not isinstance(node, bool) and _is_inexact(node):
+    if isinstance(node, (bool, float, str)):
+        return None
+    if isinstance(node, int) and abs(node) >= MAX_WHOLE:
         return f"JavaScript does not tell the number {node} from its neighbours"
     if not isinstance(node, Mapping) or isinstance(node.get("property"), str) or {"date", "timestamp"} & node.keys():
         return None
@@ -101,10 +105,6 @@ def _unknown(node: Any, depth: int = 0) -> str | None:
     if op == "casei" and any(isinstance(part, Mapping) and {"date", "timestamp"} & part.keys() for part in parts):
         return "a time has no upper and lower case"
     return next(filter(None, (_unknown(part, depth + 1) for part in parts)), None)
-
-
-def _is_inexact(number: float) -> bool:
-    return isinstance(number, int) and abs(number) >= MAX_WHOLE
 
 
 # -- encoding --------------------------------------------------------------------------------------------------------
@@ -160,7 +160,8 @@ def _rules_of(
     losses: list[Loss],
 ) -> tuple[dict[str, Any], list[_Rule]]:
     """Return the options without any rule, and the rules, at one scale."""
-    kept = [rule for rule in (_kept(rule, layer, options, losses) for rule in rules) if rule is not None]
+    known = {path for option in options.values() for path in option.paths}
+    kept = [rule for rule in (_kept(rule, layer, known, losses) for rule in rules) if rule is not None]
     initial = {path: UNSET for option in options.values() for path in option.paths} | dict(cascade.initial)
     default, combinations, too_many = combine(options, kept, initial)
     losses += [
@@ -178,14 +179,21 @@ def _rules_of(
     return default, made
 
 
-def _kept(rule: FlatRule, layer: StyledLayer, options: Mapping[str, Option], losses: list[Loss]) -> FlatRule | None:
-    """Return what Leaflet can do of a rule, and note what it cannot; None where its condition is not known."""
-    condition, reason = _for_json(rule.condition, layer)
+def _kept(rule: FlatRule, layer: StyledLayer, known: Collection[str], losses: list[Loss]) -> FlatRule | None:
+    """Return what Leaflet can do of a rule, and note what it cannot; None where its condition is not known.
+
+    Args:
+        rule: The rule.
+        layer: What it is about.
+        known: The properties that decide options of Leaflet.
+        losses: Where to note.
+    """
+    has_times = "time" in layer.properties.values()
+    condition, reason = _for_json(rule.condition, layer) if has_times else (rule.condition, None)
     reason = reason or _unknown(condition)
     if reason is not None:
         losses.append(Loss(rule.pointer, f"{reason}; the rule never matches"))
         return None
-    known = {path for option in options.values() for path in option.paths}
     changes = {}
     for path, value in rule.changes.items():
         reason = _not_drawn(path, value, layer, always=rule.condition is True)
@@ -231,7 +239,7 @@ def _not_drawn(path: str, value: Any, layer: StyledLayer, *, always: bool) -> st
         return "Leaflet has no patterns; the colour is drawn without"
     if isinstance(value, GroundLength):
         return "Leaflet knows lengths in pixels only, not on the ground; what was before stays"
-    if not isinstance(value, bool | int | float | str | tuple | Color):
+    if not isinstance(value, _FIXED):
         return "Leaflet's path options do not depend on properties but by rules; what was before stays"
     return None
 
