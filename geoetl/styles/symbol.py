@@ -131,14 +131,15 @@ class _Given:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = {path: value for path, value in values.items() if value is not UNSET}
+        # Each path on a line of its own: what is below which is asked more often than there are paths.
+        self._paths = "\n".join(["", *self.values])
 
     def __call__(self, path: str, otherwise: Any) -> Any:
         return self.values.get(path, otherwise)
 
     def has(self, prefix: str) -> bool:
         """Tell whether anything is given below a path."""
-        below = f"{prefix}."
-        return any(path.startswith(below) for path in self.values)
+        return f"\n{prefix}." in self._paths
 
 
 def _fill(given: _Given) -> FillSymbol | None:
@@ -172,6 +173,8 @@ def _stroke(given: _Given) -> StrokeSymbol | None:
 
 
 def _graphics(given: _Given, path: str) -> tuple[GraphicSymbol, ...]:
+    if not given.has(path):
+        return ()
     numbers = {int(key.split(".")[1]) for key in given.values if key.startswith(f"{path}.")}
     return tuple(
         _graphic(given, f"{path}.{number}") for number in sorted(numbers) if f"{path}.{number}.type" in given.values

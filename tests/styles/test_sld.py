@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from geoetl.core.selectors import Rows, evaluate, matches
 from geoetl.styles.encoders.disjoint import MAX_CASES, atoms_of, cases_of
-from geoetl.styles.encoders.filter_encoding import OGC, Filters, Inexpressible, Wanted
+from geoetl.styles.encoders.filter_encoding import OGC, Filter, Filters, Inexpressible, Wanted
 from geoetl.styles.encoders.sld import Sld
 from geoetl.styles.evaluate import symbols
 from geoetl.styles.layer import StyledLayer
@@ -259,10 +259,9 @@ def equals(name: str, value: Any) -> dict[str, Any]:
     return {"op": "=", "args": [{"property": name}, value]}
 
 
-def read(written: ElementTree.Element) -> ElementTree.Element:
+def read(written: Filter) -> ElementTree.Element:
     """Return a filter as a reader of XML gets it."""
-    text = ElementTree.tostring(written, encoding="unicode")
-    return ElementTree.fromstring(f'<x xmlns:ogc="{OGC}">{text}</x>')[0]
+    return ElementTree.fromstring(f'<x xmlns:ogc="{OGC}">{written.xml}</x>')[0]
 
 
 def document_of(style: Style, layer: StyledLayer = LAND) -> ElementTree.Element:

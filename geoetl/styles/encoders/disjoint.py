@@ -6,7 +6,6 @@ What excludes what (``a = 1`` and ``a = 2``; ``a < 3`` and ``a >= 3``) is known 
 fifty categories are fifty-one cases; and where later rules decide all that a rule does, it is left open.
 """
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,9 +79,9 @@ class Span:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Conditions that are looked at together, with what they leave to each property.
+    """Conditions that are looked at together, with what they leave to each property; each is equal to itself only.
 
     Attributes:
         atoms: The conditions by their text.
@@ -125,8 +124,6 @@ class Facts:
 
     def without(self, other: "Facts", sure: frozenset[str]) -> "Facts":
         """Return the conditions that are not among those of another."""
-        if self.atoms.keys().isdisjoint(other.atoms):
-            return self
         return Facts.of({text: atom for text, atom in self.atoms.items() if text not in other.atoms}, sure)
 
 
@@ -146,10 +143,14 @@ class Case:
     others: tuple[Facts, ...] = ()
     settled: frozenset[str] = frozenset()
 
+    def conditions(self) -> tuple[Any, ...]:
+        """Return the texts of all conditions."""
+        return (*self.true.atoms, *(tuple(other.atoms) for other in self.others))
+
 
 def atoms_of(condition: Tree) -> Atoms:
     """Return the conditions that a condition joins by ``and``, by their text."""
-    return {json.dumps(atom, sort_keys=True): atom for atom in conjuncts(condition) if atom is not True}
+    return {repr(atom): atom for atom in conjuncts(condition) if atom is not True}
 
 
 def cases_of(
@@ -190,16 +191,17 @@ def are_exclusive(one: Tree, other: Tree) -> bool:
 
 def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: frozenset[str]) -> Iterable[Case]:
     """Return a case in two: where a rule does not match, and where it does; one of them where it is certain."""
-    rest = facts.without(case.true, sure)
+    rest = facts if case.true.atoms.keys().isdisjoint(facts.atoms) else facts.without(case.true, sure)
     rules, settled = (number, *case.rules), case.settled | paths
     if not rest.atoms:
         return (Case(rules, case.true, case.others, settled),)
     without = Case(case.rules, case.true, (*case.others, rest), case.settled)
     true = case.true.and_also(rest)
+    atoms = true.atoms.keys()
     others = []
     for one in case.others:
         if not true.excludes(one):
-            left = one.without(true, sure)
+            left = one if atoms.isdisjoint(one.atoms) else one.without(true, sure)
             if not left.atoms:  # these are true together, and shall not be
                 return (without,)
             others.append(left)
@@ -208,10 +210,10 @@ def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: f
 
 def _span(atom: Tree, sure: frozenset[str]) -> tuple[str, Span | None]:
     """Return what a condition says about one property, as far as it is simple."""
-    if not isinstance(atom, Mapping) or not isinstance(atom.get("args"), list | tuple) or not atom["args"]:
+    if not isinstance(atom, dict) or not isinstance(atom.get("args"), list | tuple) or not atom["args"]:
         return "", None
     first, *others = atom["args"]
-    if not isinstance(first, Mapping) or "property" not in first:
+    if not isinstance(first, dict) or "property" not in first:
         return "", None
     name, op = str(first["property"]), atom["op"]
     if op == "isNull":

@@ -14,20 +14,36 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-from xml.etree import ElementTree
+from typing import Any, Literal, NamedTuple
 
 from geoetl.core.errors import InvalidFilter
 from geoetl.core.selectors import MAX_PATTERN_LENGTH, Rows, Tree, evaluate, moments, properties_of
+from geoetl.styles.encoders.markup import Xml, written
 
 OGC = "http://www.opengis.net/ogc"
-# ElementTree knows namespaces by a table that all of a process share; here elements have the prefix in their names, and
-# the root says what it means.
-PREFIX = "ogc:"
 
 # Which truth values of a condition are selected.
 Wanted = Literal["true", "false", "not true", "not false"]
-Part = ElementTree.Element | bool
+
+
+class Filter(NamedTuple):
+    """A condition as it is written, once for all the places where it stands.
+
+    Attributes:
+        tag: The name of its element.
+        xml: The element.
+        parts: The conditions that ``And`` and ``Or`` join.
+        guard: The first of two that ``Or`` joins, where it says that a property is missing; else empty.
+    """
+
+    tag: str
+    xml: Xml
+    parts: "tuple[Filter, ...]" = ()
+    guard: str = ""
+
+
+# What selects features: a filter, or all of them, or none.
+Part = Filter | bool
 
 _SWAPPED: Mapping[Wanted, Wanted] = {
     "true": "false",
@@ -45,6 +61,8 @@ _NAMES: Mapping[str, str] = {
     ">=": "PropertyIsGreaterThanOrEqualTo",
 }
 _CONDITIONS = frozenset({"and", "or", "not", "between", "in", "like", "isNull", *_NAMES})
+_KINDS: Mapping[type, str] = {bool: "boolean", int: "number", float: "number", str: "text"}
+_WILDCARDS: Mapping[str, str] = {"wildCard": "%", "singleChar": "_", "escapeChar": "\\"}
 _ARITHMETIC: Mapping[str, str] = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 # The production Char of XML 1.0: no other character can stand in a document, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -70,6 +88,7 @@ class Filters:
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
+    _missing_by_name: dict[str, Filter] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def select(self, tree: Tree, wanted: Wanted = "true") -> Part:
         """Return what selects the features for which a condition has a wanted truth value; True for all of them.
@@ -87,10 +106,10 @@ class Filters:
         if op in ("and", "or"):
             parts = [self.select(argument, wanted) for argument in arguments]
             return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
-        if not any(isinstance(argument, Mapping) for argument in arguments):
+        if not any(isinstance(argument, dict) for argument in arguments):
             return self._constant(tree, wanted)
         for condition, literal in (arguments, arguments[::-1]) if op in ("=", "<>") else ():
-            if isinstance(literal, bool) and isinstance(condition, Mapping) and condition.get("op") in _CONDITIONS:
+            if isinstance(literal, bool) and isinstance(condition, dict) and condition.get("op") in _CONDITIONS:
                 return self.select(condition, wanted if literal == (op == "=") else _SWAPPED[wanted])
         if op in _NAMES:
             return self._compared(op, arguments[0], arguments[1], wanted)
@@ -104,11 +123,11 @@ class Filters:
         if op == "like":
             return self._like(arguments[0], arguments[1], wanted)
         if op == "isNull" and _is_property(arguments[0]):
-            missing = element("PropertyIsNull", _property(arguments[0]))
-            return missing if wanted in ("true", "not false") else element("Not", missing)
+            missing = self._missing(arguments[0]["property"])
+            return missing if wanted in ("true", "not false") else _negated(missing)
         raise Inexpressible(f"Filter Encoding 1.1 has no equal of the operator '{op}' as it is used here")
 
-    def number(self, node: Any) -> ElementTree.Element:
+    def number(self, node: Any) -> Xml:
         """Return a number as an expression; raises Inexpressible where it is none."""
         if self._kind(node) not in ("number", None):
             raise Inexpressible("a number is asked for")
@@ -137,20 +156,20 @@ class Filters:
             return self._constant({"op": op, "args": [a, b]}, wanted)
         if len(kinds) > 1 or (is_ordered and "boolean" in kinds):
             # Of two kinds: equality is known to be false, order is unknown.
-            return _decided(names, wanted, truth=None if is_ordered else op == "<>")
+            return self._decided(names, wanted, truth=None if is_ordered else op == "<>")
         op = op if wanted in ("true", "not false") else _OPPOSITE[op]
         comparison = self._comparison(op, a, b, is_time="time" in kinds)
         if wanted in ("not true", "not false"):
-            return any_of([*(_missing(name) for name in names), comparison])
+            return any_of([*(self._missing(name) for name in names), comparison])
         # Of a missing value every client calls these false or unknown; only "is not equal" is true for some.
-        return all_of([*(_there(name) for name in names), comparison]) if op == "<>" else comparison
+        return all_of([*(self._there(name) for name in names), comparison]) if op == "<>" else comparison
 
     def _comparison(self, op: str, a: Any, b: Any, *, is_time: bool) -> Part:
         """Return a comparison; whoever calls it sees to missing values."""
         if not is_time:
-            return element(_NAMES[op], self._value(a), self._value(b))
+            return _condition(_NAMES[op], self._value(a), self._value(b))
         if _is_property(a) and _is_property(b):
-            return element(_NAMES[op], _property(a), _property(b))
+            return _condition(_NAMES[op], _property(a), _property(b))
         if not _is_property(a):
             a, b, op = b, a, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op)
         if not _is_property(a):
@@ -159,13 +178,13 @@ class Filters:
 
     def _time(self, op: str, node: Any, literal: Any) -> Part:
         """Return the comparison of a moment with a date, which stands for its whole day, or with another moment."""
-        text = literal.get("timestamp", literal.get("date")) if isinstance(literal, Mapping) else literal
+        text = literal.get("timestamp", literal.get("date")) if isinstance(literal, dict) else literal
         extent = moments(text) if isinstance(text, str) else None
         if extent is None:
             raise Inexpressible("a time is compared with what is none")
 
-        def told(name: str, microseconds: int) -> ElementTree.Element:
-            return element(name, _property(node), _literal(_time_text(microseconds)))
+        def told(name: str, microseconds: int) -> Filter:
+            return _condition(name, _property(node), _literal(_time_text(microseconds)))
 
         first, last = extent
         if first == last:
@@ -191,24 +210,40 @@ class Filters:
         if kind == "time":
             raise Inexpressible("a time is compared with a pattern")
         if kind in ("number", "boolean"):
-            return _decided([name], wanted, truth=False)
-        like = element("PropertyIsLike", _property(node), _literal(pattern))
-        like.attrib.update(wildCard="%", singleChar="_", escapeChar="\\")
+            return self._decided([name], wanted, truth=False)
+        like = _condition("PropertyIsLike", _property(node), _literal(pattern), attributes=_WILDCARDS)
         if wanted == "true":
             return like
         if wanted == "false":
-            return all_of([_there(name), element("Not", like)])
-        return any_of([_missing(name), element("Not", like) if wanted == "not true" else like])
+            return all_of([self._there(name), _negated(like)])
+        return any_of([self._missing(name), _negated(like) if wanted == "not true" else like])
+
+    def _decided(self, names: Sequence[str], wanted: Wanted, *, truth: bool | None) -> Part:
+        """Return what selects by a comparison whose outcome is certain as soon as all values are there."""
+        if truth is None:
+            return wanted in ("not true", "not false")
+        if truth == (wanted in ("true", "not false")):
+            if wanted in ("true", "false"):
+                return all_of([self._there(name) for name in names])
+            return True
+        if wanted in ("true", "false"):
+            return False
+        return any_of([self._missing(name) for name in names])
+
+    def _there(self, name: str) -> Filter:
+        return _negated(self._missing(name))
+
+    def _missing(self, name: str) -> Filter:
+        if name not in self._missing_by_name:
+            self._missing_by_name[name] = _condition("PropertyIsNull", _property({"property": name}))
+        return self._missing_by_name[name]
 
     def _kind(self, node: Any) -> str | None:
-        if isinstance(node, bool):
-            return "boolean"
-        if isinstance(node, int | float):
-            return "number"
-        if isinstance(node, str):
-            return "text"
-        if not isinstance(node, Mapping):
-            raise Inexpressible("a value is neither a literal nor a property")
+        if not isinstance(node, dict):
+            kind = _KINDS.get(type(node))
+            if kind is None:
+                raise Inexpressible("a value is neither a literal nor a property")
+            return kind
         if "property" in node:
             return self.kinds.get(node["property"])
         if "date" in node or "timestamp" in node:
@@ -217,16 +252,16 @@ class Filters:
             return "number"
         raise Inexpressible(f"Filter Encoding 1.1 has no equal of the operator '{node.get('op')}'")
 
-    def _value(self, node: Any) -> ElementTree.Element:
+    def _value(self, node: Any) -> Xml:
         kind = self._kind(node)
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             return _literal({True: "true", False: "false"}[node] if kind == "boolean" else str(node))
         if "property" in node:
             return _property(node)
         if node.get("op") not in _ARITHMETIC:
             raise Inexpressible("a time is compared with what is none")
         a, b = node["args"]
-        if node["op"] == "/" and (isinstance(b, Mapping) or not b):
+        if node["op"] == "/" and (isinstance(b, dict) or not b):
             raise Inexpressible("a division by what may be zero")
         return element(_ARITHMETIC[node["op"]], self.number(a), self.number(b))
 
@@ -241,12 +276,11 @@ def any_of(parts: Iterable[Part]) -> Part:
     return _joined("Or", parts)
 
 
-def element(name: str, *children: ElementTree.Element, text: str | None = None) -> ElementTree.Element:
-    """Return an element of Filter Encoding."""
-    made = ElementTree.Element(f"{PREFIX}{name}")
-    made.extend(children)
-    made.text = text
-    return made
+def element(name: str, *children: Xml, text: str = "", attributes: Mapping[str, str] | None = None) -> Xml:
+    """Return an element of Filter Encoding; the root of a document says what its prefix means."""
+    if text or attributes:
+        return written(f"ogc:{name}", *children, text=text, attributes=attributes)
+    return Xml(f"<ogc:{name}>{''.join(children)}</ogc:{name}>")
 
 
 def is_xml(text: str) -> bool:
@@ -264,86 +298,69 @@ def is_name(text: Any) -> bool:
     return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
-def _joined(name: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
-    decides = name == "Or"
-    kept: list[ElementTree.Element] = []
+def _condition(tag: str, *children: Xml, attributes: Mapping[str, str] | None = None) -> Filter:
+    return Filter(tag, element(tag, *children, attributes=attributes))
+
+
+def _negated(part: Filter) -> Filter:
+    return _condition("Not", part.xml)
+
+
+def _group(tag: Literal["And", "Or"], parts: Sequence[Filter]) -> Filter:
+    is_guarded = tag == "Or" and len(parts) == 2 and parts[0].tag == "PropertyIsNull"
+    xml = element(tag, *[part.xml for part in parts])
+    return Filter(tag, xml, tuple(parts), parts[0].xml if is_guarded else "")
+
+
+def _joined(tag: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
+    decides = tag == "Or"
+    kept: list[Filter] = []
     for part in parts:
         if isinstance(part, bool):
             if part == decides:
                 return decides
-        elif part.tag == f"{PREFIX}{name}":
-            kept.extend(part)
+        elif part.tag == tag:
+            kept.extend(part.parts)
         else:
             kept.append(part)
-    kept = _gathered(kept) if name == "And" else kept
+    kept = _gathered(kept) if tag == "And" else kept
     if not kept:
         return not decides
-    return kept[0] if len(kept) == 1 else element(name, *kept)
+    return kept[0] if len(kept) == 1 else _group(tag, kept)
 
 
-def _gathered(parts: list[ElementTree.Element]) -> list[ElementTree.Element]:
+def _gathered(parts: Sequence[Filter]) -> list[Filter]:
     """Return parts of which all must hold, with "missing or not 1", "missing or not 2" as "missing, or neither"."""
-    found: dict[str, list[ElementTree.Element]] = {}
-    first: dict[str, ElementTree.Element] = {}
-    gathered: list[ElementTree.Element | str] = []
-    for part in parts:
-        guarded = part.tag == f"{PREFIX}Or" and len(part) == 2 and part[0].tag == f"{PREFIX}PropertyIsNull"
-        if not guarded:
-            gathered.append(part)
-            continue
-        name = part[0][0].text or ""
-        if name not in found:
-            gathered.append(name)
-            first[name] = part[0]
-        found.setdefault(name, []).append(part[1])
+    groups: dict[str | int, list[Filter]] = {}
+    for number, part in enumerate(parts):
+        groups.setdefault(part.guard or number, []).append(part)
     return [
-        one
-        if not isinstance(one, str)
-        else element("Or", first[one], found[one][0] if len(found[one]) == 1 else element("And", *found[one]))
-        for one in gathered
+        group[0]
+        if len(group) == 1
+        else _group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])
+        for group in groups.values()
     ]
-
-
-def _decided(names: Sequence[str], wanted: Wanted, *, truth: bool | None) -> Part:
-    """Return what selects by a comparison whose outcome is certain as soon as all values are there."""
-    if truth is None:
-        return wanted in ("not true", "not false")
-    if truth == (wanted in ("true", "not false")):
-        if wanted in ("true", "false"):
-            return all_of([_there(name) for name in names])
-        return True
-    if wanted in ("true", "false"):
-        return False
-    return any_of([_missing(name) for name in names])
 
 
 def _names(a: Any, b: Any) -> list[str]:
     """Return the properties in two values; mostly one is a property and one a literal."""
-    if _is_property(a) and not isinstance(b, Mapping):
+    if _is_property(a) and not isinstance(b, dict):
         return [a["property"]]
     return sorted(properties_of([a, b]))
 
 
 def _is_property(node: Any) -> bool:
-    return isinstance(node, Mapping) and "property" in node
+    return isinstance(node, dict) and "property" in node
 
 
-def _there(name: str) -> ElementTree.Element:
-    return element("Not", _missing(name))
-
-
-def _missing(name: str) -> ElementTree.Element:
-    return element("PropertyIsNull", _property({"property": name}))
-
-
-def _property(node: Mapping[str, Any]) -> ElementTree.Element:
+def _property(node: Mapping[str, Any]) -> Xml:
     name = node["property"]
     if not is_name(name):
         raise Inexpressible("Filter Encoding names a property by XPath, and the name of this one is no name of XML")
     return element("PropertyName", text=name)
 
 
-def _literal(text: str) -> ElementTree.Element:
+def _literal(text: str) -> Xml:
     if not is_xml(text):
         raise Inexpressible("a text holds a character that XML does not allow")
     return element("Literal", text=text)

@@ -4,8 +4,7 @@ Every rule of SLD that matches is drawn, none overrides another.  So the rules o
 one holds for a feature (see `disjoint`), each with all that is drawn of it; what lies higher stands in a later
 FeatureTypeStyle.  Scales are denominators with pixels of 0.28 mm in both.
 
-Texts stand in elements of ElementTree until all is written, and are escaped there, in one place.  Characters that XML
-cannot hold are replaced in names, and make a condition that never matches.
+Characters that XML cannot hold are replaced in names, and make a condition that never matches.
 
 Sources: OGC 05-078r4 (SLD 1.1), OGC 05-077r4 (Symbology Encoding 1.1), OGC 04-095 (Filter Encoding 1.1).
 """
@@ -17,16 +16,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape
 
 from geoetl.styles.cascade import Cascade, FlatRule, Loss, flatten
 from geoetl.styles.coverage import CoverageSymbol, coverage_symbol
 from geoetl.styles.encoders.disjoint import MAX_CASES, Atoms, Case, Facts, atoms_of, cases_of
 from geoetl.styles.encoders.filter_encoding import (
     OGC,
-    PREFIX,
     Filters,
     Inexpressible,
     Part,
@@ -38,6 +33,7 @@ from geoetl.styles.encoders.filter_encoding import (
     is_name,
     is_xml,
 )
+from geoetl.styles.encoders.markup import Xml, in_lines, written
 from geoetl.styles.encoders.protocol import Encoded
 from geoetl.styles.encoders.views import Edge, Spanning, View, spanning, views_of
 from geoetl.styles.layer import LayerKind, StyledLayer
@@ -52,12 +48,12 @@ _NAMESPACES: Mapping[str, str] = {
     "xmlns:ogc": OGC,
     "xmlns:xlink": "http://www.w3.org/1999/xlink",
 }
-# Their children begin on lines of their own.
-_IN_LINES = frozenset({"StyledLayerDescriptor", "NamedLayer", "UserStyle", "se:FeatureTypeStyle", "se:Rule"})
-_ENTITIES: Mapping[str, str] = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
-_SPECIAL = re.compile('[&<>"\r\n\t]')
 # RFC 3986, appendix A, and RFC 3987: what stands in no address, escaped or not.
 _NOT_URI = re.compile(r'[\s<>"{}|\\^`]')
+# What geometries of so many dimensions have nothing of.
+_UNSEEN: Mapping[Any, tuple[str, ...]] = {0: ("fill", "stroke"), 1: ("fill",)}
+# Types of values that are the same for every feature.
+_FIXED = (Color, float, bool, int, str, tuple)
 _ACROSS: Mapping[str, float] = {"left": 0.0, "center": 0.5, "right": 1.0}
 _DOWN: Mapping[str, float] = {"bottom": 0.0, "middle": 0.5, "top": 1.0}
 
@@ -82,102 +78,72 @@ class Sld:
         return Encoded(self.name, self.media_type, self.extension, _document(style, layer, styles), losses)
 
 
-def _document(style: Style, layer: StyledLayer, styles: Sequence[Element]) -> str:
-    root = Element("StyledLayerDescriptor", dict(_NAMESPACES))
-    named = ElementTree.SubElement(root, "NamedLayer")
-    named.append(_se("Name", text=as_xml(layer.id)))
+def _document(style: Style, layer: StyledLayer, styles: Sequence[Xml]) -> str:
+    users = []
     if styles:
-        user = ElementTree.SubElement(named, "UserStyle")
         title, abstract = style.title or layer.id, style.description
         about = [_se("Title", text=as_xml(title)), *([_se("Abstract", text=as_xml(abstract))] if abstract else [])]
-        user.extend([_se("Name", text=as_xml(title)), _se("Description", *about), *styles])
-    lines: list[str] = ['<?xml version="1.0" encoding="UTF-8"?>\n']
-    _write(root, lines, {})
-    return "".join(lines)
+        users = [in_lines("UserStyle", _se("Name", text=as_xml(title)), _se("Description", *about), *styles)]
+    named = in_lines("NamedLayer", _se("Name", text=as_xml(layer.id)), *users)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{in_lines("StyledLayerDescriptor", named, attributes=_NAMESPACES)}'
 
 
-def _write(part: Element, into: list[str], known: dict[int, str]) -> None:
-    """Write an element; ElementTree's own writer takes twice as long for what it does about namespaces.
-
-    Line breaks stand only where space has no meaning, which it has in a label.  A condition that stands in several
-    filters is the same element in all of them, and is written once.
-    """
-    if part.tag.startswith(PREFIX):
-        if id(part) not in known:
-            lines: list[str] = []
-            _write_parts(part, lines, known)
-            known[id(part)] = "".join(lines)
-        into.append(known[id(part)])
-    else:
-        _write_parts(part, into, known)
-
-
-def _write_parts(part: Element, into: list[str], known: dict[int, str]) -> None:
-    tag, text, end = part.tag, part.text, "\n" if part.tag in _IN_LINES else ""
-    attributes = "".join([f' {name}="{_escaped(value)}"' for name, value in part.attrib.items()]) if part.attrib else ""
-    into.append(f"<{tag}{attributes}>{end}{_escaped(text) if text else ''}")
-    for child in part:
-        _write(child, into, known)
-        into.append(end)
-    into.append(f"</{tag}>")
-
-
-def _escaped(text: str) -> str:
-    """Return a text for an element or attribute; a reader takes a bare carriage return for a line feed."""
-    return escape(text, dict(_ENTITIES)) if _SPECIAL.search(text) else text
-
-
-def _se(tag: str, /, *children: Element, text: str | None = None, **attributes: str) -> Element:
-    made = Element(f"se:{tag}", attributes)
-    made.extend(children)
-    made.text = text
-    return made
+def _se(tag: str, /, *children: Xml, text: str = "", **attributes: str) -> Xml:
+    return written(f"se:{tag}", *children, text=text, attributes=attributes)
 
 
 # -- vectors ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Rule:
     """A case with what is drawn of its features.
 
     Attributes:
         name: For people.
-        key: Its conditions, as texts.
         symbol: What is drawn.
-        filter: The conditions.
+        filter: Of which features; None of all.
+        case: What holds for them.
     """
 
     name: str
-    key: tuple[Any, ...]
     symbol: Symbol
-    filter: Part = field(compare=False)
+    filter: Xml | None
+    case: Case
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Rule) or self.name != other.name or self.symbol != other.symbol:
+            return False
+        # Views are split and written each by itself; what is the same in two of them has the same conditions.
+        return self.case.conditions() == other.case.conditions()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-def _vector(cascade: Cascade, layer: StyledLayer) -> tuple[list[Element], tuple[Loss, ...]]:
+def _vector(cascade: Cascade, layer: StyledLayer) -> tuple[list[Xml], tuple[Loss, ...]]:
     losses, views, writer = list(cascade.losses), views_of(cascade), _Conditions(Filters(layer.properties))
     if layer.dimensions is None:
         losses.append(
             Loss("/stylingRules", "SLD cannot tell geometries of several kinds apart; all are drawn as areas")
         )
     each = [_rules_of(view.rules, cascade, layer, writer, losses) for view in views]
-    drawn: dict[float, list[Element]] = {}
+    drawn: dict[float, list[Xml]] = {}
     for span in spanning(each):
         symbolizers = list(_symbolizers(span.rule.symbol, layer))
         if symbolizers:
             drawn.setdefault(span.rule.symbol.z_order, []).append(_rule(span, views, symbolizers))
-    return [_se("FeatureTypeStyle", *drawn[order]) for order in sorted(drawn)], tuple(dict.fromkeys(losses))
+    return [in_lines("se:FeatureTypeStyle", *drawn[order]) for order in sorted(drawn)], tuple(dict.fromkeys(losses))
 
 
-def _rule(span: Spanning[_Rule], views: Sequence[View], symbolizers: Sequence[Element]) -> Element:
-    name, condition = as_xml(span.rule.name), span.rule.filter
+def _rule(span: Spanning[_Rule], views: Sequence[View], symbolizers: Sequence[Xml]) -> Xml:
+    name = as_xml(span.rule.name)
     parts = [_se("Name", text=name), _se("Description", _se("Title", text=name))] if name else []
-    if not isinstance(condition, bool):
-        parts.append(element("Filter", condition))
-    return _se("Rule", *parts, *_scales(span, views), *symbolizers)
+    if span.rule.filter is not None:
+        parts.append(element("Filter", span.rule.filter))
+    return in_lines("se:Rule", *parts, *_scales(span, views), *symbolizers)
 
 
-def _scales(span: Spanning[Any], views: Sequence[View]) -> list[Element]:
+def _scales(span: Spanning[Any], views: Sequence[View]) -> list[Xml]:
     """Return the scales between which a rule holds; the least denominator belongs to them, the greatest does not."""
     least, most = _scale(views[span.last].close, is_close=True), _scale(views[span.first].far, is_close=False)
     ends = (("Min", least), ("Max", most))
@@ -197,7 +163,7 @@ class _Conditions:
 
     filters: Filters
     known: dict[tuple[str, Wanted], Part] = field(default_factory=dict)
-    refused: dict[tuple[str, ...], Part] = field(default_factory=dict)
+    refused: dict[Facts, Part] = field(default_factory=dict)
 
     def check(self, atoms: Atoms) -> str | None:
         """Return why conditions cannot be written; None where they can."""
@@ -212,13 +178,11 @@ class _Conditions:
     def of(self, case: Case) -> Part:
         """Return what selects the features of a case."""
         parts = [self._part(text, atom, "true") for text, atom in case.true.atoms.items()]
-        return all_of([*parts, *map(self._not_all, case.others)])
-
-    def _not_all(self, other: Facts) -> Part:
-        key = tuple(other.atoms)
-        if key not in self.refused:
-            self.refused[key] = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
-        return self.refused[key]
+        for other in case.others:
+            if other not in self.refused:
+                self.refused[other] = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
+            parts.append(self.refused[other])
+        return all_of(parts)
 
     def _part(self, text: str, atom: Any, wanted: Wanted) -> Part:
         if (text, wanted) not in self.known:
@@ -247,9 +211,9 @@ def _rules_of(
             values |= changes[number]
         condition = writer.of(case)
         if condition is not False and values.get("visibility", True) is True:
-            key = (*case.true.atoms, *(tuple(other.atoms) for other in case.others))
             name = next((kept[number].name for number in reversed(case.rules) if kept[number].name), "")
-            made.append(_Rule(name, key, symbol_of(values), condition))
+            written_as = None if isinstance(condition, bool) else condition.xml
+            made.append(_Rule(name, symbol_of(values), written_as, case))
     return made
 
 
@@ -306,21 +270,20 @@ def _not_drawn(path: str, value: Any, layer: StyledLayer) -> str | None:
         return "lengths on the ground are not written as SLD; what was before stays"
     if isinstance(value, tuple) and not all(isinstance(one, float | str) for one in value):
         return "places that depend on properties are not written as SLD; what was before stays"
-    if not isinstance(value, bool | int | float | str | tuple | Color):
+    if not isinstance(value, _FIXED):
         return "values that depend on properties are not written as SLD; what was before stays"
     return None
 
 
 def _is_of(member: str, layer: StyledLayer) -> bool:
     """Tell whether the geometries of a layer have what a member of a symbolizer is about."""
-    unseen: Mapping[Any, tuple[str, ...]] = {0: ("fill", "stroke"), 1: ("fill",)}
-    return member not in unseen.get(layer.dimensions, ())
+    return member not in _UNSEEN.get(layer.dimensions, ())
 
 
 # -- symbolizers -----------------------------------------------------------------------------------------------------
 
 
-def _symbolizers(symbol: Symbol, layer: StyledLayer) -> Iterator[Element]:
+def _symbolizers(symbol: Symbol, layer: StyledLayer) -> Iterator[Xml]:
     """Return what is drawn of a feature, the lowest first."""
     share = symbol.opacity
     if layer.dimensions != 0:
@@ -337,7 +300,7 @@ def _symbolizers(symbol: Symbol, layer: StyledLayer) -> Iterator[Element]:
         yield from _graphic(graphic, share)
 
 
-def _lines(stroke: StrokeSymbol, share: float) -> Iterator[Element]:
+def _lines(stroke: StrokeSymbol, share: float) -> Iterator[Xml]:
     """Return a line with what lies under and over it."""
     casing, center = stroke.casing, stroke.center_line
     if casing is not None and casing.width > 0:
@@ -349,11 +312,11 @@ def _lines(stroke: StrokeSymbol, share: float) -> Iterator[Element]:
         yield _se("LineSymbolizer", _stroke(center, share))
 
 
-def _fill(fill: FillSymbol, share: float) -> Element:
+def _fill(fill: FillSymbol, share: float) -> Xml:
     return _se("Fill", *_parameters({"fill": fill.color.hex, "fill-opacity": _share(fill.opacity * share)}))
 
 
-def _stroke(line: LineSymbol, share: float) -> Element:
+def _stroke(line: LineSymbol, share: float) -> Xml:
     named = {
         "stroke": line.color.hex,
         "stroke-opacity": _share(line.opacity * share),
@@ -368,7 +331,7 @@ def _stroke(line: LineSymbol, share: float) -> Element:
     return _se("Stroke", *_parameters(named))
 
 
-def _graphic(graphic: GraphicSymbol, share: float) -> Iterator[Element]:
+def _graphic(graphic: GraphicSymbol, share: float) -> Iterator[Xml]:
     share = share * graphic.opacity
     if share == 0:
         return
@@ -380,18 +343,18 @@ def _graphic(graphic: GraphicSymbol, share: float) -> Iterator[Element]:
         image = dict(graphic.image)
         address = _address(image)
         if address:
-            link = Element("se:OnlineResource", {"xlink:type": "simple", "xlink:href": address})
+            link = written("se:OnlineResource", attributes={"xlink:type": "simple", "xlink:href": address})
             picture = _se("ExternalGraphic", link, _se("Format", text=_format(image)))
             yield _point(graphic, picture, _se("Opacity", text=_share(share)))
     elif graphic.type == "Text" and graphic.text and graphic.font is not None:
         yield _text(graphic, graphic.font, share)
 
 
-def _point(graphic: GraphicSymbol, *parts: Element) -> Element:
+def _point(graphic: GraphicSymbol, *parts: Xml) -> Xml:
     return _se("PointSymbolizer", _se("Graphic", *parts, *_displacement(graphic)))
 
 
-def _displacement(graphic: GraphicSymbol) -> list[Element]:
+def _displacement(graphic: GraphicSymbol) -> list[Xml]:
     """Return how far a graphic is moved; in SLD to the right and up."""
     if graphic.position == (0.0, 0.0):
         return []
@@ -400,7 +363,7 @@ def _displacement(graphic: GraphicSymbol) -> list[Element]:
     return [_se("Displacement", x, y)]
 
 
-def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Element:
+def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Xml:
     text: Any = graphic.text
     label = (
         _se("Label", element("PropertyName", text=text["property"]))
@@ -428,7 +391,7 @@ def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Element:
     return _se("TextSymbolizer", label, _se("Font", *_parameters(letters)), placement, *halo, ink)
 
 
-def _parameters(named: Mapping[str, str]) -> Iterable[Element]:
+def _parameters(named: Mapping[str, str]) -> Iterable[Xml]:
     return [_se("SvgParameter", text=value, name=name) for name, value in named.items()]
 
 
@@ -460,7 +423,7 @@ def _format(image: Mapping[str, Any]) -> str:
 # -- coverages -------------------------------------------------------------------------------------------------------
 
 
-def _coverage(style: Style, layer: StyledLayer) -> tuple[list[Element], tuple[Loss, ...]]:
+def _coverage(style: Style, layer: StyledLayer) -> tuple[list[Xml], tuple[Loss, ...]]:
     views = views_of(flatten(style, layer))
     losses: dict[Loss, None] = {}
     rules = []
@@ -471,9 +434,9 @@ def _coverage(style: Style, layer: StyledLayer) -> tuple[list[Element], tuple[Lo
     for span in spanning(each):
         drawn = _raster(span.rule)
         if drawn is not None:
-            rules.append(_se("Rule", *_scales(span, views), drawn))
+            rules.append(in_lines("se:Rule", *_scales(span, views), drawn))
     # A CoverageStyle would be the word of the standard, but QGIS and GeoServer look for a FeatureTypeStyle.
-    return [_se("FeatureTypeStyle", *rules)] if rules else [], tuple(losses)
+    return [in_lines("se:FeatureTypeStyle", *rules)] if rules else [], tuple(losses)
 
 
 def _losses(symbol: CoverageSymbol) -> list[Loss]:
@@ -492,9 +455,9 @@ def _losses(symbol: CoverageSymbol) -> list[Loss]:
     return [Loss("/stylingRules", reason) for reason in reasons]
 
 
-def _raster(symbol: CoverageSymbol) -> Element | None:
+def _raster(symbol: CoverageSymbol) -> Xml | None:
     """Return how a coverage is drawn; None where SLD has no words for it."""
-    channels: list[Element] = []
+    channels: list[Xml] = []
     colors: tuple[str, ...] = ("Gray",)
     if symbol.channels is not None:
         names = [one.name for one in symbol.channels]
@@ -516,7 +479,7 @@ def _raster(symbol: CoverageSymbol) -> Element | None:
     return _se("RasterSymbolizer", _se("Opacity", text=_share(opacity)), *channels, *colours)
 
 
-def _color_map(symbol: CoverageSymbol) -> Element:
+def _color_map(symbol: CoverageSymbol) -> Xml:
     """Return the colours of values: steps where there are only such, else what runs from stop to stop."""
     stops = [(value, Color.of_parts(*rgba[:3]).hex) for value, rgba, _ in symbol.stops]
     looked_up = _se("LookupValue", text="Rasterdata")
