@@ -178,9 +178,11 @@ def test_each_cell_of_a_zoom_shows_one_point_and_keeps_it_below(vector: VectorIn
 
 def test_the_largest_areas_are_shown_first(vector: VectorIngest, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    x, y, half = random.uniform(0, 4, 4000), random.uniform(0, 4, 4000), random.uniform(0.0005, 0.01, 4000)
+    count = tiles.FEW_FEATURES + 1000
+    x, y, half = random.uniform(0, 4, count), random.uniform(0, 4, count), random.uniform(0.0005, 0.01, count)
     half[7] = 0.5
-    frame = gpd.GeoDataFrame({"n": range(4000)}, geometry=shapely.box(x - half, y - half, x + half, y + half), crs=4326)
+    shapes = shapely.box(x - half, y - half, x + half, y + half)
+    frame = gpd.GeoDataFrame({"n": range(count)}, geometry=shapes, crs=4326)
     files, archive, _ = ingest(vector, frame, tmp_path / "x.fgb")
     seen = half / np.sqrt(np.cos(np.radians(y)))  # as large as on the map
     for zoom in range(files.max_zoom):
@@ -191,6 +193,14 @@ def test_the_largest_areas_are_shown_first(vector: VectorIngest, tmp_path: Path)
             (here,) = np.nonzero((cells == cell) & (half < 360 / (1 << (zoom + 6)) / 4))
             if len(here):
                 assert shown & set(here.tolist()) <= {here[np.argmax(seen[here])]}
+
+
+def test_a_layer_of_few_features_has_no_holes_at_any_zoom(vector: VectorIngest, tmp_path: Path) -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(20.0), np.arange(20.0)))
+    frame = gpd.GeoDataFrame({"n": range(400)}, geometry=shapely.box(x, y, x + 1, y + 1), crs=4326)
+    files, archive, _ = ingest(vector, frame, tmp_path / "x.fgb")
+    for zoom in range(files.max_zoom + 1):
+        assert set(read(archive, zoom)["n"]) == set(range(400))
 
 
 def test_what_is_smaller_than_a_pixel_is_drawn_as_one(vector: VectorIngest, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Vector tiles of a dataset, thinned so that each tile stays small and the map stays honest.
 
-The deepest zoom has every feature. At the zooms above, a feature of at least a cell (a 64th of a tile, 4 to 8 pixels)
-is always there; of smaller ones each cell shows one: the largest area or the longest line, and of points one that
-chance chose. So dense places stay dense and sparse ones are not emptied, and what is shown stays there as one zooms in.
+The deepest zoom has every feature, and so has every zoom of a layer of few: a map of countries has no holes. At the
+zooms above the deepest of others, a feature of at least a cell (a 64th of a tile, 4 to 8 pixels) is always there; of
+smaller ones each cell shows one: the largest area or the longest line, and of points one that chance chose. So dense
+places stay dense and sparse ones are not emptied, and what is shown stays there as one zooms in.
 What would be smaller than a pixel is drawn as one pixel. A tile that still has more features or bytes than it may loses
 its smallest features, also at the deepest zoom; how many each zoom shows is written into the archive.
 
@@ -30,6 +31,8 @@ MIN_MAX_ZOOM, MAX_ZOOM = 2, 14
 # A browser draws so many without a pause, and fetches so much while a map is moved (GDAL has the same bytes).
 MAX_TILE_FEATURES = 10_000
 MAX_TILE_BYTES = 500_000
+# Layers of so many are whole at every zoom: half of what a tile may have, and holes would be taken for missing data.
+FEW_FEATURES = 5_000
 # A step of its tiles is 9.6 m at the equator.
 _ZOOM_OF_POINTS = 10
 # Cells along the side of a tile, as zooms.
@@ -106,7 +109,9 @@ def ranks(outline: Outline) -> Numbers:
 
 
 def shown_at(outline: Outline, ranked: Numbers, zoom: int) -> NDArray[np.bool_]:
-    """Tell which features a zoom above the deepest shows: the large ones, and the first of each cell."""
+    """Tell which features a zoom above the deepest shows: all of few, else the large ones and the first of each cell."""
+    if len(outline) <= FEW_FEATURES:
+        return np.ones(len(outline), bool)
     large = outline.sizes >= 360 / (1 << (zoom + _CELL_ZOOMS))
     cells = grid.cells(outline.keys, min(zoom + _CELL_ZOOMS, grid.KEY_ZOOM))
     starts = np.flatnonzero(np.diff(cells, prepend=-1))
