@@ -59,6 +59,16 @@ def codes(checked: CheckedVector) -> list[str]:
     return [finding.code for finding in checked.findings]
 
 
+def test_an_item_keeps_what_it_says_of_itself_when_features_are_added(catalogued: VectorIngest, tmp_path: Path) -> None:
+    said = {"title": "Springs", "description": "All springs", "license": "CC0-1.0", "keywords": ("water",)}
+    ingest(catalogued, places(tmp_path / "a.gpkg", [1]), **said)
+    ingest(catalogued, places(tmp_path / "more.gpkg", [2]), mode="append", description="Nearly all springs")
+    assert catalogued.catalog is not None
+    properties = catalogued.catalog.item("c", "it")["properties"]
+    expected = {**said, "description": "Nearly all springs", "keywords": ["water"]}
+    assert {name: properties[name] for name in said} == expected
+
+
 def test_replace_is_the_default_and_leaves_only_the_new(catalogued: VectorIngest, tmp_path: Path) -> None:
     ingest(catalogued, places(tmp_path / "a.gpkg", [1, 2]))
     _, files = ingest(catalogued, places(tmp_path / "b.gpkg", [3]))

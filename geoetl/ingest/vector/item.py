@@ -1,5 +1,6 @@
 """The STAC item of features."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,20 @@ from geoetl.store.catalog.item import PROJECTION, TABLE, instant, new_item, obje
 
 
 def described(
-    request: VectorRequest, checked: CheckedVector, files: VectorFiles, notebook: str | None
+    request: VectorRequest,
+    checked: CheckedVector,
+    files: VectorFiles,
+    notebook: str | None,
+    present: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the item with its table fields.
+
+    Args:
+        request: What was asked for.
+        checked: What the source holds.
+        files: What was made of it.
+        notebook: Portable address of the executed notebook.
+        present: Properties of the item that features are added to; it keeps what the request does not say anew.
 
     Sources: STAC extensions table 1.2.0 and projection 2.0.0.
     """
@@ -22,11 +34,13 @@ def described(
     columns = [{"name": column.name, "type": column.type} for column in files.columns]
     repairs = sum(1 for finding in checked.findings if finding.severity is Severity.WARNING)
     told = {
+        "title": request.title,
         "description": request.description,
         "license": request.license,
         "attribution": request.attribution,
         "keywords": list(request.keywords),
     }
+    kept = {name: present[name] for name in told if name in present}
     added = "added to the features that were there, " if checked.present else ""
     return new_item(
         item_id=request.item_id,
@@ -36,6 +50,7 @@ def described(
         times=_times(request, files),
         properties={
             "title": request.item_title,
+            **kept,
             **{name: value for name, value in told.items() if value},
             "table:primary_geometry": "geometry",
             "table:row_count": files.rows,

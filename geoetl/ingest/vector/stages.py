@@ -152,8 +152,13 @@ class VectorIngest:
     def item(
         self, request: VectorRequest, checked: CheckedVector, files: VectorFiles, notebook: str | None
     ) -> dict[str, Any]:
-        """Describe the features as a STAC item with table fields."""
-        return described(request, checked, files, notebook)
+        """Describe the features as a STAC item with table fields; one that they are added to keeps its title."""
+        present = (
+            self.catalog.item(request.collection, request.item_id)["properties"]
+            if checked.present is not None and self.catalog is not None
+            else {}
+        )
+        return described(request, checked, files, notebook, present)
 
     @contextmanager
     def _filled(

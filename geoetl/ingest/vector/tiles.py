@@ -109,7 +109,7 @@ def ranks(outline: Outline) -> Numbers:
 
 
 def shown_at(outline: Outline, ranked: Numbers, zoom: int) -> NDArray[np.bool_]:
-    """Tell which features a zoom above the deepest shows: all of few, else the large ones and the first of each cell."""
+    """Tell what a zoom above the deepest shows: all of few features, else the large and the first of each cell."""
     if len(outline) <= FEW_FEATURES:
         return np.ones(len(outline), bool)
     large = outline.sizes >= 360 / (1 << (zoom + _CELL_ZOOMS))
