@@ -4,6 +4,7 @@ One model gives JSON, SVG, PNG and the view in a notebook.  What an entry shows 
 its rule is about: every rule whose conditions are among those of the entry's own, in their order.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -220,9 +221,10 @@ def _entries(rules: Sequence[FlatRule], initial: Mapping[str, Any], title: str) 
             names[key] = names.get(key) or rule.name
     # What is drawn where no other rule holds comes last.
     listed = sorted((conditions or {"": True}).items(), key=lambda pair: pair[1] is True)
+    index = _Index(rules)
     entries = []
     for key, condition in listed:
-        values = _drawn(rules, condition, initial)
+        values = _drawn(index.including(condition), initial)
         if _is_seen(values):
             label = names.get(key) or (title if condition is True else _words(condition))
             varies = tuple(path for path, value in values.items() if _depends(value))
@@ -230,13 +232,37 @@ def _entries(rules: Sequence[FlatRule], initial: Mapping[str, Any], title: str) 
     return tuple(entries)
 
 
-def _drawn(rules: Sequence[FlatRule], condition: Tree, initial: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is drawn where a condition is true, by the rules that it includes."""
-    own = [] if condition is True else conjuncts(condition)
+class _Index:
+    """Finds rules by their conditions, without asking each rule for each line."""
+
+    def __init__(self, rules: Sequence[FlatRule]) -> None:
+        self._rules = rules
+        self._parts = [_parts(rule.condition) for rule in rules]
+        count = Counter(part for parts in self._parts for part in parts)
+        # Each rule stands under the rarest part of its condition, as many may share what the rules around them say.
+        self._by_part: dict[str, list[int]] = {}
+        self._always: list[int] = []
+        for number, parts in enumerate(self._parts):
+            under = self._by_part.setdefault(min(parts, key=count.__getitem__), []) if parts else self._always
+            under.append(number)
+
+    def including(self, condition: Tree) -> list[FlatRule]:
+        """Return the rules that hold wherever a condition is true, as each part of theirs is one of it, in order."""
+        own = _parts(condition)
+        found = [number for part in own for number in self._by_part.get(part, ()) if self._parts[number] <= own]
+        return [self._rules[number] for number in sorted([*self._always, *found])]
+
+
+def _parts(condition: Tree) -> frozenset[str]:
+    """Return the conditions that a condition joins by ``and``, as texts."""
+    return frozenset(canonical_json(part) for part in conjuncts(condition) if part is not True)
+
+
+def _drawn(rules: Sequence[FlatRule], initial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is drawn where all these rules hold."""
     values = dict(initial)
     for rule in rules:
-        if rule.condition is True or all(part in own for part in conjuncts(rule.condition)):
-            values.update(rule.changes)
+        values.update(rule.changes)
     return {path: value for path, value in values.items() if value is not UNSET}
 
 

@@ -277,6 +277,30 @@ def test_more_lines_than_fit_are_counted() -> None:
     assert texts(legend.svg())[-1] == "… and 5 more"
 
 
+def test_a_line_shows_all_rules_that_ask_for_no_more_than_its_own_in_their_order() -> None:
+    large = {"op": ">", "args": [{"property": "n"}, 5]}
+    both = {"op": "and", "args": [kind("a"), large]}
+    legend = legend_of(
+        style(
+            rule("large", {"fill": {"color": "red", "opacity": 0.5}}, large),
+            rule("large a", {"stroke": {"width": {"px": 2}}}, both),
+            rule("a", {"fill": {"alter": True, "color": "blue"}}, kind("a")),
+            rule("b", {"fill": {"color": "green"}}, kind("b")),
+        ),
+        AREAS,
+    )
+    drawn = {
+        one.label: [one.values.get(path) for path in ("fill.opacity", "stroke.width")] + [one.values["fill.color"].hex]
+        for one in legend.entries
+    }
+    assert drawn == {
+        "large": [0.5, 1.0, "#ff0000"],
+        "large a": [0.5, 2.0, "#0000ff"],
+        "a": [1.0, 1.0, "#0000ff"],
+        "b": [1.0, 1.0, "#008000"],
+    }
+
+
 def test_colours_that_cannot_be_told_apart_are_findings() -> None:
     rules = [
         rule("a", {"fill": {"color": [200, 30, 30]}}, kind("a")),
