@@ -98,6 +98,8 @@ def _nodes(node: Any, at: str, around: Surroundings) -> Iterator[Finding]:
         yield from _number(name, member, where)
         if name in ("colorMap", "opacityMap") and isinstance(member, list):
             yield from _stops(member, where)
+        if name == "opacityMap" and isinstance(member, list):
+            yield from _shares(member, where)
         yield from _nodes(member, where, around)
 
 
@@ -148,12 +150,26 @@ def _number(name: str, value: Any, at: str) -> Iterator[Finding]:
             yield _doubt(
                 "style_color_range", f"A part of the colour {parts} is not in 0 to 255; the nearest is taken.", at, ""
             )
-    if name == "opacity" and isinstance(value, int | float) and not 0 <= value <= 1:
-        yield _doubt("style_opacity_range", f"The opacity {value} is not in 0 to 1; the nearest is taken.", at, "")
+    # The official schema takes any number for an opacity: its zeroToOne is a number of 0 to 1, or any at all.
+    if name in ("opacity", "alphaThreshold") and isinstance(value, int | float) and not 0 <= value <= 1:
+        yield _out_of_share(value, at)
     if name in ("width", "size", "thickness"):
         length = next(iter(value.values()), None) if isinstance(value, Mapping) else value
         if isinstance(length, int | float) and length < 0:
             yield _doubt("style_length_range", f"The length {length} is below 0; it is taken as 0.", at, "")
+
+
+def _out_of_share(value: float, at: str) -> Finding:
+    return _doubt(
+        "style_opacity_range", f"The opacity {value} is not in 0 to 1; the nearest is taken.", at, "Write 0 to 1."
+    )
+
+
+def _shares(stops: list[Any], at: str) -> Iterator[Finding]:
+    for number, stop in enumerate(stops):
+        share = stop[1] if isinstance(stop, list) and len(stop) > 1 else None
+        if isinstance(share, int | float) and not 0 <= share <= 1:
+            yield _out_of_share(share, f"{at}/{number}/1")
 
 
 def _stops(stops: list[Any], at: str) -> Iterator[Finding]:

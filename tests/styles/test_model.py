@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from geoetl.core.errors import InvalidStyle
+from geoetl.core.selectors import Rows
 from geoetl.styles import reading
+from geoetl.styles.evaluate import symbols
 from geoetl.styles.expressions import Kind, kinds
+from geoetl.styles.layer import StyledLayer
 from geoetl.styles.model import Style
 from geoetl.testing.styles import coverage_styles, styles
 from tests.styles.official import EXAMPLES, example, is_valid
@@ -340,6 +343,8 @@ def test_what_is_doubtful_in_the_official_examples_is_found() -> None:
         ({"strok": {"width": 1}}, "style_unknown_member"),
         ({"fill": {"colour": "red"}}, "style_unknown_member"),
         ({"opacity": 5}, "style_opacity_range"),
+        ({"fill": {"color": "red", "opacity": -0.1}}, "style_opacity_range"),
+        ({"opacityMap": [[0, 0.5], [1, 7]]}, "style_opacity_range"),
         ({"fill": {"color": [300, 0, 0]}}, "style_color_range"),
         ({"stroke": {"width": {"px": -1}}}, "style_length_range"),
         ({"colorMap": [[5, "red"], [1, "blue"]]}, "style_stop_order"),
@@ -349,3 +354,19 @@ def test_what_is_doubtful_in_the_official_examples_is_found() -> None:
 )
 def test_what_is_legal_but_hardly_meant_is_found(symbolizer: dict[str, Any], code: str) -> None:
     assert [found for found, _ in codes(one_rule(**symbolizer))] == [code]
+
+
+@pytest.mark.parametrize(("given", "taken"), [(7, 1.0), (-3, 0.0)])
+def test_an_opacity_beyond_0_to_1_is_legal_by_the_official_schema_told_and_brought_back(
+    given: float, taken: float
+) -> None:
+    document = one_rule(opacity=given, fill={"color": "red", "opacity": given})
+    assert is_valid(document)
+    style = Style.of(document)
+    assert [where for _, where in codes(document)] == [
+        "/stylingRules/0/symbolizer/opacity",
+        "/stylingRules/0/symbolizer/fill/opacity",
+    ]
+    (symbol,) = symbols(style, StyledLayer("x", "vector", 2), Rows({}, 1))
+    assert symbol.fill is not None
+    assert (symbol.opacity, symbol.fill.opacity) == (taken, taken)
