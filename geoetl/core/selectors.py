@@ -201,6 +201,8 @@ def conjuncts(tree: Tree) -> list[Tree]:
 
 def properties_of(node: Any) -> set[str]:
     """Return the names of the properties that a filter looks at."""
+    if isinstance(node, (str, int, float)):
+        return set()
     if isinstance(node, Mapping):
         if "property" in node:
             return {str(node["property"])}

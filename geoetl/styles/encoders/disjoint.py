@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 from geoetl.core.selectors import Tree, conjuncts, moments
@@ -96,11 +97,11 @@ class Facts:
     @classmethod
     def of(cls, atoms: Atoms, sure: frozenset[str]) -> "Facts":
         """Return what conditions say; `sure` are the properties that hold texts and never times."""
-        facts = cls()
+        each = []
         for text, atom in atoms.items():
             name, span = _span(atom, sure)
-            facts = facts.and_also(cls({text: atom}, {} if span is None else {name: span}))
-        return facts
+            each.append(cls({text: atom}, {} if span is None else {name: span}))
+        return reduce(cls.and_also, each) if each else cls()
 
     def excludes(self, other: "Facts") -> bool:
         """Return whether it is certain that not all conditions of both are true."""
@@ -196,7 +197,7 @@ def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: f
     if not rest.atoms:
         return (Case(rules, case.true, case.others, settled),)
     without = Case(case.rules, case.true, (*case.others, rest), case.settled)
-    true = case.true.and_also(rest)
+    true = case.true.and_also(rest) if case.true.atoms else rest
     atoms = true.atoms.keys()
     others = []
     for one in case.others:

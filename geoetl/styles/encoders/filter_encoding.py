@@ -88,7 +88,7 @@ class Filters:
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
-    _missing_by_name: dict[str, Filter] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _properties: dict[str, tuple[Xml, Filter]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def select(self, tree: Tree, wanted: Wanted = "true") -> Part:
         """Return what selects the features for which a condition has a wanted truth value; True for all of them.
@@ -106,6 +106,8 @@ class Filters:
         if op in ("and", "or"):
             parts = [self.select(argument, wanted) for argument in arguments]
             return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
+        if op in _NAMES and _is_property(arguments[0]):
+            return self._compared(op, arguments[0], arguments[1], wanted)
         if not any(isinstance(argument, dict) for argument in arguments):
             return self._constant(tree, wanted)
         for condition, literal in (arguments, arguments[::-1]) if op in ("=", "<>") else ():
@@ -169,7 +171,7 @@ class Filters:
         if not is_time:
             return _condition(_NAMES[op], self._value(a), self._value(b))
         if _is_property(a) and _is_property(b):
-            return _condition(_NAMES[op], _property(a), _property(b))
+            return _condition(_NAMES[op], self._value(a), self._value(b))
         if not _is_property(a):
             a, b, op = b, a, {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op)
         if not _is_property(a):
@@ -184,7 +186,7 @@ class Filters:
             raise Inexpressible("a time is compared with what is none")
 
         def told(name: str, microseconds: int) -> Filter:
-            return _condition(name, _property(node), _literal(_time_text(microseconds)))
+            return _condition(name, self._value(node), _literal(_time_text(microseconds)))
 
         first, last = extent
         if first == last:
@@ -211,7 +213,7 @@ class Filters:
             raise Inexpressible("a time is compared with a pattern")
         if kind in ("number", "boolean"):
             return self._decided([name], wanted, truth=False)
-        like = _condition("PropertyIsLike", _property(node), _literal(pattern), attributes=_WILDCARDS)
+        like = _condition("PropertyIsLike", self._value(node), _literal(pattern), attributes=_WILDCARDS)
         if wanted == "true":
             return like
         if wanted == "false":
@@ -234,9 +236,18 @@ class Filters:
         return _negated(self._missing(name))
 
     def _missing(self, name: str) -> Filter:
-        if name not in self._missing_by_name:
-            self._missing_by_name[name] = _condition("PropertyIsNull", _property({"property": name}))
-        return self._missing_by_name[name]
+        return self._named(name)[1]
+
+    def _named(self, name: str) -> tuple[Xml, Filter]:
+        """Return a property, and the condition that it is missing; both stand in most of the comparisons with it."""
+        if name not in self._properties:
+            if not is_name(name):
+                raise Inexpressible(
+                    "Filter Encoding names a property by XPath, and the name of this one is no name of XML"
+                )
+            written_name = element("PropertyName", text=name)
+            self._properties[name] = written_name, _condition("PropertyIsNull", written_name)
+        return self._properties[name]
 
     def _kind(self, node: Any) -> str | None:
         if not isinstance(node, dict):
@@ -253,11 +264,12 @@ class Filters:
         raise Inexpressible(f"Filter Encoding 1.1 has no equal of the operator '{node.get('op')}'")
 
     def _value(self, node: Any) -> Xml:
-        kind = self._kind(node)
         if not isinstance(node, dict):
-            return _literal({True: "true", False: "false"}[node] if kind == "boolean" else str(node))
+            self._kind(node)
+            return _literal(str(node).lower() if isinstance(node, bool) else str(node))
         if "property" in node:
-            return _property(node)
+            return self._named(node["property"])[0]
+        self._kind(node)
         if node.get("op") not in _ARITHMETIC:
             raise Inexpressible("a time is compared with what is none")
         a, b = node["args"]
@@ -316,14 +328,14 @@ def _joined(tag: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
     decides = tag == "Or"
     kept: list[Filter] = []
     for part in parts:
-        if isinstance(part, bool):
-            if part == decides:
+        if part is True or part is False:
+            if part is decides:
                 return decides
         elif part.tag == tag:
-            kept.extend(part.parts)
+            kept += part.parts
         else:
             kept.append(part)
-    kept = _gathered(kept) if tag == "And" else kept
+    kept = _gathered(kept) if tag == "And" and len(kept) > 1 else kept
     if not kept:
         return not decides
     return kept[0] if len(kept) == 1 else _group(tag, kept)
@@ -334,12 +346,14 @@ def _gathered(parts: Sequence[Filter]) -> list[Filter]:
     groups: dict[str | int, list[Filter]] = {}
     for number, part in enumerate(parts):
         groups.setdefault(part.guard or number, []).append(part)
-    return [
-        group[0]
-        if len(group) == 1
-        else _group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])
-        for group in groups.values()
-    ]
+    return [one for group in groups.values() for one in _neither(group)]
+
+
+def _neither(group: Sequence[Filter]) -> Sequence[Filter]:
+    """Return parts that have one guard as one."""
+    if len(group) == 1 or not group[0].guard:
+        return group
+    return [_group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])]
 
 
 def _names(a: Any, b: Any) -> list[str]:
@@ -351,13 +365,6 @@ def _names(a: Any, b: Any) -> list[str]:
 
 def _is_property(node: Any) -> bool:
     return isinstance(node, dict) and "property" in node
-
-
-def _property(node: Mapping[str, Any]) -> Xml:
-    name = node["property"]
-    if not is_name(name):
-        raise Inexpressible("Filter Encoding names a property by XPath, and the name of this one is no name of XML")
-    return element("PropertyName", text=name)
 
 
 def _literal(text: str) -> Xml:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile('[&<>"\r\n\t]')
 def written(tag: str, *children: Xml, text: str = "", attributes: Mapping[str, str] | None = None) -> Xml:
     """Return an element with its text, or its children without space between them."""
     given = _attributes(attributes) if attributes else ""
-    return Xml(f"<{tag}{given}>{_escaped(text) if text else ''.join(children)}</{tag}>")
+    return Xml(f"<{tag}{given}>{escaped(text) if text else ''.join(children)}</{tag}>")
 
 
 def in_lines(tag: str, *children: Xml, attributes: Mapping[str, str] | None = None) -> Xml:
@@ -30,8 +30,9 @@ def in_lines(tag: str, *children: Xml, attributes: Mapping[str, str] | None = No
 
 
 def _attributes(given: Mapping[str, str]) -> str:
-    return "".join([f' {name}="{_escaped(value)}"' for name, value in given.items()])
+    return "".join([f' {name}="{escaped(value)}"' for name, value in given.items()])
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text for an element or an attribute."""
     return escape(text, _ENTITIES) if _SPECIAL.search(text) else text

@@ -33,7 +33,7 @@ from geoetl.styles.encoders.filter_encoding import (
     is_name,
     is_xml,
 )
-from geoetl.styles.encoders.markup import Xml, in_lines, written
+from geoetl.styles.encoders.markup import Xml, escaped, in_lines, written
 from geoetl.styles.encoders.protocol import Encoded
 from geoetl.styles.encoders.views import Edge, Spanning, View, spanning, views_of
 from geoetl.styles.layer import LayerKind, StyledLayer
@@ -89,7 +89,9 @@ def _document(style: Style, layer: StyledLayer, styles: Sequence[Xml]) -> str:
 
 
 def _se(tag: str, /, *children: Xml, text: str = "", **attributes: str) -> Xml:
-    return written(f"se:{tag}", *children, text=text, attributes=attributes)
+    if text or attributes:
+        return written(f"se:{tag}", *children, text=text, attributes=attributes)
+    return Xml(f"<se:{tag}>{''.join(children)}</se:{tag}>")
 
 
 # -- vectors ---------------------------------------------------------------------------------------------------------
@@ -392,7 +394,7 @@ def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Xml:
 
 
 def _parameters(named: Mapping[str, str]) -> Iterable[Xml]:
-    return [_se("SvgParameter", text=value, name=name) for name, value in named.items()]
+    return [Xml(f'<se:SvgParameter name="{name}">{escaped(value)}</se:SvgParameter>') for name, value in named.items()]
 
 
 def _share(number: float) -> str:
