@@ -1,6 +1,7 @@
 """Every format, and every real file that is known for an oddity, is ingested or refused with its true reason."""
 
 import json
+import re
 import socket
 import threading
 import zipfile
@@ -355,11 +356,49 @@ def test_rows_without_a_right_place_are_left_out_with_their_numbers(vector: Vect
     assert [(f.code, f.subject) for f in checked.findings if f.severity == "warning"] == [
         ("missing_geometry", "rows 2, 3, 4")
     ]
+    (odd,) = (f for f in checked.findings if f.code == "no_place")
+    assert odd.message == "1 values of 'lat' in 'x.csv' are no place, for example 'x'."
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "field"),
+    [
+        ("lat;lon\n47,5;8,5\n46,25;7\n", "All values of 'lat' in 'x.csv' are no place, for example '47,5'", "lat_name"),
+        (
+            "lat,lon\n48° 8' N,11° 34' E\n",
+            "All values of 'lat' in 'x.csv' are no place, for example '48° 8' N'",
+            "lat_name",
+        ),
+        ("wkt,n\nZurich,1\n,2\n", "All values of 'wkt' in 'x.csv' are no place, for example 'Zurich'", "wkt_column"),
+    ],
+    ids=["decimal comma", "minutes", "names"],
+)
+def test_columns_without_any_place_are_told_with_what_they_hold(
+    vector: VectorIngest, tmp_path: Path, text: str, says: str, field: str
+) -> None:
+    with pytest.raises(InvalidParameter, match=re.escape(says)) as caught:
+        ingest(vector, table(tmp_path / "x.csv", text), crs="EPSG:4326")
+    assert caught.value.field == field
+
+
+def test_a_quote_that_is_never_closed_swallows_no_rows(vector: VectorIngest, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="double quote that is never closed"):
+        ingest(vector, table(tmp_path / "x.csv", 'lat,lon,name\n1,2,"a\n3,4,b\n'))
+    _, made = ingest(vector, table(tmp_path / "y.csv", 'lat,lon,name\n1,2,a\n3,4,"b\nc"\n'))
+    assert sorted(made["name"]) == ["a", "b\nc"]
+
+
+def test_json_that_cannot_be_read_is_told_with_the_place_and_the_reason(vector: VectorIngest, tmp_path: Path) -> None:
+    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {"n": 2**63}}
+    document = json.dumps({"type": "FeatureCollection", "features": [feature]})
+    with pytest.raises(UnreadableFile, match=r"line 1, character \d+: Unrecognized number: 9223372036854775808"):
+        ingest(vector, table(tmp_path / "x.geojson", document))
 
 
 def test_swapped_coordinates_are_refused(vector: VectorIngest, tmp_path: Path) -> None:
-    with pytest.raises(InvalidParameter, match="do not fit"):
+    with pytest.raises(InvalidParameter, match="do not fit") as caught:
         ingest(vector, table(tmp_path / "x.csv", "lat,lon\n151.2,-33.9\n"))
+    assert "lat_name and lon_name if the two columns are exchanged" in caught.value.hint
 
 
 def test_a_csv_of_windows_is_read_and_told(vector: VectorIngest, tmp_path: Path) -> None:

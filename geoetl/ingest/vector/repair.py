@@ -16,7 +16,7 @@ from geoetl.core.findings import Finding, Severity
 from geoetl.core.spatial import LONGITUDE_SLACK_DEG
 from geoetl.ingest.vector.columns import unique_names
 from geoetl.ingest.vector.request import VectorRequest
-from geoetl.store.gate import VectorSource
+from geoetl.store.gate import Format, VectorSource
 
 # In GeoParquet the order of coordinates is x, y whatever the CRS says; EPSG:4326 is what other frames carry.
 LONGITUDE_LATITUDE = "EPSG:4326"
@@ -38,6 +38,8 @@ _SENTENCES = {
     "simplified": "{} geometries were simplified or snapped to the grid.",
     "vanished": "{} features were left out that simplifying left nothing of.",
 }
+
+_HINTS = {Format.CSV: "Give crs if they are no degrees, or lat_name and lon_name if the two columns are exchanged."}
 
 
 @dataclass
@@ -214,7 +216,10 @@ class Repair:
         if not (-360 <= west <= east <= 540 and -90 - LATITUDE_SLACK_DEG <= south <= north <= 90 + LATITUDE_SLACK_DEG):
             raise InvalidParameter(
                 f"The coordinates of '{self._name}' do not fit its reference system {self._source.crs.name[:60]}.",
-                hint="Correct the file's CRS; GeoJSON holds longitude and latitude in degrees, in this order.",
+                hint=_HINTS.get(
+                    self._source.format,
+                    "Correct the file's CRS; GeoJSON holds longitude and latitude in degrees, in this order.",
+                ),
                 field="crs",
             )
         if transformer is not None and not (valid := shapely.is_valid(shapes)).all():

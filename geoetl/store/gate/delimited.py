@@ -6,7 +6,6 @@ of their column share; numbers with leading zeros are codes, and stay text.
 
 import codecs
 import csv
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 64 * 1024
 _BLOCK_BYTES = 8 * 1024**2
 _MOST_COLUMNS = 5000
-_WKT = re.compile(r"\s*(?:srid=\d+;)?\s*(?:multi)?(?:point|linestring|polygon|geometrycollection)\b", re.IGNORECASE)
+_WKT = r"(?i)^\s*(srid=\d+;)?\s*((multi)?(point|linestring|polygon)|geometrycollection)\b"
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _SRID = r"^\s*(?i:srid)=(\d+);\s*"
 
 
@@ -150,7 +150,7 @@ def open_delimited(
 
     Raises:
         UnreadableFile: It has no header, or a row has another number of values.
-        InvalidParameter: The columns of the place are not there, or not to be told.
+        InvalidParameter: The columns of the place are not there, not to be told, or no row has a place in them.
         LimitExceeded: More rows than ``limits.vector_features``.
     """
     import pyarrow as pa
@@ -168,8 +168,10 @@ def open_delimited(
     encoding, findings = _encoding(path, name)
     places, found = _places(header, wanted, name)
     findings += found
-    seen = _Seen({number: list(_PARSERS) for number, column in enumerate(header)})
     is_wkt = header.index(places.wkt) if places.wkt else None
+    pairs = {header.index(column): _NUMBER for column in (places.latitude, places.longitude) if column}
+    kinds = {number: list(_PARSERS) for number in range(len(header))}
+    seen = _Seen(kinds, {is_wkt: _WKT} if is_wkt is not None else pairs)
     for batch in _texts(path, name, encoding, delimiter, len(header)):
         seen.look(batch, is_wkt)
         if seen.rows > limits.vector_features:
@@ -186,6 +188,7 @@ def open_delimited(
             hint="Give a file with one of them.",
             field="wkt_column",
         )
+    findings += _check_places(seen, header, name)
     place = {places.latitude, places.longitude, places.wkt}
     schema = pa.schema(
         [
@@ -199,14 +202,49 @@ def open_delimited(
     return DelimitedTable(path, name, encoding, delimiter, header, places, crs, seen.rows, schema, tuple(findings))
 
 
+def _check_places(seen: "_Seen", header: Sequence[str], name: str) -> list[Finding]:
+    """Tell which columns of the place have values that are none, or raise where all are."""
+    findings = []
+    for number, (count, example) in seen.odd.items():
+        said = f"values of '{header[number]}' in '{name}' are no place, for example '{example}'."
+        is_wkt = seen.patterns[number] == _WKT
+        remedy = "Write well-known text as POINT (10.5 47.2)." if is_wkt else "Write degrees with a point, as 10.5."
+        if count == seen.filled_rows[number]:
+            raise InvalidParameter(f"All {said}", hint=remedy, field="wkt_column" if is_wkt else "lat_name")
+        findings.append(
+            Finding(
+                severity=Severity.INFO,
+                code="no_place",
+                message=f"{count} {said}",
+                subject=name,
+                got=example,
+                remedy=remedy,
+            )
+        )
+    return findings
+
+
 @dataclass
 class _Seen:
-    """What the rows so far allow."""
+    """What the rows so far allow.
+
+    Attributes:
+        kinds: Types that each column may still have.
+        patterns: What values of the columns of the place look like.
+        rows: How many.
+        filled: Columns that have values.
+        srids: Reference systems that well-known text names.
+        filled_rows: Rows with a value, of the columns of the place.
+        odd: Of these columns, how many values are no place, and the first of them.
+    """
 
     kinds: dict[int, list[str]]
+    patterns: Mapping[int, str]
     rows: int = 0
     filled: set[int] = field(default_factory=set)
     srids: set[str] = field(default_factory=set)
+    filled_rows: dict[int, int] = field(default_factory=dict)
+    odd: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def look(self, batch: "pa.RecordBatch", wkt: int | None) -> None:
         import pyarrow as pa
@@ -217,6 +255,8 @@ class _Seen:
             column = batch.column(number)
             if column.null_count < len(column):
                 self.filled.add(number)
+            if number in self.patterns:
+                self._look_at_place(number, column)
             if number == wkt:
                 # One without the prefix says nothing, and is no other reference system.
                 found = pc.unique(pc.struct_field(pc.extract_regex(column, r"(?i)^\s*srid=(?P<srid>\d+);"), 0))
@@ -227,6 +267,15 @@ class _Seen:
                     _PARSERS[kind](column)
                 except pa.ArrowException:
                     kinds.remove(kind)
+
+    def _look_at_place(self, number: int, column: Any) -> None:
+        import pyarrow.compute as pc
+
+        self.filled_rows[number] = self.filled_rows.get(number, 0) + len(column) - column.null_count
+        odd = column.filter(pc.invert(pc.match_substring_regex(column, self.patterns[number])))
+        if len(odd):
+            count, example = self.odd.get(number, (0, odd[0].as_py().strip()[:40]))
+            self.odd[number] = count + len(odd), example
 
     def kind(self, number: int) -> "pa.DataType":
         import pyarrow as pa
@@ -297,7 +346,15 @@ def _texts(path: Path, name: str, encoding: str, delimiter: str, columns: int) -
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         ) as reader:
-            yield from reader
+            last = None
+            for last in reader:
+                yield last
+            if last is not None and _is_unclosed(last, path):
+                raise UnreadableFile(
+                    f"The last value of '{name}' begins with a double quote that is never closed.",
+                    hint="Close it; everything behind it was taken for one value.",
+                    field="source",
+                )
     except (pa.ArrowException, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
             return  # a header, and no rows
@@ -309,13 +366,23 @@ def _texts(path: Path, name: str, encoding: str, delimiter: str, columns: int) -
         ) from None
 
 
+def _is_unclosed(last: "pa.RecordBatch", path: Path) -> bool:
+    """Tell whether the last value goes on to the end of the file, because its quote is not closed there."""
+    value = last.column(last.num_columns - 1)[-1].as_py() if last.num_rows else None
+    if value is None or not {"\n", "\r"} & set(value):
+        return False
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 64), 2)
+        return not file.read().rstrip().endswith(b'"')
+
+
 def _numbers(column: Any) -> "NDArray[np.float64]":
     """Return numbers, NaN for what is none: array (row)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     plain = pc.utf8_trim_whitespace(column)
-    is_number = pc.match_substring_regex(plain, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    is_number = pc.match_substring_regex(plain, _NUMBER)
     numbers = pc.if_else(is_number, plain, None).cast(pa.float64())
     return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 

@@ -47,6 +47,8 @@ _SUFFIXES: Mapping[Format, tuple[str, ...]] = {
 }
 # A name that no library takes for anything but a file: pyogrio looks for an archive before '!', and by suffixes.
 _PLAIN_NAME = re.compile(r"[\w .()+-]+")
+# Where GDAL's reader of JSON stumbles, and over what.
+_IN_JSON = re.compile(r"At (line \d+, character \d+: [^/\n]*)")
 # A line that could be a feature on its own; longer ones are of another kind.
 _MOST_LINE_BYTES = 16 * 1024**2
 
@@ -324,8 +326,10 @@ def _told(name: str, found: Format, path: Path) -> Iterator[None]:
     ) as error:
         if "UTF8" in str(error) or "UTF-8" in str(error):
             raise _not_utf8(name) from None
+        where = _IN_JSON.search(str(error)) if found is Format.JSON else None
         raise UnreadableFile(
-            f"'{name}' begins like {found} but holds no readable features ({path.stat().st_size} bytes).",
+            f"'{name}' begins like {found} but holds no readable features "
+            f"({path.stat().st_size} bytes{f'; {where[1][:120]}' if where else ''}).",
             hint="Open it in a GIS or with ogrinfo; it is probably truncated or of another structure.",
             field="source",
         ) from None
