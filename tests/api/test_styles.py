@@ -455,6 +455,21 @@ def test_strict_handling_refuses_what_is_doubtful_with_a_pointer(client: TestCli
     assert (answer.status_code, answer.headers["preference-applied"]) == (204, "handling=strict")
 
 
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_style_names_tiles_that_a_map_of_another_server_finds(styled: TestClient, prefix: str) -> None:
+    (source,) = styled.get(f"{prefix}/{LAYER}/styles/night?f=mapbox").json()["sources"].values()
+    assert source["url"].startswith(str(styled.base_url))
+    told = styled.get(source["url"])
+    assert (told.status_code, told.json()["tilejson"]) == (200, "3.0.0")
+    here = f"{prefix}/{IMAGES}/styles/plain"
+    styled.put(here, json={"stylingRules": []})
+    template = styled.get(f"{here}?f=leaflet").json()["tileLayer"]["url"]
+    assert styled.get(f"{here}?f=mapbox").json()["sources"]["layer"]["tiles"] == [template]
+    assert template.startswith(str(styled.base_url)) and "{z}/{x}/{y}" in template
+    styled.put(here, json={"stylingRules": [{"symbolizer": {"visibility": False}}]})
+    assert styled.get(f"{here}?f=leaflet").json() == {"tileLayer": None}
+
+
 def test_a_change_of_what_was_changed_meanwhile_is_412(styled: TestClient) -> None:
     here = f"{STYLES}/night"
     tag = styled.get(f"{here}?f=mapbox").headers["etag"]

@@ -105,7 +105,7 @@ LEAFLET = """async ({style, features, item, centre, zoom}) => {
     const data = await (await fetch(features)).json();
     L.geoJSON(data, leafletOptions(L, style, () => map.getZoom())).addTo(map);
   } else {
-    const tiles = L.tileLayer(`/${style.tileLayer.url}`, {...style.tileLayer.options, item});
+    const tiles = L.tileLayer(style.tileLayer.url, {...style.tileLayer.options, item});
     await new Promise((done) => { tiles.on("load", done); tiles.addTo(map); });
   }
   return [];

@@ -4,8 +4,10 @@ Source: OGC API - Styles (20-009, draft), styles.yaml and style-metadata.yaml.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 from geoetl.api.styles.request import ALIASES, CARTOSYM, JSON, offered
 from geoetl.core.temporal import utc_text
@@ -91,6 +93,33 @@ class Documents:
             href = f"{self._features}/{layer.id}/items?limit=100"
             about["sampleData"] = {"rel": "start", "type": GEOJSON, "title": "Some of its features", "href": href}
         return about
+
+
+def located(encoded: Encoded, server: str) -> Encoded:
+    """Return an encoded style that says where its tiles are: a client takes relative addresses from its own page.
+
+    Args:
+        encoded: The style, in any encoding.
+        server: Address of the API, ending in a slash.
+    """
+    document = encoded.document
+    if not isinstance(document, Mapping):
+        return encoded
+    made = dict(document)
+    if "sources" in made:
+        made["sources"] = {name: _located(source, server) for name, source in made["sources"].items()}
+    if made.get("tileLayer"):
+        made["tileLayer"] = _located(made["tileLayer"], server)
+    return replace(encoded, document=made)
+
+
+def _located(source: Mapping[str, Any], server: str) -> dict[str, Any]:
+    made = dict(source)
+    if "url" in made:
+        made["url"] = urljoin(server, made["url"])
+    if "tiles" in made:
+        made["tiles"] = [urljoin(server, template) for template in made["tiles"]]
+    return made
 
 
 def style_links(

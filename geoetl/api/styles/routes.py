@@ -10,7 +10,7 @@ from geoetl.api.etag import is_known, tag_of, tagged
 from geoetl.api.stac.documents import encoded as as_json
 from geoetl.api.stac.transactions import merge_patch
 from geoetl.api.styles import request as ask
-from geoetl.api.styles.documents import Documents
+from geoetl.api.styles.documents import Documents, located
 from geoetl.api.styles.request import JSON
 from geoetl.core.errors import InvalidStyle
 from geoetl.core.principal import Principal
@@ -98,7 +98,7 @@ def _add_reading(routes: APIRouter, platform: "Platform", prefix: str) -> None:
         """Return a style in an encoding; the header ``X-Losses`` counts what that cannot express."""
         stored = library.get(collectionId, styleId)
         name, media_type = ask.negotiated(request, f, _kind(collectionId))
-        made = library.encoded(stored, name)
+        made = located(library.encoded(stored, name), str(request.base_url))
         named = ask.NAMES.get(name, name)
         root = f"{_documents(request, prefix, collectionId).root}/{stored.id}"
         headers = {
