@@ -470,7 +470,10 @@ class _Reader:
                 raise NotUnderstood(f"there is no colour {node[:40]!r}")
             return named
         if isinstance(node, list) and len(node) == 3:
-            return _color(*map(self.number, node))
+            r, g, b = node
+            if type(r) is type(g) is type(b) is int and min(node) >= 0 and max(node) <= 255:
+                return Color(r, g, b)
+            return _color(self.number(r), self.number(g), self.number(b))
         if not isinstance(node, dict) or not node.keys() & {"r", "g", "b"}:
             raise NotUnderstood("it is no colour")
         parts = {name: self.number(node[name]) for name in "rgb" if name in node}

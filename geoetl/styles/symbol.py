@@ -7,6 +7,7 @@ from typing import Any
 from geoetl.styles.values import PIXELS_PER_POINT, UNSET, Color
 
 _BLACK, _WHITE = Color(0, 0, 0), Color(255, 255, 255)
+_PATTERNS = tuple((name, f"fill.{name}") for name in ("pattern", "hatch", "dotpattern", "stipple"))
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,8 @@ class _Given:
 def _fill(given: _Given) -> FillSymbol | None:
     if not given.has("fill"):
         return None
-    names = ("pattern", "hatch", "dotpattern", "stipple")
-    patterns = tuple((name, given(f"fill.{name}", None)) for name in names if f"fill.{name}" in given.values)
-    return FillSymbol(given("fill.color", _WHITE), given("fill.opacity", 1.0), patterns)
+    patterns = [(name, given.values[path]) for name, path in _PATTERNS if path in given.values]
+    return FillSymbol(given("fill.color", _WHITE), given("fill.opacity", 1.0), tuple(patterns))
 
 
 def _line(given: _Given, path: str, size: str = "width", color: Color = _BLACK) -> LineSymbol | None:
@@ -157,13 +157,12 @@ def _line(given: _Given, path: str, size: str = "width", color: Color = _BLACK) 
 
 
 def _stroke(given: _Given) -> StrokeSymbol | None:
-    line = _line(given, "stroke")
-    if line is None:
+    if not given.has("stroke"):
         return None
     return StrokeSymbol(
-        line.color,
-        line.width,
-        line.opacity,
+        given("stroke.color", _BLACK),
+        given("stroke.width", 1.0),
+        given("stroke.opacity", 1.0),
         given("stroke.dashPattern", ()),
         given("stroke.cap", "butt"),
         given("stroke.join", "miter"),

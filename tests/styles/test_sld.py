@@ -226,6 +226,14 @@ def test_a_date_stands_for_its_whole_day(condition: Mapping[str, Any], moments: 
     ]
 
 
+def test_an_outline_that_is_not_seen_leaves_its_casing() -> None:
+    stroke = {"color": "red", "width": 1, "opacity": 0, "casing": {"color": "black", "width": 2}}
+    (rule,) = rules_of(Style.of({"stylingRules": [{"symbolizer": {"fill": {"color": "white"}, "stroke": stroke}}]}))
+    edge = rule.find(f"{SE}PolygonSymbolizer/{SE}Stroke")
+    assert edge is not None
+    assert [part.text for part in edge] == ["#000000", "1", "5"]
+
+
 # -- coverages -------------------------------------------------------------------------------------------------------
 
 

@@ -221,16 +221,16 @@ def _span(atom: Tree, sure: frozenset[str]) -> tuple[str, Span | None]:
         return name, Span(is_null=True)
     if op == "in":
         return name, _among(others[0], name in sure)
-    numbers = [_finite(other) for other in others]
     if op in ("=", "<>") and len(others) == 1:
         counted = _among(others, name in sure)
         return name, Span(excluded=counted.values) if op == "<>" and counted and counted.values else counted
+    numbers = [_finite(other) for other in others]
     if op == "between" and len(numbers) == 2 and None not in numbers:
         return name, Span(low=numbers[0] or 0.0, high=numbers[1] or 0.0)
     if op in ("<", "<=", ">", ">=") and len(numbers) == 1 and numbers[0] is not None:
         if op[0] == "<":
-            return name, Span(low=-math.inf, high=numbers[0], high_open=op == "<")
-        return name, Span(low=numbers[0], high=math.inf, low_open=op == ">")
+            return name, Span(high=numbers[0], high_open=op == "<")
+        return name, Span(low=numbers[0], low_open=op == ">")
     return name, None
 
 

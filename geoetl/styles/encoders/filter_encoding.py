@@ -120,8 +120,8 @@ class Filters:
             ends = {"op": "and", "args": [{"op": ">=", "args": [value, low]}, {"op": "<=", "args": [value, high]}]}
             return self.select(ends, wanted)
         if op == "in":
-            members = [{"op": "=", "args": [arguments[0], member]} for member in arguments[1]]
-            return self.select({"op": "or", "args": members}, wanted)
+            parts = [self.select({"op": "=", "args": [arguments[0], member]}, wanted) for member in arguments[1]]
+            return any_of(parts) if wanted in ("true", "not false") else all_of(parts)
         if op == "like":
             return self._like(arguments[0], arguments[1], wanted)
         if op == "isNull" and _is_property(arguments[0]):
@@ -149,20 +149,22 @@ class Filters:
         return {"true": true, "false": false, "not true": not true, "not false": not false}[wanted]
 
     def _compared(self, op: str, a: Any, b: Any, wanted: Wanted) -> Part:
-        kinds = {self._kind(a), self._kind(b)} - {None}
-        if kinds == {"time", "text"} and not (_is_property(a) and _is_property(b)):
-            kinds = {"time"}  # the text is the time that it means
+        first, second = self._kind(a), self._kind(b)
+        is_time = "time" in (first, second)
+        are_apart = first != second and first is not None and second is not None
+        if is_time and "text" in (first, second) and not (_is_property(a) and _is_property(b)):
+            are_apart = False  # the text is the time that it means
         is_ordered = op not in ("=", "<>")
         names = _names(a, b)
         if not names:
             return self._constant({"op": op, "args": [a, b]}, wanted)
-        if len(kinds) > 1 or (is_ordered and "boolean" in kinds):
+        if are_apart or (is_ordered and "boolean" in (first, second)):
             # Of two kinds: equality is known to be false, order is unknown.
             return self._decided(names, wanted, truth=None if is_ordered else op == "<>")
         op = op if wanted in ("true", "not false") else _OPPOSITE[op]
-        comparison = self._comparison(op, a, b, is_time="time" in kinds)
+        comparison = self._comparison(op, a, b, is_time=is_time)
         if wanted in ("not true", "not false"):
-            return any_of([*(self._missing(name) for name in names), comparison])
+            return any_of([*map(self._missing, names), comparison])
         # Of a missing value every client calls these false or unknown; only "is not equal" is true for some.
         return all_of([*(self._there(name) for name in names), comparison]) if op == "<>" else comparison
 
@@ -265,8 +267,7 @@ class Filters:
 
     def _value(self, node: Any) -> Xml:
         if not isinstance(node, dict):
-            self._kind(node)
-            return _literal(str(node).lower() if isinstance(node, bool) else str(node))
+            return _literal(str(node).lower() if self._kind(node) == "boolean" else str(node))
         if "property" in node:
             return self._named(node["property"])[0]
         self._kind(node)

@@ -181,9 +181,11 @@ class _Conditions:
         """Return what selects the features of a case."""
         parts = [self._part(text, atom, "true") for text, atom in case.true.atoms.items()]
         for other in case.others:
-            if other not in self.refused:
-                self.refused[other] = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
-            parts.append(self.refused[other])
+            part = self.refused.get(other)
+            if part is None:
+                part = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
+                self.refused[other] = part
+            parts.append(part)
         return all_of(parts)
 
     def _part(self, text: str, atom: Any, wanted: Wanted) -> Part:
@@ -293,25 +295,24 @@ def _symbolizers(symbol: Symbol, layer: StyledLayer) -> Iterator[Xml]:
         lines = list(_lines(stroke, share)) if stroke is not None else []
         fill = symbol.fill if layer.dimensions != 1 else None
         if fill is not None and fill.opacity * share > 0:
-            only = stroke if len(lines) == 1 else None
-            yield _se("PolygonSymbolizer", _fill(fill, share), *([_stroke(only, share)] if only else []))
-            lines = lines if only is None else []
-        yield from lines
+            edge = [_stroke(lines.pop(), share)] if len(lines) == 1 else []
+            yield _se("PolygonSymbolizer", _fill(fill, share), *edge)
+        for line in lines:
+            yield _se("LineSymbolizer", _stroke(line, share))
     # The dot that mixed geometries have from the start is for points; of an area it would be in the middle.
     for graphic in (*(symbol.markers if layer.dimensions is not None else ()), *symbol.labels):
         yield from _graphic(graphic, share)
 
 
-def _lines(stroke: StrokeSymbol, share: float) -> Iterator[Xml]:
-    """Return a line with what lies under and over it."""
+def _lines(stroke: StrokeSymbol, share: float) -> Iterator[LineSymbol]:
+    """Return what is seen of a line, with what lies under and over it."""
     casing, center = stroke.casing, stroke.center_line
     if casing is not None and casing.width > 0:
-        wide = LineSymbol(casing.color, stroke.width + 2 * casing.width, casing.opacity)
-        yield _se("LineSymbolizer", _stroke(wide, share))
+        yield LineSymbol(casing.color, stroke.width + 2 * casing.width, casing.opacity)
     if stroke.opacity * share > 0:
-        yield _se("LineSymbolizer", _stroke(stroke, share))
+        yield stroke
     if center is not None and center.width > 0:
-        yield _se("LineSymbolizer", _stroke(center, share))
+        yield center
 
 
 def _fill(fill: FillSymbol, share: float) -> Xml:
@@ -326,8 +327,10 @@ def _stroke(line: LineSymbol, share: float) -> Xml:
     }
     if isinstance(line, StrokeSymbol):
         # These are as in SVG where they are not given: mitre and butt.
-        named |= {"stroke-linejoin": line.join} if line.join != "miter" else {}
-        named |= {"stroke-linecap": line.cap} if line.cap != "butt" else {}
+        if line.join != "miter":
+            named["stroke-linejoin"] = line.join
+        if line.cap != "butt":
+            named["stroke-linecap"] = line.cap
         if any(line.dashes):
             named["stroke-dasharray"] = " ".join(map(_number, line.dashes))
     return _se("Stroke", *_parameters(named))
