@@ -9,9 +9,9 @@ fifty categories are fifty-one cases; and where later rules decide all that a ru
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from geoetl.core.selectors import Tree, conjuncts, moments
 
@@ -24,8 +24,7 @@ Atoms = Mapping[str, Tree]
 Value = tuple[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """The values that conditions leave to one property.
 
     Attributes:
@@ -46,10 +45,10 @@ class Span:
 
     def excludes(self, other: "Span") -> bool:
         """Return whether it is certain that no value lies in both."""
+        if self.values is not None and other.values is not None:  # categories, of which there are most
+            return self.values.isdisjoint(other.values)
         if self.high < other.low or other.high < self.low or self.is_null != other.is_null:
             return True
-        if self.values is not None and other.values is not None:
-            return self.values.isdisjoint(other.values)
         both = self.and_also(other)
         if both.values is not None:
             return not both.values
@@ -63,7 +62,7 @@ class Span:
         both = Span(None, self.excluded | other.excluded, low, high, low_open, not is_closed, self.is_null)
         if not counted:
             return both
-        return replace(both, values=frozenset(filter(both.holds, frozenset.intersection(*counted))))
+        return both._replace(values=frozenset(filter(both.holds, frozenset.intersection(*counted))))
 
     def holds(self, value: Value) -> bool:
         """Return whether a value may lie in it."""
@@ -105,14 +104,9 @@ class Facts:
 
     def excludes(self, other: "Facts") -> bool:
         """Return whether it is certain that not all conditions of both are true."""
+        spans = self.spans
         for name, span in other.spans.items():
-            mine = self.spans.get(name)
-            if mine is None:
-                continue
-            if mine.values is not None and span.values is not None:  # categories, of which there are most
-                if mine.values.isdisjoint(span.values):
-                    return True
-            elif mine.excludes(span):
+            if name in spans and spans[name].excludes(span):
                 return True
         return self.is_impossible or other.is_impossible
 
@@ -128,8 +122,7 @@ class Facts:
         return Facts.of({text: atom for text, atom in self.atoms.items() if text not in other.atoms}, sure)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """What holds for some features, and for no other case.
 
     Attributes:

@@ -62,6 +62,8 @@ _NAMES: Mapping[str, str] = {
 }
 _CONDITIONS = frozenset({"and", "or", "not", "between", "in", "like", "isNull", *_NAMES})
 _KINDS: Mapping[type, str] = {bool: "boolean", int: "number", float: "number", str: "text"}
+# Literals that compare with properties of these kinds as they stand.
+_PLAIN: Mapping[type, tuple[str, ...]] = {int: ("number",), float: ("number",), str: ("text",)}
 _WILDCARDS: Mapping[str, str] = {"wildCard": "%", "singleChar": "_", "escapeChar": "\\"}
 _ARITHMETIC: Mapping[str, str] = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 # The production Char of XML 1.0: no other character can stand in a document, not even escaped.
@@ -107,6 +109,8 @@ class Filters:
             parts = [self.select(argument, wanted) for argument in arguments]
             return all_of(parts) if (op == "and") == (wanted in ("true", "not false")) else any_of(parts)
         if op in _NAMES and _is_property(arguments[0]):
+            if self.kinds.get(arguments[0]["property"]) in _PLAIN.get(type(arguments[1]), ()):
+                return self._plainly(op, arguments[0]["property"], arguments[1], wanted)
             return self._compared(op, arguments[0], arguments[1], wanted)
         if not any(isinstance(argument, dict) for argument in arguments):
             return self._constant(tree, wanted)
@@ -137,7 +141,7 @@ class Filters:
 
     def untyped(self, tree: Tree) -> list[str]:
         """Return the properties whose kind is not known, of those that a condition compares with literals."""
-        return sorted(name for name in properties_of(tree) if name not in self.kinds)
+        return sorted(properties_of(tree) - self.kinds.keys())
 
     def _constant(self, tree: Tree, wanted: Wanted) -> bool:
         try:
@@ -147,6 +151,15 @@ class Filters:
         true, known = bool(truth.true[0]), bool(truth.known[0])
         false = known and not true
         return {"true": true, "false": false, "not true": not true, "not false": not false}[wanted]
+
+    def _plainly(self, op: str, name: str, literal: Any, wanted: Wanted) -> Filter:
+        """Return the comparison of a property with a literal of its kind, which is what most conditions are."""
+        op = op if wanted in ("true", "not false") else _OPPOSITE[op]
+        written_name, missing = self._named(name)
+        comparison = _condition(_NAMES[op], written_name, _literal(str(literal)))
+        if wanted in ("not true", "not false"):
+            return _group("Or", (missing, comparison))
+        return _group("And", (_negated(missing), comparison)) if op == "<>" else comparison
 
     def _compared(self, op: str, a: Any, b: Any, wanted: Wanted) -> Part:
         first, second = self._kind(a), self._kind(b)
