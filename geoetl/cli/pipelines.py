@@ -9,6 +9,9 @@ from geoetl.cli.output import Json, err, out, print_json, print_table
 if TYPE_CHECKING:
     from geoetl.runs.model import RunRecord
 
+# Lines of what stages warned of; `geoetl runs show` has all.
+MAX_WARNINGS = 10
+
 
 def pipelines(
     name: Annotated[str, typer.Argument(help="One pipeline, to see its parameters.")] = "",
@@ -126,3 +129,8 @@ def _tell(record: "RunRecord") -> None:
         out.print(f"In collection {collection}: {listed}")
         for reason in record.result.get("left_out", []):
             err.print("[yellow]Left out:[/] " + reason.replace("[", r"\["))
+    told = [(stage.name, warning) for stage in record.stages for warning in stage.warnings]
+    for name, warning in told[:MAX_WARNINGS]:
+        err.print(f"[yellow]{name}:[/] " + warning.replace("[", r"\["))
+    if len(told) > MAX_WARNINGS:
+        err.print(f"{len(told) - MAX_WARNINGS} more: geoetl runs show {record.id}")

@@ -1,6 +1,7 @@
 """Inside a run: stages and fan-outs with checkpoints, so that a resumed run repeats nothing that is done."""
 
 import inspect
+import json
 import re
 import time
 import warnings
@@ -14,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy.engine import Connection
 
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
+from geoetl.core.findings import Severity
 from geoetl.core.html import human_seconds
 from geoetl.core.identifiers import digest
 from geoetl.core.settings import DaskSettings
@@ -24,6 +26,8 @@ from geoetl.runs.repository import RunRepository
 from geoetl.runs.spread import spread
 from geoetl.store.zones import StoredFolder, StoredObject, Zones
 
+# Findings that the record of a stage repeats; the result holds all.
+MAX_NOTICED = 100
 # Progress rows are written at most this often; a fan-out of 100,000 tasks does not become 100,000 updates.
 PROGRESS_EVERY_S = 0.3
 
@@ -226,12 +230,26 @@ class Run:
                 # The edge between a pipeline and the rest: whatever a library throws ends the stage as failed.
                 self._end(name, caught, error=unforeseen(name, error).problem())
                 raise
-        self._end(name, caught, result=result[0])
+        self._end(name, caught, noticed(result[0]), result=result[0])
         self.tell(f"✓ {name} · {human_seconds(time.monotonic() - started)}")
 
-    def _end(self, name: str, caught: Sequence[warnings.WarningMessage], **outcome: Any) -> None:
-        said = tuple(dict.fromkeys(str(warning.message)[:500] for warning in caught))
+    def _end(
+        self, name: str, caught: Sequence[warnings.WarningMessage], found: Sequence[str] = (), **outcome: Any
+    ) -> None:
+        said = tuple(dict.fromkeys([*found, *(str(warning.message)[:500] for warning in caught)]))
         self.repository.finish_stage(self.id, self.attempt, name, warnings=said, **outcome)
+
+
+def noticed(result: str) -> list[str]:
+    """Return what a result (JSON) tells of that a person should know: the findings in it that are warnings."""
+    document = json.loads(result)
+    findings = document.get("findings") if isinstance(document, dict) else None
+    told = []
+    for finding in findings if isinstance(findings, list) else ():
+        if isinstance(finding, dict) and finding.get("severity") == Severity.WARNING:
+            where = f" ({finding['subject']})" if finding.get("subject") else ""
+            told.append(f"{finding['message']}{where}"[:500])
+    return told[:MAX_NOTICED]
 
 
 @dataclass(frozen=True)

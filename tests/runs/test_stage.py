@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from geoetl.core.errors import InvalidParameter, RunFailed, UnreadableFile
+from geoetl.core.findings import Finding, Severity
 from geoetl.core.settings import DaskSettings
 from geoetl.runs.model import Result, RunState
 from geoetl.runs.processes import ProcessMark
@@ -118,6 +119,21 @@ def test_warnings_are_kept_with_their_stage(run: Run) -> None:
 
     run.stage("warn", warn, 1)
     assert run.repository.get(run.id).stages[0].warnings == ("nodata is not declared",)
+
+
+class Checked(Result):
+    findings: tuple[Finding, ...]
+
+
+def test_findings_that_warn_are_told_with_their_stage(run: Run) -> None:
+    def check(number: int) -> Checked:
+        lost = Finding(
+            severity=Severity.WARNING, code="lost", message=f"{number} rows were left out.", subject="rows 3, 4"
+        )
+        return Checked(findings=(lost, Finding(severity=Severity.INFO, code="kept", message="All else is there.")))
+
+    run.stage("check", check, 2)
+    assert run.repository.get(run.id).stages[0].warnings == ("2 rows were left out. (rows 3, 4)",)
 
 
 def test_a_fan_out_keeps_the_order_of_its_items(run: Run) -> None:
