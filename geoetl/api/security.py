@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -464,9 +465,10 @@ class Authority:
         return found
 
     async def _remembered[T](self, key: tuple[object, ...], look: Callable[[], T]) -> T:
-        if key in self._known:
-            value: T = self._known[key]
-            return value
+        # Asked once: what is there now may have expired a moment later.
+        with suppress(KeyError):
+            known: T = self._known[key]
+            return known
         value = await anyio.to_thread.run_sync(look, limiter=self._lookups)
         self._known[key] = value
         return value

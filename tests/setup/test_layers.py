@@ -48,6 +48,9 @@ HANDED_OPEN = {
     ("geoetl/ingest/raster.py", "rio_cogeo.cogeo.cog_validate"),
     # A GeoTIFF in memory that is being written.
     ("geoetl/access/export.py", "rasterio.io.MemoryFile"),
+    # Features on their way, and what was just written of them.
+    ("geoetl/ingest/vector/write.py", "pyarrow.ipc.open_file"),
+    ("geoetl/ingest/vector/stages.py", "pyarrow.parquet.ParquetFile"),
     # Stores that are being written.
     ("geoetl/virtual/icechunk.py", "zarr.open_group"),
     ("geoetl/virtual/icechunk.py", "icechunk.Repository.create"),
@@ -58,6 +61,8 @@ HANDED_OPEN = {
     ("geoetl/virtual/read.py", "virtualizarr.parsers.NetCDF3Parser"),
     # geoetl's own database.
     ("geoetl/store/database.py", "sqlite3.connect"),
+    # Writes, and reads nothing.
+    ("geoetl/styles/encoders/markup.py", "xml.sax.saxutils.escape"),
     # Notebooks of the checkout.
     ("geoetl/runs/notebook.py", "papermill.execute_notebook"),
 }

@@ -3,6 +3,7 @@
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
@@ -359,3 +360,36 @@ def test_odd_references_are_told_in_a_sentence(gate: Gate, tmp_path: Path, refs:
     (tmp_path / "refs.json").write_text(text)
     with pytest.raises(UnreadableFile):
         gate.open_references(tmp_path / "refs.json")
+
+
+def _points(path: Path) -> Path:
+    shapes = [shapely.Point(1, 2), shapely.Point(3, 4)]
+    gpd.GeoDataFrame({"a": [1, 2]}, geometry=shapes, crs="EPSG:4326").to_file(path)
+    return path
+
+
+def _without_index(folder: Path) -> Path:
+    path = _points(folder / "points.shp")
+    path.with_suffix(".shx").unlink()
+    return path
+
+
+def _zipped_without_index(folder: Path) -> Path:
+    path = _without_index(folder)
+    with zipfile.ZipFile(folder / "points.zip", "w") as archive:
+        for suffix in (".shp", ".dbf", ".prj"):
+            archive.write(path.with_suffix(suffix), f"in side!/points{suffix}")
+    return folder / "points.zip"
+
+
+def _oddly_named(folder: Path) -> Path:
+    return _points(folder / "points.geojson").rename(folder / "po!nts%20.geojson")
+
+
+@pytest.mark.parametrize(
+    "make", [_without_index, _zipped_without_index, _oddly_named, lambda at: _points(at / "a.gpkg")]
+)
+def test_a_server_reads_what_is_made_ready_first(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """The child process that looks at a file first may write nothing: neither an index nor a plain name."""
+    gate = Gate((tmp_path,), LimitSettings()).guarded([])
+    assert list(gate.read_vector(make(tmp_path)).frame["a"]) == [1, 2]

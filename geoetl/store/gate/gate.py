@@ -64,12 +64,12 @@ class Gate:
         if not any(path.is_relative_to(folder) for folder in self.trusted):
             self.prober.check(path, kind, self.roots, self.limits)
 
-    def _prove_vector(self, path: Path) -> None:
+    def _prove_vector(self, path: Path, opened: Path) -> None:
         if self.prober is None or any(path.is_relative_to(folder) for folder in self.trusted):
             return
         kind: Kind = "geoparquet" if file_format(path) is Format.PARQUET else "vector"
-        # What was unpacked from an archive lies outside of the roots.
-        self.prober.check(path, kind, (*self.roots, path.parent), self.limits)
+        # What was unpacked from an archive lies outside of the roots, and so does what was made anew or named plainly.
+        self.prober.check(opened, kind, (*self.roots, path.parent, opened.parent), self.limits)
 
     def check_href(self, href: str, *, field: str = "href") -> None:
         """Check the address of an asset or link before it gets into the catalogue; nothing is asked or opened.

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyproj
 
-Prove = Callable[[Path], None]
+# Has a file looked at by a process apart: the file, and as what it is opened there.
+Prove = Callable[[Path, Path], None]
 # Features that are in memory at a time.
 BATCH_ROWS = 65_536
 # The drivers that read each format; whatever another one makes of a file is not what it is said to be.
@@ -130,7 +131,7 @@ def open_vector(
         raise wrong_format(path, found, "vector", sorted(VECTOR_FORMATS))
     with ExitStack() as stack:
         if found is not Format.ZIP:
-            prove(path)
+            prove(path, _as_opened(path, found, path.name, places, stack))
             opened = _opened(path, _Named(path.name, path.name), found, places, limits, question, most)
             yield stack.enter_context(opened)
             return
@@ -138,7 +139,7 @@ def open_vector(
         inner = _format(unpacked)
         if inner not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
             raise wrong_format(Path(member), inner, "vector", sorted(VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}))
-        prove(unpacked)
+        prove(unpacked, _as_opened(unpacked, inner, member, places, stack))
         within = VectorQuestion(None if is_chosen else question.layer, question.crs, question.places)
         own = Places((unpacked.parent.resolve(),))
         yield stack.enter_context(_opened(unpacked, _Named(path.name, member), inner, own, limits, within, most))
@@ -229,8 +230,8 @@ def _by_gdal(
     with ExitStack() as stack:
         if found is Format.SHAPEFILE:
             path, options = _whole_shapefile(path, names, places, findings, stack)
-        elif not _PLAIN_NAME.fullmatch(path.name) or path.suffix.lower() not in _SUFFIXES[found]:
-            path = _linked({_SUFFIXES[found][0]: path}, names.part, stack)
+        else:
+            path = _plainly_named(path, found, names.part, stack)
         if found is Format.GEOPACKAGE:
             check_geopackage(path, names.file)
         if found is Format.KML:
@@ -257,7 +258,7 @@ def _by_gdal(
             _check_count(int(info["features"]), names.file, limits)
             meta, reader = stack.enter_context(
                 pyogrio.open_arrow(
-                    target, layer=layer, max_features=most, batch_size=BATCH_ROWS, use_pyarrow=True, **options
+                    target, layer=layer, batch_size=min(BATCH_ROWS, most or BATCH_ROWS), use_pyarrow=True, **options
                 )
             )
             at = _geometry_at(reader.schema)
@@ -272,7 +273,7 @@ def _by_gdal(
         others = [field.name for number, field in enumerate(reader.schema) if number != at]
         geometry = free_name(others)
         schema = reader.schema.set(at, pa.field(geometry, reader.schema.field(at).type))
-        batches = _counted(reader, schema, names.file, found, path, limits)
+        batches = _counted(reader, schema, names.file, found, path, limits, most)
         yield VectorSource(layer, found, crs, schema, geometry, tuple(findings), batches)
 
 
@@ -283,13 +284,19 @@ def _geometry_at(schema: "pa.Schema") -> int | None:
 
 
 def _counted(
-    reader: "pa.RecordBatchReader", schema: "pa.Schema", name: str, found: Format, path: Path, limits: LimitSettings
+    reader: "pa.RecordBatchReader",
+    schema: "pa.Schema",
+    name: str,
+    found: Format,
+    path: Path,
+    limits: LimitSettings,
+    most: int | None,
 ) -> "Iterator[pa.RecordBatch]":
-    """Read batches, errors of the file told as such."""
+    """Read batches, errors of the file told as such, until there are `most` rows."""
     import pyarrow as pa
 
     rows = 0
-    while True:
+    while most is None or rows < most:
         with _told(name, found, path):
             try:
                 batch = reader.read_next_batch()
@@ -337,6 +344,19 @@ def _told(name: str, found: Format, path: Path) -> Iterator[None]:
 
 def _not_utf8(name: str) -> UnreadableFile:
     return UnreadableFile(f"Text in '{name}' is not UTF-8.", hint="Save the file again in UTF-8.", field="source")
+
+
+def _as_opened(path: Path, found: Format, name: str, places: Places, stack: ExitStack) -> Path:
+    """Return a file as GDAL is given it; a process apart can open it so, and could not write what is missing."""
+    if found is Format.SHAPEFILE:
+        return _whole_shapefile(path, _Named(name, name), places, [], stack)[0]
+    return path if found in (Format.PARQUET, Format.CSV) else _plainly_named(path, found, name, stack)
+
+
+def _plainly_named(path: Path, found: Format, name: str, stack: ExitStack) -> Path:
+    if _PLAIN_NAME.fullmatch(path.name) and path.suffix.lower() in _SUFFIXES[found]:
+        return path
+    return _linked({_SUFFIXES[found][0]: path}, name, stack)
 
 
 def _whole_shapefile(
