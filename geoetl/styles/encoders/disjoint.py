@@ -96,10 +96,12 @@ class Facts:
     @classmethod
     def of(cls, atoms: Atoms, sure: frozenset[str]) -> "Facts":
         """Return what conditions say; `sure` are the properties that hold texts and never times."""
-        each = []
+        each: list[Facts] = []
         for text, atom in atoms.items():
             name, span = _span(atom, sure)
             each.append(cls({text: atom}, {} if span is None else {name: span}))
+        if len(each) == 1:
+            return each[0]
         return reduce(cls.and_also, each) if each else cls()
 
     def excludes(self, other: "Facts") -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from geoetl.core.errors import InvalidFilter
 from geoetl.core.selectors import MAX_PATTERN_LENGTH, Rows, Tree, evaluate, moments, properties_of
-from geoetl.styles.encoders.markup import Xml, written
+from geoetl.styles.encoders.markup import Xml, escaped, written
 
 OGC = "http://www.opengis.net/ogc"
 
@@ -141,6 +141,10 @@ class Filters:
 
     def untyped(self, tree: Tree) -> list[str]:
         """Return the properties whose kind is not known, of those that a condition compares with literals."""
+        if isinstance(tree, dict) and tree.get("op") in _NAMES:
+            first, second = tree["args"]
+            if _is_property(first) and not isinstance(second, dict):
+                return [] if first["property"] in self.kinds else [first["property"]]
         return sorted(properties_of(tree) - self.kinds.keys())
 
     def _constant(self, tree: Tree, wanted: Wanted) -> bool:
@@ -156,9 +160,11 @@ class Filters:
         """Return the comparison of a property with a literal of its kind, which is what most conditions are."""
         op = op if wanted in ("true", "not false") else _OPPOSITE[op]
         written_name, missing = self._named(name)
-        comparison = _condition(_NAMES[op], written_name, _literal(str(literal)))
+        tag = _NAMES[op]
+        comparison = Filter(tag, Xml(f"<ogc:{tag}>{written_name}{_literal(str(literal))}</ogc:{tag}>"))
         if wanted in ("not true", "not false"):
-            return _group("Or", (missing, comparison))
+            either = Xml(f"<ogc:Or>{missing.xml}{comparison.xml}</ogc:Or>")
+            return Filter("Or", either, (missing, comparison), missing.xml)
         return _group("And", (_negated(missing), comparison)) if op == "<>" else comparison
 
     def _compared(self, op: str, a: Any, b: Any, wanted: Wanted) -> Part:
@@ -384,7 +390,7 @@ def _is_property(node: Any) -> bool:
 def _literal(text: str) -> Xml:
     if not is_xml(text):
         raise Inexpressible("a text holds a character that XML does not allow")
-    return element("Literal", text=text)
+    return Xml(f"<ogc:Literal>{escaped(text)}</ogc:Literal>")
 
 
 def _time_text(microseconds: int) -> str:

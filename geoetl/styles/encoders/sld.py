@@ -54,6 +54,11 @@ _NOT_URI = re.compile(r'[\s<>"{}|\\^`]')
 _UNSEEN: Mapping[Any, tuple[str, ...]] = {0: ("fill", "stroke"), 1: ("fill",)}
 # Types of values that are the same for every feature.
 _FIXED = (Color, float, bool, int, str, tuple)
+# What SLD draws as it is, as long as it is the same for every feature.
+_DRAWN = frozenset(
+    {"visibility", "opacity", "zOrder", "fill.color", "fill.opacity", "stroke.color", "stroke.opacity", "stroke.width"}
+)
+_PLAIN_VALUES = (Color, float, bool)
 _ACROSS: Mapping[str, float] = {"left": 0.0, "center": 0.5, "right": 1.0}
 _DOWN: Mapping[str, float] = {"bottom": 0.0, "middle": 0.5, "top": 1.0}
 
@@ -250,6 +255,8 @@ def _changes(rule: FlatRule, layer: StyledLayer, losses: list[Loss]) -> dict[str
 
 def _not_drawn(path: str, value: Any, layer: StyledLayer) -> str | None:
     """Return why SLD cannot do what a change asks for; None where it can, or where nothing is lost."""
+    if path in _DRAWN and type(value) in _PLAIN_VALUES:
+        return None
     member, _, rest = path.partition(".")
     part = rest.rpartition(".")[2]
     if value is UNSET or not _is_of(member, layer):
