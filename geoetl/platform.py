@@ -618,11 +618,15 @@ class Platform:
     def declared_schedules(self) -> "Schedules":
         """Return what runs by itself, after it was brought in step with the file that declares it.
 
+        A platform that reads only leaves that to the others, and returns what is stored.
+
         Raises:
             ConfigurationError: The file is missing or malformed.
         """
         from geoetl.runs.schedule import read_declarations
 
+        if self.database.read_only:
+            return self.schedules
         self.schedules.declare(read_declarations(self.settings.schedules))
         return self.schedules
 

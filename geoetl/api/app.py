@@ -15,6 +15,7 @@ from geoetl.api import (
     problems,
     raster,
     runs,
+    schedules,
     styles,
     tiles,
     vector_tiles,
@@ -65,6 +66,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(features.router(platform, writing=role.writes))
     app.include_router(styles.router(platform, writing=role.writes))
     app.include_router(runs.router(platform, writing=role.writes))
+    app.include_router(schedules.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)

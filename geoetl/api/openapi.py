@@ -48,6 +48,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "limit": 20,
         "follow": False,
     },
+    "/api/schedules": {"name": "purge-events"},
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,

@@ -1,9 +1,7 @@
 """Runs over HTTP: start a pipeline, see how it goes as it happens, end it, try it again; and what pipelines take."""
 
 import json
-import re
-from collections.abc import AsyncIterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
@@ -20,6 +18,7 @@ from geoetl.core.errors import InvalidParameter, NotFound
 from geoetl.core.logging import redacted
 from geoetl.runs.model import RunEvent, RunKind, RunRecord, RunState
 from geoetl.runs.pipeline import Pipeline, load_pipeline, pipelines
+from geoetl.runs.privacy import paths_in, public, public_event
 from geoetl.runs.queue import MAX_PRIORITY
 
 if TYPE_CHECKING:
@@ -36,14 +35,12 @@ _AGAIN_MS = 2000
 MAX_KEY = 200
 # Nothing in a notebook may run, and nothing is loaded; only its own colours and pictures are shown.
 NOTEBOOK_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\].+")
-_PATH_WITHIN = re.compile(r"(?<![\w:/])/(?:[\w.+@~-]+/)+[\w.+@~-]*")
 _EXAMPLE: JsonDict = {
     "pipeline": "ingest-raster",
     "parameters": {"source": "samples:landsat_rgb.tif", "collection": "my-rasters"},
 }
 _ID = r"^[0-9A-Za-z]{1,64}$"
-_LOCATION = {"headers": {"Location": {"description": "Address of the run", "schema": {"type": "string"}}}}
+LOCATION = {"headers": {"Location": {"description": "Address of the run", "schema": {"type": "string"}}}}
 
 RunId = Annotated[str, InPath(description="Id of the run; of those that read, `latest` is the newest", pattern=_ID)]
 
@@ -209,12 +206,12 @@ def _add_reading(routes: APIRouter, platform: "Platform") -> None:
             document = json.loads(platform.zones.internal.local_path(record.notebook).read_text("utf-8"))
         except FileNotFoundError:
             raise NotFound(f"The executed notebook of run {record.id} was removed.", field="run_id") from None
-        page = notebook_page(document, title=f"{record.pipeline} {record.id}", hidden=_paths(record.parameters))
+        page = notebook_page(document, title=f"{record.pipeline} {record.id}", hidden=paths_in(record.parameters))
         return HTMLResponse(redacted(page), headers={**HARMLESS, "Content-Security-Policy": NOTEBOOK_POLICY})
 
 
 def _add_writing(routes: APIRouter, platform: "Platform") -> None:
-    @routes.post("/api/runs", status_code=202, responses={202: _LOCATION})
+    @routes.post("/api/runs", status_code=202, responses={202: LOCATION})
     def submit(
         asked: RunRequest,
         request: Request,
@@ -236,19 +233,19 @@ def _add_writing(routes: APIRouter, platform: "Platform") -> None:
         except InvalidParameter as error:
             where = "/pipeline" if error.field == "pipeline" else f"/parameters/{error.field}"
             raise InvalidParameter(error.detail, hint=error.hint, field=where) from None
-        return _accepted(platform, record, request, response)
+        return accepted(platform, record, request, response)
 
     @routes.post("/api/runs/{run_id}/cancel", status_code=202)
     def cancel(run_id: RunId, request: Request, response: Response) -> RunAnswer:
         """Cancel a run; what is executed is ended within moments."""
         platform.runs.queue.cancel(run_id)
-        return _accepted(platform, platform.runs.get(run_id), request, response)
+        return accepted(platform, platform.runs.get(run_id), request, response)
 
     @routes.post("/api/runs/{run_id}/retry", status_code=202)
     def retry(run_id: RunId, request: Request, response: Response) -> RunAnswer:
         """Queue a run that failed, was cancelled or interrupted once more; finished stages are not repeated."""
         platform.runs.queue.retry(run_id, principal_name(request))
-        return _accepted(platform, platform.runs.get(run_id), request, response)
+        return accepted(platform, platform.runs.get(run_id), request, response)
 
 
 def principal_name(request: Request) -> str | None:
@@ -256,7 +253,8 @@ def principal_name(request: Request) -> str | None:
     return principal_of(request).name if "principal" in request.scope.get("state", {}) else None
 
 
-def _accepted(platform: "Platform", record: RunRecord, request: Request, response: Response) -> RunAnswer:
+def accepted(platform: "Platform", record: RunRecord, request: Request, response: Response) -> RunAnswer:
+    """Return a run that was asked for, with its address in the headers of the answer."""
     # Relative to the path that a proxy may have added, as every address of ours.
     response.headers["Location"] = request.url_for("run", run_id=record.id).path
     return _answer(record).model_copy(update={"workers": len(platform.runs.queue.workers())})
@@ -287,40 +285,16 @@ def _look(platform: "Platform", run_id: str, after: int) -> tuple[RunRecord, tup
 
 def _sent(event: RunEvent, record: RunRecord) -> str:
     """Return an event in the form of server-sent events (HTML, section 9.2)."""
-    document = json.dumps(_public({"at": event.at, **event.data}, _paths(record.parameters)), ensure_ascii=False)
+    document = json.dumps({"at": event.at, **public_event(event, record).data}, ensure_ascii=False)
     return f"id: {event.number}\nevent: {event.kind}\ndata: {document}\n\n"
 
 
 def _answer(record: RunRecord) -> RunAnswer:
     document = record.model_dump(mode="json", exclude={"notebook"})
-    return RunAnswer(**_public(document, _paths(record.parameters)), has_notebook=record.notebook is not None)
+    return RunAnswer(**public(document, paths_in(record.parameters)), has_notebook=record.notebook is not None)
 
 
 def _pipeline(pipeline: Pipeline) -> PipelineAnswer:
     return PipelineAnswer(
         name=pipeline.name, title=pipeline.title, summary=pipeline.summary, parameters=pipeline.json_schema()
     )
-
-
-def _public(value: Any, hidden: Mapping[str, str]) -> Any:
-    """Return a document without secrets and without the folders of this machine: a file's name says enough.
-
-    Args:
-        value: The document.
-        hidden: Paths that may stand anywhere in its texts, with what is shown for them.
-    """
-    if isinstance(value, str):
-        for path, name in hidden.items():
-            value = value.replace(path, name)
-        return redacted(_PATH_WITHIN.sub(lambda found: PurePosixPath(found[0]).name, value))
-    if isinstance(value, Mapping):
-        return {name: _public(inner, hidden) for name, inner in value.items()}
-    return [_public(inner, hidden) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _paths(value: Any) -> dict[str, str]:
-    """Return each path among values, with the name that is shown for it."""
-    if isinstance(value, str):
-        return {value: PurePosixPath(value).name} if _PATH.fullmatch(value) and len(value) > 1 else {}
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {path: name for part in inner for path, name in _paths(part).items()}

@@ -22,6 +22,7 @@ RunId = Annotated[str, typer.Argument(help="Id of the run, or `latest`.")]
 def list_runs(
     state: Annotated[str, typer.Option(help="Only queued, running, interrupted, completed, failed or cancelled.")] = "",
     pipeline: Annotated[str, typer.Option(help="Only runs of this pipeline.")] = "",
+    text: Annotated[str, typer.Option(help="Only runs with these words in parameters, error or who asked.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest first.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +37,8 @@ def list_runs(
 
     if state and state not in list(RunState):
         raise InvalidParameter(f"'{state}' is not a state of a run.", hint=did_you_mean(state, RunState), field="state")
-    found = geoetl.connect().runs.list(state=RunState(state) if state else None, pipeline=pipeline or None, limit=limit)
+    chosen = RunState(state) if state else None
+    found = geoetl.connect().runs.list(state=chosen, pipeline=pipeline or None, text=text or None, limit=limit)
     if as_json:
         print_json([record.model_dump(mode="json") for record in found])
         return

@@ -93,11 +93,13 @@ def run(name: Name, as_json: Json = False) -> None:
 
     Example: geoetl schedule run purge-events
     """
+    import getpass
+
     import geoetl
     from geoetl.core.identifiers import new_id
 
     platform = geoetl.connect()
-    run_id = platform.declared_schedules().run_now(name, new_id())
+    run_id = platform.declared_schedules().run_now(name, new_id(), getpass.getuser())
     if as_json:
         print_json(platform.runs.get(run_id).model_dump(mode="json"))
     else:

@@ -23,6 +23,8 @@ from geoetl.store.database import Database
 LATEST = "latest"
 # How often what happens to a run is looked for.
 FOLLOW_S = 0.25
+# Where words are looked for.
+_WORDED = (runs.c.id, runs.c.pipeline, runs.c.subject, runs.c.parameters, runs.c.error, runs.c.submitted_by)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class RunRepository:
         state: RunState | None = None,
         pipeline: str | None = None,
         subject: str | None = None,
+        text: str | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
@@ -66,6 +69,7 @@ class RunRepository:
             state: Only those that stand so.
             pipeline: Only those of this notebook or function.
             subject: Only those that work on this.
+            text: Only those with each of these words in id, pipeline, subject, parameters, error or who asked for them.
             before: Only those that were submitted before the run of this id.
             limit: At most so many.
 
@@ -77,6 +81,8 @@ class RunRepository:
             query = query.where(runs.c.pipeline == pipeline)
         if subject:
             query = query.where(runs.c.subject == subject)
+        for word in (text or "").casefold().split():
+            query = query.where(sa.or_(*(sa.func.lower(column).contains(word, autoescape=True) for column in _WORDED)))
         with self.database.read() as connection:
             if before:
                 seq = connection.execute(sa.select(runs.c.seq).where(runs.c.id == before)).scalar()
@@ -90,6 +96,16 @@ class RunRepository:
                 query = query.where(runs.c.state == state).limit(limit) if state else query.limit(limit)
             found = _records(connection, connection.execute(query).all())
         return [record for record in found if state is None or record.state is state][:limit]
+
+    def states(self, run_ids: Sequence[str]) -> dict[str, RunState]:
+        """Return how runs stand, by id; those that are not there are left out."""
+        if not run_ids:
+            return {}
+        query = sa.select(runs.c.id, runs.c.state, runs.c.worker).where(runs.c.id.in_(run_ids))
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+            lost = is_lost(connection, [row.worker for row in rows if row.state == RunState.RUNNING])
+        return {row.id: _standing(row.state, is_lost=lost.get(row.worker, True)) for row in rows}
 
     def counts(self) -> dict[RunState, int]:
         """Return how many runs there are of each state by their rows: one whose process is gone counts as running."""
@@ -326,14 +342,17 @@ def _records(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunRecord
     return [_record(row, found[row.id], is_lost=lost.get(row.worker, True)) for row in rows]
 
 
+def _standing(state: str, *, is_lost: bool) -> RunState:
+    return RunState.INTERRUPTED if state == RunState.RUNNING and is_lost else RunState(state)
+
+
 def _record(row: Row[Any], found: tuple[Stage, ...], *, is_lost: bool) -> RunRecord:
-    state = RunState(row.state)
     return RunRecord(
         id=row.id,
         kind=RunKind(row.kind),
         pipeline=row.pipeline,
         subject=row.subject,
-        state=RunState.INTERRUPTED if state is RunState.RUNNING and is_lost else state,
+        state=_standing(row.state, is_lost=is_lost),
         parameters=json.loads(row.parameters),
         priority=row.priority,
         attempt=row.attempt,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice, takewhile
@@ -80,6 +80,10 @@ class Schedule(BaseModel):
     def next_slot(self, now: float) -> int:
         """Return the Unix time of the next slot that it will have."""
         return next_slot(self.cron, max(self.last_slot, now))
+
+    def next_slots(self, now: float, count: int) -> tuple[int, ...]:
+        """Return the Unix times of the next slots."""
+        return tuple(islice(_slots(self.cron, int(max(self.last_slot, now))), count))
 
 
 class Slot(BaseModel):
@@ -220,10 +224,15 @@ class Schedules:
         """Return the latest slots of a schedule, the newest first."""
         query = sa.select(slots).where(slots.c.schedule == name).order_by(slots.c.slot.desc()).limit(limit)
         with self.queue.database.read() as connection:
-            return tuple(
-                Slot(schedule=name, slot=r.slot, run_id=r.run_id, outcome=Outcome(r.outcome), detail=r.detail)
-                for r in connection.execute(query)
-            )
+            return tuple(map(_slot, connection.execute(query)))
+
+    def latest(self) -> dict[str, Slot]:
+        """Return the latest slot of each schedule that has had one."""
+        newest = sa.select(slots.c.schedule, sa.func.max(slots.c.slot).label("slot")).group_by(slots.c.schedule)
+        last = newest.subquery()
+        query = sa.select(slots).join(last, sa.and_(slots.c.schedule == last.c.schedule, slots.c.slot == last.c.slot))
+        with self.queue.database.read() as connection:
+            return {row.schedule: _slot(row) for row in connection.execute(query)}
 
     def declare(self, declared: Sequence[Declaration]) -> None:
         """Make the stored schedules those of a file: new ones begin now, changed ones change, the others go.
@@ -234,24 +243,22 @@ class Schedules:
         now = int(self.clock())
         for one in declared:
             next_slot(one.cron, now)
+        wanted = {one.name: _values(one) for one in declared}
+        # Most often nothing has changed: then nothing is locked.
+        with self.queue.database.read() as connection:
+            found = {row.name: row for row in connection.execute(sa.select(schedules))}
+        stored = {name for name, row in found.items() if row.is_declared}
+        if stored == set(wanted) and not any(_differs(found[name], values) for name, values in wanted.items()):
+            return
         with self.queue.database.begin() as connection:
             known = {row.name: row for row in connection.execute(sa.select(schedules).with_for_update())}
-            for one in declared:
-                values = {
-                    "title": one.title,
-                    "kind": one.kind,
-                    "target": one.target,
-                    "parameters": canonical_json(dict(one.parameters)),
-                    "cron": one.cron,
-                }
-                if one.name not in known:
-                    new = {"name": one.name, "is_declared": 1, "is_paused": 0, "last_slot": now, "created_at": now}
+            for name, values in wanted.items():
+                if name not in known:
+                    new = {"name": name, "is_declared": 1, "is_paused": 0, "last_slot": now, "created_at": now}
                     _insert_once(connection, schedules, {**values, **new})
-                elif any(getattr(known[one.name], name) != value for name, value in values.items()):
-                    changed = sa.update(schedules).where(schedules.c.name == one.name)
-                    connection.execute(changed.values(**values))
-            gone = set(known) - {one.name for one in declared}
-            for name in gone:
+                elif _differs(known[name], values):
+                    connection.execute(sa.update(schedules).where(schedules.c.name == name).values(**values))
+            for name in set(known) - set(wanted):
                 connection.execute(sa.delete(schedules).where(schedules.c.name == name, schedules.c.is_declared == 1))
 
     def pause(self, name: str) -> Schedule:
@@ -272,18 +279,20 @@ class Schedules:
         last = sa.case((schedules.c.last_slot > now, schedules.c.last_slot), else_=now)
         return self._change(name, is_paused=0, last_slot=last)
 
-    def run_now(self, name: str, salt: str) -> str:
+    def run_now(self, name: str, salt: str, submitted_by: str | None = None) -> str:
         """Queue a run of a schedule outside of its slots, paused or not, and return the run's id.
 
         Args:
             name: Of the schedule.
             salt: Tells the run from every other.
+            submitted_by: Who asks; left out, the schedule itself.
 
         Raises:
             NotFound: There is none of that name.
             InvalidParameter: It could not begin.
         """
-        ((run_id, _),) = self.queue.submit(self.prepare(self.get(name), salt))
+        asked = self.prepare(self.get(name), salt)
+        ((run_id, _),) = self.queue.submit(replace(asked, submitted_by=submitted_by or asked.submitted_by))
         return run_id
 
     def tick(self) -> tuple[Slot, ...]:
@@ -426,6 +435,25 @@ def _schedule(row: Row[Any]) -> Schedule:
         is_paused=bool(row.is_paused),
         last_slot=row.last_slot,
     )
+
+
+def _values(declared: Declaration) -> dict[str, Any]:
+    return {
+        "title": declared.title,
+        "kind": declared.kind,
+        "target": declared.target,
+        "parameters": canonical_json(dict(declared.parameters)),
+        "cron": declared.cron,
+    }
+
+
+def _differs(row: Row[Any], values: Mapping[str, Any]) -> bool:
+    return any(getattr(row, name) != value for name, value in values.items())
+
+
+def _slot(row: Row[Any]) -> Slot:
+    outcome = Outcome(row.outcome)
+    return Slot(schedule=row.schedule, slot=row.slot, run_id=row.run_id, outcome=outcome, detail=row.detail)
 
 
 def _declaration(file: str, name: str, entry: _Declared) -> Declaration:
