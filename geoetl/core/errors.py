@@ -201,6 +201,13 @@ class Conflict(GeoetlError):
     exit_code = 4
 
 
+class ManagedData(Conflict):
+    """What a managed dataset keeps was to be changed by something else."""
+
+    code = "managed_data"
+    title = "This is kept by a managed dataset"
+
+
 class LimitExceeded(GeoetlError):
     """More was asked than a limit allows; nothing was read."""
 

@@ -126,6 +126,18 @@ class Database:
             with (connection := plain.execution_options(**options)).begin():
                 yield connection
 
+    def within(self, connection: Connection) -> "Database":
+        """Return this database as it is seen from an open unit of work.
+
+        What repositories and the catalogue do with it belongs to that unit of work: it is committed or undone with it.
+        """
+        return _Within(self, connection)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is one within a unit of work, which cannot be done again in part."""
+        return False
+
     def upgrade(self) -> None:
         """Bring the schema to this version's, pgSTAC's on PostgreSQL too; nothing is done when it already is.
 
@@ -170,6 +182,26 @@ class Database:
         ]
         dbapi_connection.execute("; ".join(settings))
         dbapi_connection.commit()
+
+
+class _Within(Database):
+    """See `Database.within`."""
+
+    def __init__(self, whole: Database, connection: Connection) -> None:
+        super().__init__(whole.url, read_only=whole.read_only)
+        self._connection = connection
+
+    @property
+    def is_within(self) -> bool:
+        return True
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        yield self._connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        yield self._connection
 
 
 def was_in_the_way(error: Exception) -> bool:

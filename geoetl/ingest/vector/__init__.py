@@ -1,7 +1,7 @@
 """Vectors: validate and repair, write GeoParquet 1.1 and PMTiles, describe as a STAC item.
 
 ``stages`` `VectorIngest` · ``request`` what it is asked for · ``result`` what its stages return · ``repair`` features
-made fit · ``columns`` names and types · ``times`` when they are of · ``content`` which are the same · ``append``
+made fit · ``columns`` names and types · ``times`` when they are of · ``append``
 features added to others · ``write`` the order along a Hilbert curve, GeoParquet · ``tiles`` the pyramid of tiles,
 thinned · ``mvt`` their bytes · ``grid`` the world of web maps · ``item`` the STAC item.
 

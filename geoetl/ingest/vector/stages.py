@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from geoetl.core import content
 from geoetl.core.errors import Conflict, NotFound, Unavailable, UnreadableFile
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.identifiers import file_digest
 from geoetl.core.temporal import parse_instant
 from geoetl.ingest.thumbnail import draw
-from geoetl.ingest.vector import append, content
+from geoetl.ingest.vector import append
 from geoetl.ingest.vector.columns import KML_COLUMNS, renamed, says_something, type_name
 from geoetl.ingest.vector.item import described
 from geoetl.ingest.vector.mvt import Attributes

@@ -26,6 +26,7 @@ from geoetl.core.identifiers import check_id
 from geoetl.store.catalog import cql2
 from geoetl.store.catalog.footprint import Region
 from geoetl.store.catalog.hrefs import Addresses, to_openable
+from geoetl.store.catalog.managed import refuse_managed
 from geoetl.store.catalog.model import Collection, Item, Showable
 from geoetl.store.catalog.paging import Position, read_token, write_token
 from geoetl.store.catalog.postgres_predicates import PostgresDialect, intersects, interval_text, moment_sql
@@ -82,17 +83,19 @@ class PgstacCatalog(Showable):
     Args:
         database: A PostgreSQL database at its newest revision.
         zones: What makes hrefs portable and openable.
+        is_keeper: Whether it may change what managed datasets keep.
     """
 
     database: Database
     zones: Addresses
+    is_keeper: bool = False
 
     def upsert_collection(self, collection: Mapping[str, Any]) -> None:
         """Add a collection, or replace its document and keep its items."""
         document, content = check_collection(collection, self.zones)
 
         def work(connection: Connection) -> None:
-            _lock(connection, [document["id"]])
+            self._lock(connection, [document["id"]])
             _write_collection(connection, document, content)
 
         is_known = self._read(lambda connection: _has_collection(connection, document["id"]))
@@ -103,7 +106,7 @@ class PgstacCatalog(Showable):
         document, content = check_collection(collection, self.zones)
 
         def work(connection: Connection) -> None:
-            _lock(connection, [document["id"]])
+            self._lock(connection, [document["id"]])
             if _has_collection(connection, document["id"]):
                 raise collection_exists(document["id"])
             _write_collection(connection, document, content)
@@ -114,7 +117,7 @@ class PgstacCatalog(Showable):
         """Replace the document of a collection by what `change` makes of it; its items stay."""
 
         def work(connection: Connection) -> Collection:
-            _lock(connection, [_asked(collection_id)])
+            self._lock(connection, [_asked(collection_id)])
             present = self._collection(connection, collection_id)
             document, content = check_collection(change(present), self.zones)
             check_same(present, document)
@@ -137,7 +140,7 @@ class PgstacCatalog(Showable):
         """Remove a collection with all its items."""
 
         def work(connection: Connection) -> None:
-            _lock(connection, [_asked(collection_id)])
+            self._lock(connection, [_asked(collection_id)])
             _require_collection(connection, collection_id)
             _run(connection, "select pgstac.delete_collection(%(id)s)", id=collection_id)
 
@@ -155,7 +158,7 @@ class PgstacCatalog(Showable):
         """Replace an item by what `change` makes of it, in one unit of work."""
 
         def work(connection: Connection) -> Item:
-            _lock(connection, [_asked(collection_id)])
+            self._lock(connection, [_asked(collection_id)])
             present = self._item(connection, collection_id, item_id)
             changed = change(present)
             check_same(present, changed)
@@ -172,7 +175,7 @@ class PgstacCatalog(Showable):
         """Remove one item."""
 
         def work(connection: Connection) -> None:
-            _lock(connection, [_asked(collection_id)])
+            self._lock(connection, [_asked(collection_id)])
             self._item(connection, collection_id, item_id)
             statement = "delete from pgstac.items where collection = %(collection)s and id = %(id)s"
             _run(connection, statement, collection=collection_id, id=item_id)
@@ -208,7 +211,7 @@ class PgstacCatalog(Showable):
             with self.database.read() as connection:
                 return work(connection)
 
-        return _repeated(once, TRIES)
+        return _repeated(once, 1 if self.database.is_within else TRIES)
 
     def _change[T](self, work: Callable[[Connection], T], *, alone: bool = False, again: bool = True) -> T:
         """Do a unit of work and raise the version; once more where another one only was in the way.
@@ -234,7 +237,13 @@ class PgstacCatalog(Showable):
                 )
             return result
 
-        return _repeated(once, TRIES if again else 1)
+        return _repeated(once, TRIES if again and not self.database.is_within else 1)
+
+    def _lock(self, connection: Connection, collection_ids: Sequence[str]) -> None:
+        """Be alone with collections that are about to change, after a look at whether they may be."""
+        _lock(connection, collection_ids)
+        if not self.is_keeper:
+            refuse_managed(connection, collection_ids)
 
     def _put(self, connection: Connection, items: Iterable[Mapping[str, Any]], *, only_new: bool) -> None:
         known: dict[str, int] = {}
@@ -249,7 +258,7 @@ class PgstacCatalog(Showable):
             new = sorted(checked.keys() - known.keys())
             for collection_id in new:
                 check_id(collection_id, "collection id")
-            _lock(connection, new)
+            self._lock(connection, new)
             for collection_id in new:
                 _require_collection(connection, collection_id)
             for collection_id, of_collection in sorted(checked.items()):

@@ -140,6 +140,9 @@ class Catalog(Protocol):
     """The only way to write and read STAC; each call is one unit of work.
 
     What comes in may have portable or openable hrefs, what goes out has openable ones.
+
+    Raises:
+        ManagedData: From whatever changes something: a managed dataset keeps that collection (`managed`).
     """
 
     def upsert_collection(self, collection: Mapping[str, Any]) -> None:

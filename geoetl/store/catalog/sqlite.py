@@ -26,6 +26,7 @@ from geoetl.store.catalog import cql2
 from geoetl.store.catalog.footprint import Box, Region
 from geoetl.store.catalog.functions import register
 from geoetl.store.catalog.hrefs import Addresses, read_openable, to_openable
+from geoetl.store.catalog.managed import refuse_managed
 from geoetl.store.catalog.model import Collection, Item, Showable
 from geoetl.store.catalog.paging import Position, read_token, write_token
 from geoetl.store.catalog.predicates import compile_filter
@@ -77,21 +78,23 @@ class SqliteCatalog(Showable):
     Args:
         database: A SQLite database at its newest revision.
         zones: What makes hrefs portable and openable.
+        is_keeper: Whether it may change what managed datasets keep.
     """
 
     database: Database
     zones: Addresses
+    is_keeper: bool = False
 
     def upsert_collection(self, collection: Mapping[str, Any]) -> None:
         """Add a collection, or replace its document and keep its items."""
         document, content = check_collection(collection, self.zones)
-        with self._change() as connection:
+        with self._change(document["id"]) as connection:
             _write_collection(connection, document["id"], content)
 
     def add_collection(self, collection: Mapping[str, Any]) -> None:
         """Add a collection that is new."""
         document, content = check_collection(collection, self.zones)
-        with self._change() as connection:
+        with self._change(document["id"]) as connection:
             statement = "select 1 from stac_collections where id = ?"
             if connection.exec_driver_sql(statement, (document["id"],)).scalar():
                 raise collection_exists(document["id"])
@@ -99,7 +102,7 @@ class SqliteCatalog(Showable):
 
     def change_collection(self, collection_id: str, change: Callable[[Collection], Mapping[str, Any]]) -> Collection:
         """Replace the document of a collection by what `change` makes of it; its items stay."""
-        with self._change() as connection:
+        with self._change(collection_id) as connection:
             present = self._collection(connection, collection_id)
             document, content = check_collection(change(present), self.zones)
             check_same(present, document)
@@ -128,7 +131,7 @@ class SqliteCatalog(Showable):
     def delete_collection(self, collection_id: str) -> None:
         """Remove a collection with all its items."""
         collection_id = plain_text(collection_id)
-        with self._change() as connection:
+        with self._change(collection_id) as connection:
             _require_collection(connection, collection_id)
             mine = "select seq from stac_items where collection = ?"
             for statement in (
@@ -152,7 +155,7 @@ class SqliteCatalog(Showable):
 
     def change_item(self, collection_id: str, item_id: str, change: Callable[[Item], Mapping[str, Any]]) -> Item:
         """Replace an item by what `change` makes of it, in one unit of work."""
-        with self._change() as connection:
+        with self._change(collection_id) as connection:
             present = self._read_item(connection, collection_id, item_id)
             changed = change(present)
             check_same(present, changed)
@@ -174,9 +177,11 @@ class SqliteCatalog(Showable):
                     characters += len(item.content)
                 if len(waiting) >= BATCH or characters >= BATCH_CHARACTERS:
                     enlarge()
+                    self._check_kept(connection, {collection for collection, _ in waiting} - known)
                     _put_batch(connection, waiting, known, only_new=only_new)
                     waiting, characters = {}, 0
             if waiting:
+                self._check_kept(connection, {collection for collection, _ in waiting} - known)
                 _put_batch(connection, waiting, known, only_new=only_new)
 
     def item(self, collection_id: str, item_id: str) -> Item:
@@ -191,7 +196,7 @@ class SqliteCatalog(Showable):
 
     def delete_item(self, collection_id: str, item_id: str) -> None:
         """Remove one item."""
-        with self._change() as connection:
+        with self._change(collection_id) as connection:
             seq = _seq(connection, collection_id, item_id)
             connection.exec_driver_sql("delete from stac_items_rtree where id in (?, ?)", (2 * seq, 2 * seq + 1))
             connection.exec_driver_sql("delete from stac_item_documents where seq = ?", (seq,))
@@ -218,9 +223,14 @@ class SqliteCatalog(Showable):
     def _item(self, content: str | None) -> Item:
         return Item(read_openable(content or "{}", self.zones))
 
+    def _check_kept(self, connection: Connection, collections: Iterable[str]) -> None:
+        if not self.is_keeper:
+            refuse_managed(connection, collections)
+
     @contextmanager
-    def _change(self) -> Iterator[Connection]:
+    def _change(self, *collections: str) -> Iterator[Connection]:
         with self.database.begin() as connection:
+            self._check_kept(connection, collections)
             yield connection
             connection.exec_driver_sql("update stac_state set version = version + 1")
 

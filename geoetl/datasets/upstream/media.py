@@ -1,0 +1,111 @@
+"""What a download should be, told by its first and last bytes; what the server says of its type is not believed."""
+
+import struct
+from enum import StrEnum
+from pathlib import Path
+
+from geoetl.core.errors import UnreadableFile
+from geoetl.store.gate import Format, file_format
+
+# A zip ends in a record of 22 bytes and a comment of at most 65,535 (APPNOTE 4.3.16).
+_ZIP_END_BYTES = 22 + 65_535
+_TEXT_BYTES = 4096
+
+
+class Media(StrEnum):
+    """What a download should be."""
+
+    ZIP = "zip archive"
+    GEOJSON = "GeoJSON"
+    JSON = "JSON"
+    CSV = "CSV"
+    GEOTIFF = "GeoTIFF"
+    GEOPACKAGE = "GeoPackage"
+    FLATGEOBUF = "FlatGeobuf"
+    PARQUET = "Parquet"
+    NETCDF = "NetCDF"
+    ANY = "file"
+
+
+_FORMATS: dict[Media, frozenset[Format]] = {
+    Media.ZIP: frozenset({Format.ZIP}),
+    Media.GEOJSON: frozenset({Format.JSON}),
+    Media.JSON: frozenset({Format.JSON}),
+    Media.CSV: frozenset({Format.UNKNOWN}),
+    Media.GEOTIFF: frozenset({Format.GEOTIFF}),
+    Media.GEOPACKAGE: frozenset({Format.GEOPACKAGE}),
+    Media.FLATGEOBUF: frozenset({Format.FLATGEOBUF}),
+    Media.PARQUET: frozenset({Format.PARQUET}),
+    Media.NETCDF: frozenset({Format.HDF5, Format.NETCDF3}),
+    Media.ANY: frozenset(Format) - {Format.HTML, Format.EMPTY},
+}
+
+
+def check_media(path: Path, media: Media, shown: str) -> None:
+    """Check that a file that came is what was expected, and whole as far as its end tells.
+
+    Args:
+        path: The file.
+        media: What it should be.
+        shown: The address that it came from, for the message.
+
+    Raises:
+        UnreadableFile: It is something else, or its end is missing.
+    """
+    check_head(path, media, shown)
+    if _is_cut(path, media):
+        raise UnreadableFile(
+            f"What {shown} sent is cut off: a {media} without its end, {path.stat().st_size:,} bytes.",
+            hint="Fetch it again; if it stays so, tell the source.",
+            field="source_url",
+        )
+
+
+def check_head(path: Path, media: Media, shown: str) -> None:
+    """Check by its first bytes that a file that came, or comes, is what was expected.
+
+    Raises:
+        UnreadableFile: It is something else.
+    """
+    found = file_format(path)
+    is_text = media is not Media.CSV or _is_text(path)
+    if found in _FORMATS[media] and is_text:
+        return
+    if found is Format.EMPTY:
+        came = "sent nothing (0 bytes)"
+    elif found is Format.HTML:
+        came = "sent a web page (HTML)"
+    else:
+        came = f"sent {'something' if found is Format.UNKNOWN else found}"
+    raise UnreadableFile(
+        f"{shown} {came} and not a {media}." if media is not Media.ANY else f"{shown} {came} and not a file.",
+        hint="It may be a page to sign in or of an error; open the address in a browser to see.",
+        field="source_url",
+    )
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_TEXT_BYTES)
+    return b"\0" not in head
+
+
+def _is_cut(path: Path, media: Media) -> bool:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(100)
+        file.seek(max(0, size - _ZIP_END_BYTES))
+        tail = file.read()
+    match media:
+        case Media.ZIP:
+            return b"PK\x05\x06" not in tail
+        case Media.JSON | Media.GEOJSON:
+            return not tail.rstrip().endswith((b"}", b"]"))
+        case Media.PARQUET:
+            return not tail.endswith(b"PAR1")
+        case Media.GEOPACKAGE:
+            # SQLite file format 1.3.2 and 1.3.7; a page size of 1 means 65,536, and 0 pages that nobody counted.
+            (page,) = struct.unpack_from(">H", head, 16)
+            (pages,) = struct.unpack_from(">I", head, 28)
+            return size < (65_536 if page == 1 else page) * pages
+    return False
