@@ -225,7 +225,8 @@ class PgstacCatalog(Showable):
         def once() -> T:
             with self.database.begin() as connection:
                 # pgSTAC's functions call each other without naming their schema.
-                _run(connection, "set local search_path to pgstac, public")
+                path = _run(connection, "select current_setting('search_path')").scalar_one()
+                _run(connection, "select set_config('search_path', 'pgstac, ' || %(path)s, true)", path=path)
                 _run(connection, f"select pg_advisory_xact_lock{'' if alone else '_shared'}({_TABLES_LOCK})")
                 result = work(connection)
                 _run(connection, "update geoetl.catalog_state set version = version + 1")
@@ -235,6 +236,7 @@ class PgstacCatalog(Showable):
                     "update pgstac.search_wheres set statslastupdated = null "
                     "where statslastupdated is not null and pgstac.context() <> 'off'",
                 )
+                _run(connection, "select set_config('search_path', %(path)s, true)", path=path)
             return result
 
         return _repeated(once, TRIES if again and not self.database.is_within else 1)
