@@ -393,3 +393,41 @@ def test_a_server_reads_what_is_made_ready_first(tmp_path: Path, make: Callable[
     """The child process that looks at a file first may write nothing: neither an index nor a plain name."""
     gate = Gate((tmp_path,), LimitSettings()).guarded([])
     assert list(gate.read_vector(make(tmp_path)).frame["a"]) == [1, 2]
+
+
+# -- members of archives -----------------------------------------------------------------------------------------------
+
+
+def test_an_archive_inside_an_archive_is_written_as_it_is_and_opened_like_any_other(gate: Gate, tmp_path: Path) -> None:
+    features().to_file(tmp_path / "x.shp")
+    inner = zipped(tmp_path / "inner.zip", {p.name: p.read_bytes() for p in tmp_path.glob("x.*")})
+    outer = zipped(tmp_path / "outer.zip", {"part/inner.zip": inner.read_bytes(), "README.txt": b"read me"})
+    with pytest.raises(FormatNotAllowed, match="is an archive itself"):
+        gate.archive_members(outer)
+    sizes = gate.archive_members(outer, with_archives=True)
+    assert sizes == {"part/inner.zip": inner.stat().st_size, "README.txt": 7}
+    target = tmp_path / "taken.zip"
+    assert gate.unpack_member(outer, "part/inner.zip", target, with_archives=True) == inner.stat().st_size
+    assert target.read_bytes() == inner.read_bytes()
+    assert len(gate.read_vector(target).frame) == len(gate.read_vector(inner).frame)
+
+
+def test_a_member_that_is_too_large_or_damaged_leaves_no_file(gate: Gate, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"a.txt": b"0123456789" * 100})
+    target = tmp_path / "a.txt"
+    with pytest.raises(LimitExceeded, match="has 1,000 bytes; the limit is 999"):
+        gate.unpack_member(path, "a.txt", target, most=999)
+    with pytest.raises(NotFound, match="no member"):
+        gate.unpack_member(path, "b.txt", target)
+    path.write_bytes(path.read_bytes().replace(b"0123456789", b"0123456780", 1))
+    with pytest.raises(UnreadableFile, match="is damaged"):
+        gate.unpack_member(path, "a.txt", target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["../x.zip", "/x.zip", "a/../../x.zip", "C:x.zip"])
+def test_a_member_that_leads_out_is_refused_also_where_archives_are_allowed(
+    gate: Gate, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(FormatNotAllowed, match="leads out"):
+        gate.archive_members(zipped(tmp_path / "x.zip", {name: b""}), with_archives=True)

@@ -16,7 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from geoetl.core.errors import FormatNotAllowed, InvalidParameter, LimitExceeded, UnreadableFile
+from geoetl.core.errors import (
+    Conflict,
+    FormatNotAllowed,
+    InvalidParameter,
+    LimitExceeded,
+    NotFound,
+    UnreadableFile,
+)
 from geoetl.core.settings import LimitSettings
 from geoetl.store.gate.formats import GIB
 
@@ -116,8 +123,52 @@ def _names_of(member: str) -> set[str]:
     return {member, str(path.with_suffix("")), path.name, path.stem}
 
 
-def members_of(path: Path, limits: LimitSettings) -> list[zipfile.ZipInfo]:
+def unpack_member(
+    path: Path, name: str, target: Path, limits: LimitSettings, *, with_archives: bool = False, most: int | None = None
+) -> int:
+    """Write one member of an archive to a new file, whose name the caller chooses, and return its size in bytes.
+
+    An archive inside is written as it is; whoever opens it looks at it as at any other.
+
+    Args:
+        path: The archive.
+        name: Of the member.
+        target: The file; there must be none.
+        limits: What is refused.
+        with_archives: Whether members may be archives.
+        most: It may have so many bytes; by default as many as an archive may unpack to.
+
+    Raises:
+        NotFound: There is no such member.
+        UnreadableFile, FormatNotAllowed, LimitExceeded: See `unpacked_vector`; nothing is left of the file.
+    """
+    found = [info for info in members_of(path, limits, with_archives=with_archives) if info.filename == name]
+    if not found or found[0].is_dir():
+        raise NotFound(f"'{path.name}' has no member '{_shown(name)}'.", hint="Look at what it holds.", field="source")
+    budget = int(limits.archive_gib * GIB) if most is None else most
+    if found[0].file_size > budget:
+        raise LimitExceeded(
+            f"The member '{_shown(name)}' of '{path.name}' has {found[0].file_size:,} bytes; the limit is {budget:,}.",
+            hint="Look whether it is the file that it should be.",
+            field="source",
+        )
+    if target.exists():
+        raise Conflict(f"There is a file '{target.name}' already.", hint="Remove it, or choose another name.")
+    try:
+        with _opened(path) as archive:
+            return _unpack(archive, found[0], target, budget, path, limits)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def members_of(path: Path, limits: LimitSettings, *, with_archives: bool = False) -> list[zipfile.ZipInfo]:
     """Return the members of an archive, none of which leads out of it.
+
+    Args:
+        path: The archive.
+        limits: What is refused.
+        with_archives: Whether members may be archives themselves; they are not looked into.
 
     Raises:
         UnreadableFile, FormatNotAllowed, LimitExceeded: See `unpacked_vector`.
@@ -130,7 +181,7 @@ def members_of(path: Path, limits: LimitSettings) -> list[zipfile.ZipInfo]:
     size = sum(info.file_size for info in members)
     if size > limits.archive_gib * GIB:
         raise _too_large(path, f"{size / GIB:.1f} GiB", limits)
-    _check_names(members, path)
+    _check_names(members, path, with_archives)
     _check_overlap(members, start_of_directory, path)
     return members
 
@@ -199,12 +250,12 @@ def _check_count(count: int, path: Path, limits: LimitSettings) -> None:
         )
 
 
-def _check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+def _check_names(members: Sequence[zipfile.ZipInfo], path: Path, with_archives: bool) -> None:
     """Refuse names that lead out of the folder that they are unpacked into, or that two members share."""
     seen: dict[str, str] = {}
     for info in members:
         name = info.filename
-        reason = _refused(info)
+        reason = _refused(info, with_archives)
         if reason:
             raise FormatNotAllowed(
                 f"The member '{_shown(name)}' of '{path.name}' {reason}.",
@@ -221,7 +272,7 @@ def _check_names(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
         seen[same] = name
 
 
-def _refused(info: zipfile.ZipInfo) -> str:
+def _refused(info: zipfile.ZipInfo, with_archives: bool) -> str:
     """Return why a member is refused; empty for one that is not."""
     # Python shortens a name at its first NUL: `orig_filename` is what stands in the file.
     for name in (info.filename, info.orig_filename):
@@ -233,7 +284,7 @@ def _refused(info: zipfile.ZipInfo) -> str:
     mode = info.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link" if stat.S_ISLNK(mode) else "is no file"
-    if info.filename.lower().endswith(_ARCHIVE_SUFFIXES):
+    if info.filename.lower().endswith(_ARCHIVE_SUFFIXES) and not with_archives:
         return "is an archive itself"
     # Python unpacks other kinds in pieces of any size.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

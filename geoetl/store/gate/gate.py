@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoetl.core.settings import LimitSettings
-from geoetl.store.gate import cubes, hrefs, netcdf, parquet, raster, references, table, vector
+from geoetl.store.gate import archive, cubes, hrefs, netcdf, parquet, raster, references, table, vector
 from geoetl.store.gate.formats import Format, file_format
 from geoetl.store.gate.places import Places
 from geoetl.store.gate.prober import Kind, Prober
@@ -175,6 +175,40 @@ class Gate:
             LimitExceeded: More features than ``limits.vector_features``, or an archive that unpacks too large.
         """
         return vector.open_vector(path, self.places, self.limits, question, prove=self._prove_vector)
+
+    def archive_members(self, path: Path, *, with_archives: bool = False) -> dict[str, int]:
+        """Return the names of the files in a zip archive, with the bytes that each says to have.
+
+        Args:
+            path: As `resolve` returned it, or a file that geoetl fetched.
+            with_archives: Whether members may be archives themselves.
+
+        Raises:
+            UnreadableFile: It is damaged.
+            FormatNotAllowed: A member has a name that leads out, is a link, comes twice, or is an archive.
+            LimitExceeded: It has too many members, or unpacks too large.
+        """
+        members = archive.members_of(path, self.limits, with_archives=with_archives)
+        return {info.filename: info.file_size for info in members if not info.is_dir()}
+
+    def unpack_member(
+        self, path: Path, name: str, target: Path, *, with_archives: bool = False, most: int | None = None
+    ) -> int:
+        """Write one member of a zip archive to the new file `target`, and return its size in bytes.
+
+        Args:
+            path: As `resolve` returned it, or a file that geoetl fetched.
+            name: Of the member, as `archive_members` returned it.
+            target: The file; there must be none.
+            with_archives: Whether members may be archives themselves; the one that is written is opened like any other
+                file, and may hold none again.
+            most: It may have so many bytes; by default as many as an archive may unpack to.
+
+        Raises:
+            NotFound: There is no such member.
+            UnreadableFile, FormatNotAllowed, LimitExceeded: See `archive_members`; nothing is left of the file.
+        """
+        return archive.unpack_member(path, name, target, self.limits, with_archives=with_archives, most=most)
 
     def read_vector(self, path: Path, *, layer: str | None = None, crs: str | None = None) -> VectorRead:
         """Read all features of one layer at once, as `open_vector` does.

@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,13 @@ class VectorQuestion:
         layer: Which layer, where there are several; of an archive with several datasets, which of them.
         crs: The CRS of a file that does not say it; a file that does must agree.
         places: Columns of a CSV that hold the place.
+        batch_rows: Features that are in memory at a time; fewer where each is large.
     """
 
     layer: str | None = None
     crs: str | None = None
     places: PlaceColumns = field(default_factory=PlaceColumns)
+    batch_rows: int = BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def open_vector(
         if inner not in VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}:
             raise wrong_format(Path(member), inner, "vector", sorted(VECTOR_FORMATS - {Format.ZIP, Format.PARQUET}))
         prove(unpacked, _as_opened(unpacked, inner, member, places, stack))
-        within = VectorQuestion(None if is_chosen else question.layer, question.crs, question.places)
+        within = replace(question, layer=None if is_chosen else question.layer)
         own = Places((unpacked.parent.resolve(),))
         yield stack.enter_context(_opened(unpacked, _Named(path.name, member), inner, own, limits, within, most))
 
@@ -185,7 +187,7 @@ def _opened(
     wanted = _wanted_crs(question.crs)
     if found is Format.PARQUET:
         check_parquet(path, limits)
-        with open_features(path, BATCH_ROWS) as features:
+        with open_features(path, question.batch_rows) as features:
             crs = _crs(features.crs, wanted, question.crs, names.file)
             yield VectorSource(
                 path.stem, found, crs, features.schema, features.geometry, features.findings, features.batches
@@ -258,7 +260,11 @@ def _by_gdal(
             _check_count(int(info["features"]), names.file, limits)
             meta, reader = stack.enter_context(
                 pyogrio.open_arrow(
-                    target, layer=layer, batch_size=min(BATCH_ROWS, most or BATCH_ROWS), use_pyarrow=True, **options
+                    target,
+                    layer=layer,
+                    batch_size=min(question.batch_rows, most or question.batch_rows),
+                    use_pyarrow=True,
+                    **options,
                 )
             )
             at = _geometry_at(reader.schema)
