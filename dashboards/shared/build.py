@@ -19,11 +19,13 @@ from dashboards.shared.address import Address
 from dashboards.shared.code_block import CodeBlock
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
 from dashboards.shared.styling import ClassifyForm, CodeEditor, LegendList, RuleForm, RuleList, Swipe, VersionList
 
 _FOLDER = Path(__file__).parent
 COMPONENTS = (
     *(MapView, ItemList, LayerList, CodeBlock, Address),
+    *(RunList, RunStages, RunLog, ScheduleList),
     *(RuleList, RuleForm, ClassifyForm, VersionList, LegendList, CodeEditor, Swipe),
 )
 NOTICE = BUNDLE.with_suffix(".NOTICE.txt")

@@ -1,0 +1,74 @@
+// Runs, the newest first: how each stands, what it works on, since when and for how long.
+
+import {icon, make, mount, redraw, skeleton} from "./rows"
+import {bar, clockOf, sign} from "./run_parts"
+
+function runList(model, host) {
+  const clock = clockOf(model, host)
+
+  const row = (run) => {
+    const button = make("button", "item run")
+    button.type = "button"
+    button.dataset.key = run.key
+    if (run.key === model.selected) { button.setAttribute("aria-current", "true") }
+    const text = make("span", "text")
+    const state = make("span", "muted line")
+    state.append(make("b", `word ${run.state}`, run.word))
+    for (const part of [run.note, run.who]) {
+      if (part) { state.append(make("span", "part", part)) }
+    }
+    text.append(make("span", "title", run.title))
+    if (run.subject) { text.append(make("span", "subject", run.subject)) }
+    text.append(state)
+    if (run.state === "running") { text.append(bar(run.done, run.total, "Progress of the stage")) }
+    const when = make("span", "when")
+    when.append(clock.age(run.created), clock.took(run.started, run.state === "queued" ? run.started : run.finished))
+    button.append(sign(run.state), text, when)
+    button.addEventListener("click", () => model.send_msg({type: "open", key: run.key}))
+    return button
+  }
+
+  host.addEventListener("keydown", (event) => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[event.key]
+    if (!step) { return }
+    const rows = [...host.querySelectorAll("button")]
+    const here = rows.indexOf(host.getRootNode().activeElement)
+    const next = rows[here + step]
+    if (here >= 0 && next) {
+      next.focus()
+      event.preventDefault()
+    }
+  })
+
+  return () => {
+    if (model.loading && !model.runs.length) { redraw(host, skeleton(6)); return }
+    if (!model.runs.length) {
+      const {title, text, code} = model.message
+      const box = make("div", "empty")
+      box.append(icon("other"), make("h3", "", title), make("p", "", text))
+      if (code) { box.append(make("code", "", code)) }
+      redraw(host, [box])
+      return
+    }
+    const list = make("ul")
+    list.setAttribute("aria-label", "Runs, the newest first")
+    for (const run of model.runs) {
+      const item = make("li")
+      item.append(row(run))
+      list.append(item)
+    }
+    const content = [list]
+    if (model.more) {
+      const more = make("button", "more", model.more)
+      more.type = "button"
+      more.dataset.key = "more"
+      more.addEventListener("click", () => model.send_msg({type: "more"}))
+      content.push(more)
+    }
+    redraw(host, content)
+  }
+}
+
+export function render({model}) {
+  return mount(model, "runs", runList, ["runs", "selected", "more", "loading", "message"])
+}
