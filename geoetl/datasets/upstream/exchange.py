@@ -45,11 +45,12 @@ class Answer:
         status: HTTP status.
         headers: Of the answer.
         place: Who gave it.
+        shown: The same for messages.
     """
 
     def __init__(self, response: http.client.HTTPResponse, place: Place, shown: str) -> None:
         self._response = response
-        self._shown = shown
+        self.shown = shown
         self.status = response.status
         self.headers = response.headers
         self.place = place
@@ -79,7 +80,7 @@ class Answer:
         try:
             return self._response.read1(most)
         except (OSError, http.client.HTTPException) as error:
-            failure = _failure(error, self._shown)
+            failure = _failure(error, self.shown)
         raise failure  # here, and not above: what a library raised is not to hang on it
 
     def close(self) -> None:

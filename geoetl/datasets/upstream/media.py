@@ -1,6 +1,5 @@
 """What a download should be, told by its first and last bytes; what the server says of its type is not believed."""
 
-import struct
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,26 +40,6 @@ _FORMATS: dict[Media, frozenset[Format]] = {
 }
 
 
-def check_media(path: Path, media: Media, shown: str) -> None:
-    """Check that a file that came is what was expected, and whole as far as its end tells.
-
-    Args:
-        path: The file.
-        media: What it should be.
-        shown: The address that it came from, for the message.
-
-    Raises:
-        UnreadableFile: It is something else, or its end is missing.
-    """
-    check_head(path, media, shown)
-    if _is_cut(path, media):
-        raise UnreadableFile(
-            f"What {shown} sent is cut off: a {media} without its end, {path.stat().st_size:,} bytes.",
-            hint="Fetch it again; if it stays so, tell the source.",
-            field="source_url",
-        )
-
-
 def check_head(path: Path, media: Media, shown: str) -> None:
     """Check by its first bytes that a file that came, or comes, is what was expected.
 
@@ -90,7 +69,8 @@ def _is_text(path: Path) -> bool:
     return b"\0" not in head
 
 
-def _is_cut(path: Path, media: Media) -> bool:
+def is_cut(path: Path, media: Media) -> bool:
+    """Tell whether the end of a file is missing, for kinds whose end can be recognised."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(100)
@@ -105,7 +85,6 @@ def _is_cut(path: Path, media: Media) -> bool:
             return not tail.endswith(b"PAR1")
         case Media.GEOPACKAGE:
             # SQLite file format 1.3.2 and 1.3.7; a page size of 1 means 65,536, and 0 pages that nobody counted.
-            (page,) = struct.unpack_from(">H", head, 16)
-            (pages,) = struct.unpack_from(">I", head, 28)
+            page, pages = int.from_bytes(head[16:18]), int.from_bytes(head[28:32])
             return size < (65_536 if page == 1 else page) * pages
     return False

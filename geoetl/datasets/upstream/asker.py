@@ -1,0 +1,151 @@
+"""Where a question leads: who asks is added to it, redirects are followed, and credentials stay with their host."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from geoetl import __version__
+from geoetl.datasets.upstream.addresses import Place, Reach, parsed
+from geoetl.datasets.upstream.credentials import Auth, Secrets
+from geoetl.datasets.upstream.errors import AddressRefused
+from geoetl.datasets.upstream.exchange import Answer, Ask, Connections
+from geoetl.datasets.upstream.limits import Limits
+from geoetl.datasets.upstream.wire import Pace
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+# Headers that go along to another host.
+_SENT_TO_ALL = frozenset({"user-agent", "accept", "accept-encoding", "range", "if-range"})
+
+
+@dataclass(frozen=True, repr=False)
+class Question:
+    """What a handler asks; without a repr, since forms hold tokens.
+
+    Attributes:
+        method: HEAD, GET or POST.
+        url: The address, without credentials.
+        params: Added to its query.
+        headers: Sent with it.
+        auth: Who asks.
+        form: Fields of a POST.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    auth: Auth
+    form: Mapping[str, str] | None = None
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Question":
+        """Return it with more headers."""
+        return replace(self, headers={**self.headers, **headers})
+
+
+class Asker:
+    """Sends questions to where they lead.
+
+    Args:
+        secrets: Values of the credentials.
+        limits: How many redirects are followed, and how long is waited.
+    """
+
+    def __init__(self, secrets: Secrets, limits: Limits) -> None:
+        self._secrets = secrets
+        self._limits = limits
+        self._connections = Connections(limits.connect_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
+    def shown(self, place: Place) -> str:
+        """Return an address as messages have it: without its query, and without credentials."""
+        return self._secrets.hide(place.shown)
+
+    def exchange(self, question: Question, pace: Pace) -> Answer:
+        """Send a question; where a token is refused, once more with a new one."""
+        bearer = question.auth.bearer
+        if bearer is None:
+            return self._follow(question, None, pace)
+        answer = self._follow(question, bearer.token(), pace)
+        if answer.status != 401:
+            return answer
+        answer.close()
+        return self._follow(question, bearer.refreshed(), pace)
+
+    def _follow(self, question: Question, token: str | None, pace: Pace) -> Answer:
+        """Send a question to where it leads."""
+        first = parsed(question.url)
+        ask = self._signed(question, first, token)
+        reach: Reach | None = None
+        seen: set[tuple[tuple[str, str, int], str]] = set()
+        while True:
+            pace.check()
+            reached = self._connections.reach(ask, reach, pace)
+            if reach is None:
+                reach = reached
+                if question.auth.names and ask.place.scheme == "http" and reach is not Reach.LOOPBACK:
+                    raise AddressRefused(
+                        f"Credentials are not sent to {self.shown(first)}: it is not encrypted.",
+                        hint="Write the address with https.",
+                        field="source_url",
+                    )
+            answer = self._connections.send(ask, self.shown(ask.place), pace)
+            location = answer.header("Location")
+            if answer.status not in _REDIRECTS or location is None:
+                return answer
+            answer.close()
+            seen.add((ask.place.origin, ask.place.target))
+            ask = self._redirected(question, ask, location, first)
+            if (ask.place.origin, ask.place.target) in seen or len(seen) > self._limits.redirects:
+                raise AddressRefused(
+                    f"{self.shown(first)} leads in a circle of redirects."
+                    if len(seen) <= self._limits.redirects
+                    else f"{self.shown(first)} leads from redirect to redirect, more than {self._limits.redirects}.",
+                    hint="Open the address in a browser to see where it leads, and give that address.",
+                    field="source_url",
+                )
+
+    def _signed(self, question: Question, first: Place, token: str | None) -> Ask:
+        """Return what is sent to the first address, with those who ask."""
+        auth, value = question.auth, self._secrets.value
+        asked = [*question.params.items(), *((name, value(known)) for name, known in auth.query.items())]
+        query = "&".join(part for part in (first.query, urlencode(asked)) if part)
+        headers = {"User-Agent": f"geoetl/{__version__}", **question.headers}
+        headers.update({name: value(known) for name, known in auth.headers.items()})
+        if token is not None:
+            self._secrets.keep(token)
+            headers["Authorization"] = f"Bearer {token}"
+        body = None
+        if question.form is not None:
+            fields = {**question.form, **{name: value(known) for name, known in auth.form.items()}}
+            body = urlencode(fields).encode("ascii")
+        place = Place(first.scheme, first.host, first.port, first.path, query)
+        return Ask(question.method, place, headers, body)
+
+    def _redirected(self, question: Question, ask: Ask, location: str, first: Place) -> Ask:
+        """Return what is sent to where a redirect leads.
+
+        Raises:
+            AddressRefused: It leads where it may not.
+        """
+        place = ask.place.joined(location)
+        problem = None
+        if question.form is not None:
+            problem = f"{self.shown(ask.place)} answered a form with a redirect to '{place.host}'."
+        elif ask.place.scheme == "https" and place.scheme == "http":
+            problem = f"{self.shown(ask.place)} leads to an address that is not encrypted."
+        elif place.origin != first.origin and self._secrets.are_in(f"{place.host}{place.target}"):
+            problem = f"{self.shown(ask.place)} hands a credential on to '{place.host}'."
+        if problem:
+            raise AddressRefused(
+                self._secrets.hide(problem),
+                hint="Give the address that it leads to, if you trust it.",
+                field="source_url",
+            )
+        headers = ask.headers
+        if place.origin != first.origin:
+            # Whatever a handler set may be a credential too: only what every request has goes to another host.
+            headers = {name: text for name, text in headers.items() if name.lower() in _SENT_TO_ALL}
+        return Ask(ask.method, place, headers)
