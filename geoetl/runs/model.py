@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     STAGE = "stage"  # begun, or ended: its state says so
     PROGRESS = "progress"
     LOG = "log"
+    DASK = "dask"  # its tasks run on Dask workers, and can be watched
     RETRYING = "retrying"  # an attempt failed for a reason that may pass
     RETURNED = "returned"  # handed back by a worker that stops
     LOST = "lost"  # its process is gone
@@ -72,29 +73,40 @@ class RunEvent(BaseModel):
     data: dict[str, Any]
 
     def lines(self) -> tuple[str, ...]:
-        """Return it as people read it: a sentence, or what was printed."""
+        """Return it as people read it in a terminal: a sentence with its time, or what was printed."""
+        if self.kind is EventKind.LOG:
+            return tuple(f"  {line}" for line in self.printed)
+        return (f"{_utc(self.at)} {self.sentence}",)
+
+    @property
+    def printed(self) -> tuple[str, ...]:
+        """What was printed; what is done is left out, which the events of stages tell."""
+        lines = self.data["lines"] if self.kind is EventKind.LOG else ()
+        return tuple(line for line in lines if not line.startswith("✓"))
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in a few words."""
         data = self.data
         match self.kind:
-            case EventKind.LOG:
-                # What is done is told by the events of stages.
-                return tuple(f"  {line}" for line in data["lines"] if not line.startswith("✓"))
             case EventKind.STAGE:
-                said = f"{data['stage']}: {data['state']}"
+                return f"{data['stage']}: {data['state']}"
             case EventKind.PROGRESS:
-                said = f"{data['stage']}: {data['done']} done"
+                return f"{data['stage']}: {data['done']} done"
+            case EventKind.DASK:
+                return f"{data['workers']} Dask workers, to be watched at {data['dashboard']}"
             case EventKind.STARTED:
-                said = f"started, attempt {data['attempt']}"
+                return f"started, attempt {data['attempt']}"
             case EventKind.RETRYING:
-                said = f"{data['error']['detail']} It is tried again in {data['after_s']:g} s."
+                return f"{data['error']['detail']} It is tried again in {data['after_s']:g} s."
             case EventKind.FINISHED:
-                said = str(data["state"])
+                return str(data["state"])
             case EventKind.RETURNED:
-                said = "handed back by a worker that stops"
+                return "handed back by a worker that stops"
             case EventKind.LOST:
-                said = "its process is gone"
+                return "its process is gone"
             case _:
-                said = str(self.kind)
-        return (f"{_utc(self.at)} {said}",)
+                return str(self.kind)
 
 
 class Stage(BaseModel):
@@ -153,6 +165,7 @@ class RunRecord(BaseModel):
         error: The problem that ended it (see `GeoetlError.problem`).
         notebook: Key of the executed notebook in the internal zone.
         reused: True when an earlier, completed run answered the request.
+        dashboard: Where its Dask workers can be watched, as seen from the machine that executes it; while it does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -178,6 +191,7 @@ class RunRecord(BaseModel):
     error: dict[str, Any] | None = None
     notebook: str | None = None
     reused: bool = False
+    dashboard: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -202,6 +216,7 @@ class RunRecord(BaseModel):
                     ("submitted by", self.submitted_by),
                     ("started", _utc(self.started_at)),
                     ("took", "" if self.seconds is None else html.human_seconds(self.seconds)),
+                    ("Dask dashboard", self.dashboard),
                     ("error", self.error["detail"] if self.error else None),
                     ("what to do", self.error["hint"] if self.error else None),
                 ]
