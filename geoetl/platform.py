@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, InvalidParameter, NotFound
 from geoetl.core.identifiers import check_id, digest, file_digest, fingerprint, new_id
-from geoetl.core.settings import Settings, as_environment, load_settings
+from geoetl.core.settings import DaskSettings, Settings, as_environment, load_settings
 from geoetl.core.spatial import BBox
 from geoetl.runs.kernel import RUN_VARIABLE
 from geoetl.runs.model import Result, RunKind, RunRecord, RunState
@@ -594,7 +594,7 @@ class Platform:
         from geoetl.runs.worker import Worker
 
         def new_run(claim: "Claim") -> Run:
-            return Run(claim.run_id, claim.attempt, self.runs, self.zones, self.settings.dask, tell=lambda text: None)
+            return Run(claim.run_id, claim.attempt, self.runs, self.zones, self._dask, tell=lambda text: None)
 
         return Worker(self._runner, self._environment(), self.functions, self, new_run, slots, grace_s)
 
@@ -639,6 +639,11 @@ class Platform:
         """Return the completed run that answers the same request, unless what it registered was removed."""
         done = self.runs.latest(asked.identity)
         return done if done and done.state is RunState.COMPLETED and self._still_registered(done) else None
+
+    @property
+    def _dask(self) -> DaskSettings:
+        scratch = self.settings.dask.scratch or self._scratch / "dask"
+        return self.settings.dask.model_copy(update={"scratch": scratch})
 
     @property
     def _runner(self) -> "NotebookRunner":
@@ -692,13 +697,13 @@ class Platform:
         given = os.environ.get(RUN_VARIABLE)
         if given:
             run_id, _, attempt = given.partition(":")
-            return Run(run_id, int(attempt), self.runs, self.zones, self.settings.dask)
+            return Run(run_id, int(attempt), self.runs, self.zones, self._dask)
         from geoetl.runs.presence import Presence
 
         # As long as this process lives, its row is kept fresh.
         asked = Submission("interactive", {}, digest(new_id()), f"interactive/{new_id()}")
         claim = self.runs.queue.begin(asked, Presence(self.runs.queue).id)
-        return Run(claim.run_id, claim.attempt, self.runs, self.zones, self.settings.dask, interactive=True)
+        return Run(claim.run_id, claim.attempt, self.runs, self.zones, self._dask, interactive=True)
 
     def _repr_html_(self) -> str:
         from geoetl.core import html

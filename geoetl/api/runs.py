@@ -14,8 +14,7 @@ from pydantic.config import JsonDict
 
 from geoetl.api.files import HARMLESS
 from geoetl.api.security import principal_of
-from geoetl.core.errors import InvalidParameter, NotFound
-from geoetl.core.logging import redacted
+from geoetl.core.errors import InvalidParameter
 from geoetl.runs.model import RunEvent, RunKind, RunRecord, RunState
 from geoetl.runs.pipeline import Pipeline, load_pipeline, pipelines
 from geoetl.runs.privacy import paths_in, public, public_event
@@ -96,6 +95,9 @@ class RunAnswer(BaseModel):
     error: dict[str, Any] | None
     reused: bool
     has_notebook: bool
+    dashboard: str | None = Field(
+        None, description="Where its Dask workers can be watched, on the machine that executes it; while it does"
+    )
     workers: int | None = Field(None, description="Workers at work, told when a run was started")
 
 
@@ -193,21 +195,10 @@ def _add_reading(routes: APIRouter, platform: "Platform") -> None:
     )
     def notebook(run_id: RunId) -> HTMLResponse:
         """Return the executed notebook of a run as a page in which nothing runs."""
-        from geoetl.runs.rendering import notebook_page
+        from geoetl.runs.rendering import executed_notebook
 
-        record = platform.runs.get(run_id)
-        if record.notebook is None:
-            raise NotFound(
-                f"Run {record.id} has no executed notebook.",
-                hint="It has one when an attempt has ended." if not record.state.is_over else None,
-                field="run_id",
-            )
-        try:
-            document = json.loads(platform.zones.internal.local_path(record.notebook).read_text("utf-8"))
-        except FileNotFoundError:
-            raise NotFound(f"The executed notebook of run {record.id} was removed.", field="run_id") from None
-        page = notebook_page(document, title=f"{record.pipeline} {record.id}", hidden=paths_in(record.parameters))
-        return HTMLResponse(redacted(page), headers={**HARMLESS, "Content-Security-Policy": NOTEBOOK_POLICY})
+        page = executed_notebook(platform.zones.internal, platform.runs.get(run_id))
+        return HTMLResponse(page, headers={**HARMLESS, "Content-Security-Policy": NOTEBOOK_POLICY})
 
 
 def _add_writing(routes: APIRouter, platform: "Platform") -> None:

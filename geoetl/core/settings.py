@@ -48,8 +48,61 @@ class ZoneSettings(_Part):
 class DaskSettings(_Part):
     """Where heavy fan-out runs: unset means on this machine, in processes when the work is long."""
 
-    address: str | None = Field(None, description="Scheduler address, or 'local' for a cluster of this machine")
-    workers: int = Field(2, ge=1, le=256, description="Worker processes on this machine")
+    address: str | None = Field(
+        None,
+        description="local: a cluster of this machine for each run; tcp://HOST:PORT or tls://HOST:PORT of a scheduler; "
+        "ssh: a cluster on other hosts; gateway: one from dask-gateway",
+    )
+    workers: int = Field(2, ge=1, le=256, description="Worker processes on this machine, or of the gateway's cluster")
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory of each Dask worker that is started, GiB; unset: its share of its machine"
+    )
+    scratch: Path | None = Field(
+        None, description="Folder where Dask workers of this machine keep what exceeds it; unset: in the home folder"
+    )
+    lost_workers: int = Field(3, ge=0, le=100, description="Dask workers that a task may lose before it has failed")
+    silent_seconds: float = Field(
+        60.0, ge=5, description="Time after which a silent Dask worker that was started is replaced, seconds"
+    )
+    start_seconds: float = Field(60.0, gt=0, description="Time that the first Dask worker may take to appear, seconds")
+    tls_ca: Path | None = Field(None, description="Certificate of whoever signed those of the Dask cluster, PEM")
+    tls_cert: Path | None = Field(None, description="Certificate to show to the Dask cluster, PEM")
+    tls_key: Path | None = Field(None, description="Its key, PEM")
+    hosts: tuple[str, ...] = Field(
+        (), description="Hosts of an ssh cluster: of the scheduler, then of each worker; a JSON list"
+    )
+    python: str | None = Field(None, description="Python on these hosts; unset: at the same place as here")
+    gateway: str | None = Field(None, description="Address of dask-gateway; unset: what Dask's own configuration says")
+
+    @field_validator("address")
+    @classmethod
+    def _is_known(cls, address: str | None) -> str | None:
+        if address in (None, "local", "ssh", "gateway"):
+            return address
+        try:
+            parts = urlsplit(address)
+            is_right = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path.strip("/")
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise ValueError("it is local, ssh, gateway, tcp://HOST:PORT or tls://HOST:PORT")
+        return address
+
+    @field_validator("scratch", "tls_ca", "tls_cert", "tls_key")
+    @classmethod
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _is_enough(self) -> "DaskSettings":
+        files = (self.tls_ca, self.tls_cert, self.tls_key)
+        if any(files) and not all(files):
+            raise ValueError("tls_ca, tls_cert and tls_key go together")
+        if self.address and self.address.startswith("tls:") and not all(files):
+            raise ValueError("tls:// needs tls_ca, tls_cert and tls_key")
+        if self.address == "ssh" and len(self.hosts) < 2:
+            raise ValueError("ssh needs hosts: that of the scheduler, then that of each worker")
+        return self
 
 
 class MapSettings(_Part):

@@ -28,6 +28,21 @@ _WORDED = (runs.c.id, runs.c.pipeline, runs.c.subject, runs.c.parameters, runs.c
 
 
 @dataclass(frozen=True)
+class TaskEnding:
+    """How a task of a fan-out ended.
+
+    Attributes:
+        arguments: Digest of what it was called with.
+        result: What came out (JSON).
+        error: The problem that ended it.
+    """
+
+    arguments: str
+    result: str | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class RunRepository:
     """The tables of runs."""
 
@@ -287,28 +302,42 @@ class RunRepository:
         with self.database.read() as connection:
             return {row.arguments: row.result for row in connection.execute(query)}
 
-    def finish_task(
-        self, run_id: str, attempt: int, stage: str, arguments: str, *, result: str | None, error: dict[str, Any] | None
-    ) -> None:
-        """Record one task's result (JSON) or problem, once.
+    def finish_tasks(self, run_id: str, attempt: int, stage: str, endings: Sequence[TaskEnding]) -> None:
+        """Record how tasks ended, all in one transaction; earlier records of the same ones are replaced.
 
         Raises:
             Superseded: Another attempt has taken over.
         """
-        key = {"run_id": run_id, "stage": stage, "arguments": arguments}
+        now = time.time()
+        rows = [
+            {
+                "run_id": run_id,
+                "stage": stage,
+                "arguments": one.arguments,
+                "state": RunState.FAILED if one.error else RunState.COMPLETED,
+                "attempt": attempt,
+                "finished_at": now,
+                "result": one.result,
+                "error": json.dumps(one.error) if one.error else None,
+            }
+            for one in endings
+        ]
         with self.database.begin() as connection:
             self.queue.hold(connection, run_id, attempt)
-            connection.execute(sa.delete(tasks).where(*(tasks.c[name] == value for name, value in key.items())))
-            connection.execute(
-                sa.insert(tasks).values(
-                    **key,
-                    state=RunState.FAILED if error else RunState.COMPLETED,
-                    attempt=attempt,
-                    finished_at=time.time(),
-                    result=result,
-                    error=json.dumps(error) if error else None,
-                )
-            )
+            this = (tasks.c.run_id == run_id, tasks.c.stage == stage)
+            mine = tasks.c.arguments == sa.bindparam("mine")
+            connection.execute(sa.delete(tasks).where(*this, mine), [{"mine": one.arguments} for one in endings])
+            connection.execute(sa.insert(tasks), rows)
+
+    def tell_dashboard(self, run_id: str, attempt: int, url: str, workers: int) -> None:
+        """Note where the Dask workers of a run can be watched, and how many there are.
+
+        Raises:
+            Superseded: Another attempt has taken over.
+        """
+        with self.database.begin() as connection:
+            told = {"attempt": attempt, "dashboard": url, "workers": workers}
+            self.queue.advance(connection, run_id, attempt, EventKind.DASK, told)
 
 
 def reused(record: RunRecord) -> RunRecord:
@@ -339,14 +368,29 @@ def _stages_of(connection: Connection, run_ids: list[str]) -> dict[str, tuple[St
 def _records(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunRecord]:
     found = _stages_of(connection, [row.id for row in rows])
     lost = is_lost(connection, [row.worker for row in rows if row.state == RunState.RUNNING])
-    return [_record(row, found[row.id], is_lost=lost.get(row.worker, True)) for row in rows]
+    alive = {row.id: row.attempt for row in rows if row.state == RunState.RUNNING and not lost.get(row.worker, True)}
+    dashboards = _dashboards_of(connection, alive)
+    return [_record(row, found[row.id], dashboards.get(row.id), is_lost=lost.get(row.worker, True)) for row in rows]
+
+
+def _dashboards_of(connection: Connection, attempts: dict[str, int]) -> dict[str, str]:
+    """Return where these attempts of runs can be watched; a dashboard ends with its attempt."""
+    if not attempts:
+        return {}
+    told = events.c.run_id.in_(list(attempts)), events.c.kind == EventKind.DASK
+    found = {}
+    for row in connection.execute(sa.select(events).where(*told).order_by(events.c.number)):
+        data = json.loads(row.data)
+        if data["attempt"] == attempts[row.run_id]:
+            found[row.run_id] = data["dashboard"]
+    return found
 
 
 def _standing(state: str, *, is_lost: bool) -> RunState:
     return RunState.INTERRUPTED if state == RunState.RUNNING and is_lost else RunState(state)
 
 
-def _record(row: Row[Any], found: tuple[Stage, ...], *, is_lost: bool) -> RunRecord:
+def _record(row: Row[Any], found: tuple[Stage, ...], dashboard: str | None, *, is_lost: bool) -> RunRecord:
     return RunRecord(
         id=row.id,
         kind=RunKind(row.kind),
@@ -368,4 +412,5 @@ def _record(row: Row[Any], found: tuple[Stage, ...], *, is_lost: bool) -> RunRec
         result=json.loads(row.result) if row.result else None,
         error=json.loads(row.error) if row.error else None,
         notebook=row.notebook,
+        dashboard=dashboard,
     )

@@ -2,10 +2,9 @@
 
 import inspect
 import json
-import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -14,22 +13,29 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
 from sqlalchemy.engine import Connection
 
-from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
+from geoetl.core.errors import GeoetlError
 from geoetl.core.findings import Severity
 from geoetl.core.html import human_seconds
 from geoetl.core.identifiers import digest
 from geoetl.core.settings import DaskSettings
-from geoetl.runs.cluster import client
+from geoetl.runs.attempt import Attempt, unforeseen
+from geoetl.runs.cluster import Cluster, Dashboard
+from geoetl.runs.fanout import fan_out
 from geoetl.runs.model import notebook_key
 from geoetl.runs.queue import Ending, Superseded
-from geoetl.runs.repository import RunRepository
+from geoetl.runs.repository import RunRepository, TaskEnding
 from geoetl.runs.spread import spread
 from geoetl.store.zones import StoredFolder, StoredObject, Zones
 
 # Findings that the record of a stage repeats; the result holds all.
 MAX_NOTICED = 100
+# What the line begins with that tells where the tasks of a fan-out can be watched.
+DASK_DASHBOARD = "Dask dashboard:"
 # Progress rows are written at most this often; a fan-out of 100,000 tasks does not become 100,000 updates.
 PROGRESS_EVERY_S = 0.3
+# Tries of a task whose error may pass, and how long to wait before the second; before each further one twice as long.
+TASK_TRIES = 3
+TRY_AGAIN_S = 1.0
 
 
 def say(text: str) -> None:
@@ -46,7 +52,7 @@ class Run:
         attempt: Which try this is; writes of an older one are refused.
         repository: Where its stages are recorded.
         zones: To check that the objects of a finished stage are still there.
-        dask: Where fan-outs run.
+        dask: Where fan-outs run; a cluster that is started for them serves the whole run.
         interactive: True outside of a pipeline; `emit` then also ends the run.
         tell: Says what was done; in a notebook, below the cell.
     """
@@ -59,6 +65,19 @@ class Run:
     interactive: bool = False
     tell: Callable[[str], None] = say
     _position: int = field(default=0, init=False)
+    _cluster: Cluster = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cluster = Cluster(self.dask)
+
+    @property
+    def dashboard(self) -> Dashboard | None:
+        """Where the tasks of its fan-outs can be watched; None without Dask, or as long as there was none."""
+        return self._cluster.dashboard
+
+    def close(self) -> None:
+        """End the Dask cluster that was started for it, if any; the next fan-out would start another."""
+        self._cluster.close()
 
     def stage[**P, T](self, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do one step, or return its recorded result when it was done before with the same arguments.
@@ -112,11 +131,12 @@ class Run:
     def map[A, T](self, name: str, function: Callable[[A], T], items: Iterable[A]) -> list[T]:
         """Do one step for each item; finished tasks are not repeated.
 
-        Tasks run on the Dask client when one is configured; otherwise here, and in processes of this machine as soon as
-        that pays.
+        Tasks run on the Dask client when one is configured (`Cluster.client`, `fan_out`); otherwise here, and in
+        processes of this machine as soon as that pays (`spread`).
 
-        The results come in the order of `items`.  A failing task does not stop the others; when all have been tried
-        the first error is raised, and a resumed run tries only the failed ones again.
+        The results come in the order of `items`, and are the same wherever they were made.  A failing task does not
+        stop the others; one whose error may pass is tried again when all have been tried.  Then the first error is
+        raised, and a resumed run tries only the failed ones again.
 
         Raises:
             GeoetlError: A task failed; the message counts the others.
@@ -136,13 +156,16 @@ class Run:
             waiting = {key: item for key, item in zip(keys, listed, strict=True) if key not in done}
             errors: list[GeoetlError] = []
             last_write = 0.0
-            for key, outcome in self._outcomes(function, waiting):
-                if isinstance(outcome, GeoetlError):
-                    errors.append(outcome)
-                    self._finish_task(name, key, None, outcome)
-                else:
-                    done[key] = outcome
-                    self._finish_task(name, key, adapter.dump_json(outcome).decode(), None)
+            for outcomes in self._tried(name, function, waiting):
+                endings = []
+                for key, outcome in outcomes:
+                    if isinstance(outcome, GeoetlError):
+                        errors.append(outcome)
+                        endings.append(TaskEnding(key, error=outcome.problem()))
+                    else:
+                        done[key] = outcome
+                        endings.append(TaskEnding(key, adapter.dump_json(outcome).decode()))
+                self.repository.finish_tasks(self.id, self.attempt, name, endings)
                 if time.monotonic() - last_write > PROGRESS_EVERY_S:
                     self.repository.progress(self.id, self.attempt, name, len(done) + len(errors))
                     last_write = time.monotonic()
@@ -159,6 +182,7 @@ class Run:
 
     def emit(self, result: BaseModel) -> BaseModel:
         """Give the run its one typed result; the last cell of a pipeline."""
+        self.close()
         self.repository.emit(self.id, self.attempt, result.model_dump_json())
         if self.interactive:
             self.repository.queue.finish(Ending(self.id, self.attempt))
@@ -169,25 +193,41 @@ class Run:
         """Portable address of the executed notebook, for the items' provenance; None for an interactive run."""
         return None if self.interactive else f"internal://{notebook_key(self.id)}"
 
-    def _finish_task(self, stage: str, key: str, result: str | None, error: GeoetlError | None) -> None:
-        problem = error.problem() if error else None
-        self.repository.finish_task(self.id, self.attempt, stage, key, result=result, error=problem)
+    def _tried[A, T](
+        self, name: str, function: Callable[[A], T], waiting: dict[str, A]
+    ) -> Iterator[Sequence[tuple[str, T | GeoetlError]]]:
+        """Give the outcomes of tasks as they come, some at a time; of each the last one."""
+        for tried in range(1, TASK_TRIES + 1):
+            passing: dict[str, A] = {}
+            for outcomes in self._outcomes(name, function, waiting):
+                if tried < TASK_TRIES:
+                    may_pass = {key for key, one in outcomes if isinstance(one, GeoetlError) and one.retryable}
+                    passing |= {key: waiting[key] for key in may_pass}
+                    outcomes = [(key, outcome) for key, outcome in outcomes if key not in may_pass]
+                if outcomes:
+                    yield outcomes
+            if not passing:
+                return
+            time.sleep(TRY_AGAIN_S * 2 ** (tried - 1))
+            waiting = passing
 
     def _outcomes[A, T](
-        self, function: Callable[[A], T], waiting: dict[str, A]
-    ) -> "Iterable[tuple[str, T | GeoetlError]]":
-        attempt = Attempt(function)
-        with client(self.dask) as dask:
-            if dask is None:
-                keys = list(waiting)
-                for position, outcome in spread(attempt, list(waiting.values()), processes=self.dask.workers):
-                    yield keys[position], outcome
-                return
-            from distributed import as_completed
-
-            futures = {dask.submit(attempt, item, pure=False): key for key, item in waiting.items()}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+        self, name: str, function: Callable[[A], T], waiting: dict[str, A]
+    ) -> Iterator[Sequence[tuple[str, T | GeoetlError]]]:
+        keys, items = list(waiting), list(waiting.values())
+        if not items:
+            return
+        known = self.dashboard
+        dask = self._cluster.client()
+        if dask is None:
+            for position, outcome in spread(Attempt(function), items, processes=self.dask.workers):
+                yield [(keys[position], outcome)]
+            return
+        if self.dashboard and self.dashboard is not known:
+            self.repository.tell_dashboard(self.id, self.attempt, self.dashboard.url, self.dashboard.workers)
+            self.tell(f"{DASK_DASHBOARD} {self.dashboard}")
+        for outcomes in fan_out(dask, name, Attempt(function), items, self.dask):
+            yield [(keys[position], outcome) for position, outcome in outcomes]
 
     def _restored_tasks(self, name: str, adapter: TypeAdapter[Any]) -> dict[str, Any]:
         restored = {}
@@ -250,33 +290,6 @@ def noticed(result: str) -> list[str]:
             where = f" ({finding['subject']})" if finding.get("subject") else ""
             told.append(f"{finding['message']}{where}"[:500])
     return told[:MAX_NOTICED]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """Call a function so that its error comes back as a value; runs on Dask workers, so it has to be picklable."""
-
-    function: Callable[[Any], Any]
-
-    def __call__(self, item: Any) -> Any:
-        try:
-            return self.function(item)
-        except GeoetlError as error:
-            return error
-        except Exception as error:
-            return unforeseen("task", error)
-
-
-def unforeseen(name: str, error: Exception) -> RunFailed | Unavailable:
-    """Return the error of ours for whatever a library threw; what passes by itself is told apart."""
-    # Paths of this machine are nobody's business; a file's own name says enough.
-    first_line = re.sub(r"(?:/[\w.+@-]+)+/([\w.+@-]+)", r"\1", (str(error).splitlines() or [""])[0])[:200]
-    if isinstance(error, ConnectionError | TimeoutError):
-        return Unavailable(f"'{name}' lost a connection ({type(error).__name__}): {first_line}", hint="Try again.")
-    return RunFailed(
-        f"'{name}' stopped with {type(error).__name__}: {first_line}",
-        hint="The executed notebook shows where. Please report it if the input is in order.",
-    )
 
 
 def _result_type(function: Callable[..., Any]) -> TypeAdapter[Any]:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,13 +18,14 @@ from pydantic import BaseModel
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
 from geoetl.core.logging import bound
 from geoetl.core.registry import Registry
+from geoetl.runs.attempt import Attempt
 from geoetl.runs.functions import LightFunction, checked_function
 from geoetl.runs.model import RunKind
 from geoetl.runs.notebook import Execution, NotebookRunner
 from geoetl.runs.pipeline import load_pipeline
 from geoetl.runs.presence import Notice, Presence, Watch
 from geoetl.runs.queue import Claim, Ending, RunQueue
-from geoetl.runs.stage import Attempt, Run
+from geoetl.runs.stage import Run
 
 _log = logging.getLogger("geoetl.runs")
 # How often an idle worker looks for work; a look takes a fraction of a millisecond and no lock.
@@ -274,7 +275,8 @@ class _LaneThread(threading.Thread):
     def _function(self, claim: Claim) -> BaseModel | None:
         function = checked_function(self._worker.functions, claim.pipeline, claim.parameters)
         self.begun = (claim, time.monotonic(), function.limit_s)
-        return function(self._worker.new_run(claim), self._worker.platform)
+        with closing(self._worker.new_run(claim)) as run:
+            return function(run, self._worker.platform)
 
     def _told(self, claim: Claim, notice: Notice) -> None:
         # One that has not begun is not called; of one that has, nothing is taken any more.

@@ -14,7 +14,7 @@ from geoetl.runs.model import EventKind, RunKind, RunState
 from geoetl.runs.presence import Watch
 from geoetl.runs.processes import ProcessMark
 from geoetl.runs.queue import HUNG_S, LEASE_S, MAX_BACK_OFF_S, Claim, Ending, RunQueue, Submission, Superseded
-from geoetl.runs.repository import RunRepository
+from geoetl.runs.repository import RunRepository, TaskEnding
 from geoetl.runs.tables import runs, workers
 from geoetl.store.database import Database
 
@@ -354,7 +354,7 @@ def test_a_superseded_attempt_changes_nothing_any_more(repository: RunRepository
         lambda: repository.emit(run_id, old.attempt, "{}"),
         lambda: repository.start_stage(run_id, old.attempt, "convert", 2, "x", 1),
         lambda: repository.finish_stage(run_id, old.attempt, "validate", result="1"),
-        lambda: repository.finish_task(run_id, old.attempt, "validate", "x", result="1", error=None),
+        lambda: repository.finish_tasks(run_id, old.attempt, "validate", [TaskEnding("x", result="1")]),
         lambda: repository.progress(run_id, old.attempt, "validate", 1),
         lambda: repository.log(run_id, old.attempt, ["late"]),
     ]

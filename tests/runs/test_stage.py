@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from geoetl.core.errors import InvalidParameter, RunFailed, UnreadableFile
+from geoetl.core.errors import RunFailed, Unavailable, UnreadableFile
 from geoetl.core.findings import Finding, Severity
-from geoetl.core.settings import DaskSettings
 from geoetl.runs.model import Result, RunState
 from geoetl.runs.processes import ProcessMark
 from geoetl.runs.queue import Ending, Submission
-from geoetl.runs.repository import RunRepository
 from geoetl.runs.stage import Run
 from geoetl.store.zones import StoredFolder, StoredObject, Zones
 
@@ -168,19 +166,31 @@ def test_a_function_without_a_result_type_is_refused(run: Run) -> None:
         run.stage("bare", lambda: 1)
 
 
-def square(number: int) -> Doubled:
-    """Run on a Dask worker."""
-    if number < 0:
-        raise InvalidParameter(f"{number} is negative.")
-    return Doubled(value=number * number)
+def test_a_task_whose_error_may_pass_is_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoetl.runs.stage.TRY_AGAIN_S", 0.01)
+    calls: list[int] = []
+
+    def fetch(number: int) -> int:
+        calls.append(number)
+        if number == 1 and calls.count(1) < 3:
+            raise Unavailable("The place is away.")
+        return number
+
+    assert run.map("fetch", fetch, [1, 2, 3]) == [1, 2, 3]
+    assert calls == [1, 2, 3, 1, 1]
 
 
-def test_dask_gives_the_same_results_and_errors(repository: RunRepository, zones: Zones) -> None:
-    claim = repository.queue.begin(Submission("test", {}, "d" * 64, "test"), "w")
-    run = Run(claim.run_id, claim.attempt, repository, zones, DaskSettings(address="local", workers=2))
-    assert [r.value for r in run.map("square", square, range(6))] == [0, 1, 4, 9, 16, 25]
-    with pytest.raises(InvalidParameter, match="1 of 2 tasks failed"):
-        run.map("fail", square, [2, -1])
+def test_a_task_whose_error_does_not_pass_fails_after_three_tries(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoetl.runs.stage.TRY_AGAIN_S", 0.01)
+    calls: list[int] = []
+
+    def fetch(number: int) -> int:
+        calls.append(number)
+        raise Unavailable("The place is away.")
+
+    with pytest.raises(Unavailable, match=r"1 of 1 tasks failed\. The first: The place is away"):
+        run.map("fetch", fetch, [1])
+    assert calls == [1, 1, 1]
 
 
 def test_a_run_failure_in_a_task_names_the_error(run: Run) -> None:
