@@ -1,0 +1,20 @@
+"""The handlers of managed datasets: ours, and those of installed packages.
+
+``admin0`` Natural Earth's countries · ``wdpa`` protected areas.
+"""
+
+from geoetl.core.registry import Registry
+from geoetl.datasets.handlers.admin0 import Admin0
+from geoetl.datasets.protocol import ENTRY_POINTS, DatasetHandler
+
+HANDLERS: Registry[type[DatasetHandler]] = Registry(
+    "dataset handler",
+    {
+        "admin0": Admin0,
+    },
+)
+
+
+def installed_handlers() -> Registry[type[DatasetHandler]]:
+    """Return our handlers and those of installed packages."""
+    return HANDLERS.with_entry_points(ENTRY_POINTS)
