@@ -98,7 +98,7 @@ class Color:
     @property
     def hex(self) -> str:
         """The colour as ``#1a9850``."""
-        return f"#{self.r:02x}{self.g:02x}{self.b:02x}"
+        return f"#{bytes(self.parts).hex()}"
 
     def css(self, opacity: float = 1.0) -> str:
         """Return the colour for CSS: ``#1a9850``, or ``rgba(26,152,80,0.5)`` where it is not opaque."""

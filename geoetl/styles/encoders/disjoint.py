@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, NamedTuple
 
 from geoetl.core.selectors import Tree, conjuncts, moments
@@ -96,13 +95,17 @@ class Facts:
     @classmethod
     def of(cls, atoms: Atoms, sure: frozenset[str]) -> "Facts":
         """Return what conditions say; `sure` are the properties that hold texts and never times."""
-        each: list[Facts] = []
-        for text, atom in atoms.items():
+        spans: dict[str, Span] = {}
+        is_impossible = False
+        for atom in atoms.values():
             name, span = _span(atom, sure)
-            each.append(cls({text: atom}, {} if span is None else {name: span}))
-        if len(each) == 1:
-            return each[0]
-        return reduce(cls.and_also, each) if each else cls()
+            if span is None:
+                continue
+            if name in spans:
+                is_impossible = is_impossible or spans[name].excludes(span)
+                span = spans[name].and_also(span)
+            spans[name] = span
+        return cls(atoms, spans, is_impossible)
 
     def excludes(self, other: "Facts") -> bool:
         """Return whether it is certain that not all conditions of both are true."""
@@ -111,6 +114,15 @@ class Facts:
             if name in spans and spans[name].excludes(span):
                 return True
         return self.is_impossible or other.is_impossible
+
+    def not_excluded(self, others: Sequence["Facts"]) -> Sequence["Facts"]:
+        """Return those of others of which it is not certain that some condition is false where these are true."""
+        if len(self.spans) != 1 or self.is_impossible:
+            return [one for one in others if not self.excludes(one)]
+        ((name, span),) = self.spans.items()  # a class or a category, which is compared with all others
+        return [
+            one for one in others if not (one.is_impossible or (name in one.spans and span.excludes(one.spans[name])))
+        ]
 
     def and_also(self, other: "Facts") -> "Facts":
         """Return the conditions of both."""
@@ -194,13 +206,9 @@ def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: f
     without = Case(case.rules, case.true, (*case.others, rest), case.settled)
     true = case.true.and_also(rest) if case.true.atoms else rest
     atoms = true.atoms.keys()
-    others = []
-    for one in case.others:
-        if not true.excludes(one):
-            left = one if atoms.isdisjoint(one.atoms) else one.without(true, sure)
-            if not left.atoms:  # these are true together, and shall not be
-                return (without,)
-            others.append(left)
+    others = [one if atoms.isdisjoint(one.atoms) else one.without(true, sure) for one in true.not_excluded(case.others)]
+    if not all(one.atoms for one in others):  # some are true together, and shall not be
+        return (without,)
     return without, Case(rules, true, tuple(others), settled)
 
 
@@ -230,8 +238,13 @@ def _span(atom: Tree, sure: frozenset[str]) -> tuple[str, Span | None]:
 
 
 def _among(literals: Iterable[Any], is_text: bool) -> Span | None:
-    values = [_counted(literal, is_text) for literal in literals]
-    return None if None in values else Span(values=frozenset(value for value in values if value is not None))
+    values = set()
+    for literal in literals:
+        value = _counted(literal, is_text)
+        if value is None:
+            return None
+        values.add(value)
+    return Span(frozenset(values))
 
 
 def _counted(literal: Any, is_text: bool) -> Value | None:

@@ -141,7 +141,7 @@ class Filters:
 
     def untyped(self, tree: Tree) -> list[str]:
         """Return the properties whose kind is not known, of those that a condition compares with literals."""
-        if isinstance(tree, dict) and tree.get("op") in _NAMES:
+        if isinstance(tree, dict) and (tree.get("op") in _NAMES or tree.get("op") == "in"):
             first, second = tree["args"]
             if _is_property(first) and not isinstance(second, dict):
                 return [] if first["property"] in self.kinds else [first["property"]]
@@ -355,7 +355,8 @@ def _joined(tag: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
             kept += part.parts
         else:
             kept.append(part)
-    kept = _gathered(kept) if tag == "And" and len(kept) > 1 else kept
+    if len(kept) > 1 and tag == "And":
+        kept = _gathered(kept)
     if not kept:
         return not decides
     return kept[0] if len(kept) == 1 else _group(tag, kept)
@@ -365,15 +366,17 @@ def _gathered(parts: Sequence[Filter]) -> list[Filter]:
     """Return parts of which all must hold, with "missing or not 1", "missing or not 2" as "missing, or neither"."""
     groups: dict[str | int, list[Filter]] = {}
     for number, part in enumerate(parts):
-        groups.setdefault(part.guard or number, []).append(part)
-    return [one for group in groups.values() for one in _neither(group)]
+        key = part.guard or number
+        if key in groups:
+            groups[key].append(part)
+        else:
+            groups[key] = [part]
+    return [group[0] if len(group) == 1 else _neither(group) for group in groups.values()]
 
 
-def _neither(group: Sequence[Filter]) -> Sequence[Filter]:
+def _neither(group: Sequence[Filter]) -> Filter:
     """Return parts that have one guard as one."""
-    if len(group) == 1 or not group[0].guard:
-        return group
-    return [_group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])]
+    return _group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])
 
 
 def _names(a: Any, b: Any) -> list[str]:

@@ -25,7 +25,6 @@ from geoetl.styles.encoders.filter_encoding import (
     Filters,
     Inexpressible,
     Part,
-    Wanted,
     all_of,
     any_of,
     as_xml,
@@ -166,37 +165,37 @@ def _scale(edge: Edge | None, *, is_close: bool) -> float | None:
 
 @dataclass
 class _Conditions:
-    """Writes conditions, each once."""
+    """Writes conditions, each once.
+
+    Attributes:
+        filters: What writes them.
+        known: What selects the features of which a condition is true, and those of which it is not, by its text.
+        refused: What selects the features of which not all of some conditions are true.
+    """
 
     filters: Filters
-    known: dict[tuple[str, Wanted], Part] = field(default_factory=dict)
+    known: dict[str, tuple[Part, Part]] = field(default_factory=dict)
     refused: dict[Facts, Part] = field(default_factory=dict)
 
     def check(self, atoms: Atoms) -> str | None:
         """Return why conditions cannot be written; None where they can."""
         try:
             for text, atom in atoms.items():
-                self._part(text, atom, "true")
-                self._part(text, atom, "not true")
+                if text not in self.known:
+                    self.known[text] = self.filters.select(atom, "true"), self.filters.select(atom, "not true")
         except Inexpressible as reason:
             return str(reason)
         return None
 
     def of(self, case: Case) -> Part:
-        """Return what selects the features of a case."""
-        parts = [self._part(text, atom, "true") for text, atom in case.true.atoms.items()]
+        """Return what selects the features of a case, whose conditions are checked."""
+        parts = [self.known[text][0] for text in case.true.atoms]
+        refused = self.refused
         for other in case.others:
-            part = self.refused.get(other)
-            if part is None:
-                part = any_of(self._part(text, atom, "not true") for text, atom in other.atoms.items())
-                self.refused[other] = part
-            parts.append(part)
+            if other not in refused:
+                refused[other] = any_of([self.known[text][1] for text in other.atoms])
+            parts.append(refused[other])
         return all_of(parts)
-
-    def _part(self, text: str, atom: Any, wanted: Wanted) -> Part:
-        if (text, wanted) not in self.known:
-            self.known[text, wanted] = self.filters.select(atom, wanted)
-        return self.known[text, wanted]
 
 
 def _rules_of(
@@ -232,7 +231,7 @@ def _is_kept(rule: FlatRule, atoms: Atoms, writer: _Conditions, losses: list[Los
     if reason is not None:
         losses.append(Loss(rule.pointer, f"{reason}; the rule never matches"))
         return False
-    names = writer.filters.untyped(rule.condition)
+    names = sorted({name for atom in atoms.values() for name in writer.filters.untyped(atom)})
     losses += [
         Loss(rule.pointer, f"the kind of '{name}' is not known, and literals of SLD have none: '1' equals 1 in it")
         for name in names
@@ -383,7 +382,7 @@ def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Xml:
         else _se("Label", text=text)
     )
     letters = {
-        "font-family": font.face,
+        "font-family": escaped(font.face),
         "font-size": _number(font.size),
         "font-style": "italic" if font.italic else "normal",
         "font-weight": "bold" if font.bold else "normal",
@@ -404,7 +403,8 @@ def _text(graphic: GraphicSymbol, font: FontSymbol, share: float) -> Xml:
 
 
 def _parameters(named: Mapping[str, str]) -> Iterable[Xml]:
-    return [Xml(f'<se:SvgParameter name="{name}">{escaped(value)}</se:SvgParameter>') for name, value in named.items()]
+    """Return parameters, whose values are numbers, colours, or escaped."""
+    return [Xml(f'<se:SvgParameter name="{name}">{value}</se:SvgParameter>') for name, value in named.items()]
 
 
 def _share(number: float) -> str:
