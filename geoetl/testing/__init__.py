@@ -1,1 +1,1 @@
-"""What tests of this project and of plug-ins need: random styles, layers and features. Needs hypothesis."""
+"""What tests of this project and of plug-ins need: random styles, layers and features (with hypothesis), and a source."""

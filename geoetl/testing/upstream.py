@@ -318,6 +318,7 @@ def _handler(upstream: LocalUpstream) -> type[BaseHTTPRequestHandler]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     source: LocalUpstream
 
     def log_message(self, format: str, *args: Any) -> None:

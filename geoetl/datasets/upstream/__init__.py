@@ -3,7 +3,7 @@
 `Upstream` is the front. What can go wrong has an error of its own (``errors``), and no credential is ever in one.
 
 ``client`` asks patiently · ``asker`` signs and follows redirects · ``credentials``, ``oauth`` who asks · ``addresses``
-what may be asked · ``exchange`` and ``wire`` one answer, and how fast · ``answers`` what it means · ``download`` and
+what may be asked · ``exchange`` and ``wire`` one answer, and how fast · ``answers`` what it means · ``transfer`` and
 ``part`` a file over many answers · ``media`` what it is · ``stamp`` its version.
 """
 

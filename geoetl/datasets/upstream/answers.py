@@ -25,17 +25,19 @@ _BLOCK_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def problem_of(answer: Answer, shown: str, names: tuple[str, ...], *, is_form: bool) -> GeoetlError | None:
+def problem_of(
+    answer: Answer, names: tuple[str, ...], good: tuple[int, ...] = (200,), *, is_form: bool = False
+) -> GeoetlError | None:
     """Return the error that an answer is; None for one with what was asked for.
 
     Args:
         answer: Its status and headers count, and nothing that the server wrote.
-        shown: The address, for the message.
         names: Credentials that were sent.
+        good: Statuses of what was asked for.
         is_form: Whether they were sent to get a token: then 400 refuses them (RFC 6749 5.2).
     """
-    status = answer.status
-    if status in (200, 201, 206) or (status == 416 and not is_form):
+    status, shown = answer.status, answer.shown
+    if status in good:
         return None
     known = " and ".join(f"'{name}'" for name in names)
     field = names[0] if names else "source_url"
@@ -65,7 +67,7 @@ def problem_of(answer: Answer, shown: str, names: tuple[str, ...], *, is_form: b
             field="source_url",
         )
     if status == 429 or status in _PASSING:
-        return _passing(answer, shown)
+        return _passing(answer)
     return SourceRefused(
         f"{shown} answered {status}, and not with what was asked for.",
         hint="Check the address and the parameters of the source.",
@@ -73,7 +75,8 @@ def problem_of(answer: Answer, shown: str, names: tuple[str, ...], *, is_form: b
     )
 
 
-def _passing(answer: Answer, shown: str) -> SourceUnavailable:
+def _passing(answer: Answer) -> SourceUnavailable:
+    shown = answer.shown
     after_s = _retry_after_s(answer)
     later = "later" if after_s is None else f"in {after_s:.0f} s"
     if answer.status == 429:
@@ -110,7 +113,7 @@ def _unix(date: str | None) -> float | None:
         return None
 
 
-def json_of(answer: Answer, shown: str, most: int) -> Any:
+def json_of(answer: Answer, most: int) -> Any:
     """Read a JSON answer.
 
     Raises:
@@ -118,7 +121,8 @@ def json_of(answer: Answer, shown: str, most: int) -> Any:
         LimitExceeded: It has more bytes, unpacked, than `most`.
         SourceUnavailable: It broke off.
     """
-    text = _body(answer, shown, most)
+    shown = answer.shown
+    text = _body(answer, most)
     start = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start == b"<" or not start:
         came = "nothing (0 bytes)" if not start else "a web page (HTML)" if _is_html(answer, text) else "XML"
@@ -145,7 +149,8 @@ def _is_html(answer: Answer, text: bytes) -> bool:
     return answer.media_type in ("text/html", "application/xhtml+xml") or b"<html" in text[:2048].lower()
 
 
-def _body(answer: Answer, shown: str, most: int) -> bytes:
+def _body(answer: Answer, most: int) -> bytes:
+    shown = answer.shown
     encoding = (answer.header("Content-Encoding") or "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise UnreadableFile(

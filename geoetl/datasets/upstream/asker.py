@@ -32,7 +32,7 @@ class Question:
 
     method: str
     url: str
-    params: Mapping[str, str]
+    params: Mapping[str, str | int]
     headers: Mapping[str, str]
     auth: Auth
     form: Mapping[str, str] | None = None
@@ -65,24 +65,21 @@ class Asker:
 
     def exchange(self, question: Question, pace: Pace) -> Answer:
         """Send a question; where a token is refused, once more with a new one."""
-        bearer = question.auth.bearer
-        if bearer is None:
-            return self._follow(question, None, pace)
-        answer = self._follow(question, bearer.token(), pace)
-        if answer.status != 401:
+        answer = self._follow(question, pace)
+        if answer.status != 401 or question.auth.bearer is None:
             return answer
         answer.close()
-        return self._follow(question, bearer.refreshed(), pace)
+        return self._follow(question, pace, is_refused=True)
 
-    def _follow(self, question: Question, token: str | None, pace: Pace) -> Answer:
+    def _follow(self, question: Question, pace: Pace, *, is_refused: bool = False) -> Answer:
         """Send a question to where it leads."""
         first = parsed(question.url)
-        ask = self._signed(question, first, token)
+        ask = self._signed(question, first, is_refused=is_refused)
         reach: Reach | None = None
         seen: set[tuple[tuple[str, str, int], str]] = set()
         while True:
             pace.check()
-            reached = self._connections.reach(ask, reach, pace)
+            reached = self._connections.reach(ask.place, reach)
             if reach is None:
                 reach = reached
                 if question.auth.names and ask.place.scheme == "http" and reach is not Reach.LOOPBACK:
@@ -107,9 +104,12 @@ class Asker:
                     field="source_url",
                 )
 
-    def _signed(self, question: Question, first: Place, token: str | None) -> Ask:
-        """Return what is sent to the first address, with those who ask."""
+    def _signed(self, question: Question, first: Place, *, is_refused: bool) -> Ask:
+        """Return what is sent to the first address, with who asks; `is_refused` says that the last token was."""
         auth, value = question.auth, self._secrets.value
+        token = None
+        if auth.bearer is not None:
+            token = auth.bearer.refreshed() if is_refused else auth.bearer.token()
         asked = [*question.params.items(), *((name, value(known)) for name, known in auth.query.items())]
         query = "&".join(part for part in (first.query, urlencode(asked)) if part)
         headers = {"User-Agent": f"geoetl/{__version__}", **question.headers}

@@ -11,16 +11,18 @@ from geoetl.datasets.model import FetchedFile
 from geoetl.datasets.upstream.answers import json_of, problem_of
 from geoetl.datasets.upstream.asker import Asker, Question
 from geoetl.datasets.upstream.credentials import Auth, Secrets
-from geoetl.datasets.upstream.download import Download, range_of
 from geoetl.datasets.upstream.errors import SourceUnavailable
 from geoetl.datasets.upstream.exchange import Answer
 from geoetl.datasets.upstream.limits import Limits
 from geoetl.datasets.upstream.media import Media
 from geoetl.datasets.upstream.stamp import Stamp, stamp_of
+from geoetl.datasets.upstream.transfer import Transfer, range_of
 from geoetl.datasets.upstream.wire import Pace
 
 # Servers that know no HEAD, or whose permission is for GET alone.
 _HEAD_REFUSED = (403, 405, 501)
+# A try that brought less was of no use: else a source that drips would be asked for hours.
+_GAIN_BYTES = 1024**2
 _NOBODY = Auth()
 
 
@@ -75,7 +77,7 @@ class Upstream:
         self,
         url: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: Auth | None = None,
     ) -> Stamp:
@@ -96,7 +98,7 @@ class Upstream:
             if answer.status in _HEAD_REFUSED:
                 answer.close()
                 one = {**plain, "Range": "bytes=0-0"}
-                answer = self._answer(Question("GET", url, first.params, one, first.auth), pace)
+                answer = self._answer(Question("GET", url, first.params, one, first.auth), pace, (200, 206))
             else:
                 self._check(answer, first)
             try:
@@ -111,7 +113,7 @@ class Upstream:
         self,
         url: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: Auth | None = None,
         max_bytes: int | None = None,
@@ -164,7 +166,7 @@ class Upstream:
         media: Media,
         expect: Stamp | None = None,
         sha256: str | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: Auth | None = None,
         progress: Callable[[int, int | None], None] | None = None,
@@ -194,17 +196,17 @@ class Upstream:
         """
         question = Question("GET", url, params or {}, dict(headers or {}), auth or _NOBODY)
         pace = self._pace(self._limits.download_s)
-        with Download(path, media, expect, sha256, self._limits, progress) as download:
+        with Transfer(path, media, expect, sha256, self._limits, progress) as transfer:
 
             def go_on() -> None:
-                answer = self._answer(question.with_headers(download.headers()), pace)
+                answer = self._answer(question.with_headers(transfer.headers()), pace, (200, 206, 416))
                 try:
-                    download.take(answer)
+                    transfer.take(answer)
                 finally:
                     answer.close()
 
-            self._patiently(go_on, pace, lambda: download.have)
-            return download.finish()
+            self._patiently(go_on, pace, lambda: transfer.have)
+            return transfer.finish()
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Upstream:
         def ask() -> Any:
             answer = self._answer(question, pace)
             try:
-                return json_of(answer, self._asker.shown(answer.place), max_bytes or self._limits.json_bytes)
+                return json_of(answer, max_bytes or self._limits.json_bytes)
             finally:
                 answer.close()
 
@@ -232,7 +234,7 @@ class Upstream:
                 return ask()
             except SourceUnavailable as error:
                 problem = error
-            if got() > most:
+            if got() >= most + _GAIN_BYTES:
                 failures, most = 0, got()
             failures += 1
             if failures >= limits.attempts or (problem.after_s or 0) > limits.longest_retry_after_s:
@@ -241,14 +243,13 @@ class Upstream:
             # Chance keeps those who failed together from coming back together.
             pace.wait(problem.after_s if problem.after_s is not None else wait * random.uniform(0.5, 1))
 
-    def _answer(self, question: Question, pace: Pace) -> Answer:
+    def _answer(self, question: Question, pace: Pace, good: tuple[int, ...] = (200,)) -> Answer:
         answer = self._asker.exchange(question, pace)
-        self._check(answer, question)
+        self._check(answer, question, good)
         return answer
 
-    def _check(self, answer: Answer, question: Question) -> None:
-        is_form = question.form is not None
-        problem = problem_of(answer, self._asker.shown(answer.place), question.auth.names, is_form=is_form)
+    def _check(self, answer: Answer, question: Question, good: tuple[int, ...] = (200,)) -> None:
+        problem = problem_of(answer, question.auth.names, good, is_form=question.form is not None)
         if problem is not None:
             answer.close()
             raise problem

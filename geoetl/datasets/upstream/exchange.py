@@ -48,8 +48,11 @@ class Answer:
         shown: The same for messages.
     """
 
-    def __init__(self, response: http.client.HTTPResponse, place: Place, shown: str) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, place: Place, shown: str
+    ) -> None:
         self._response = response
+        self._connection = connection
         self.shown = shown
         self.status = response.status
         self.headers = response.headers
@@ -89,7 +92,9 @@ class Answer:
             left = self._response.length
             if left is not None and left <= _DRAINED_BYTES:
                 self._response.read()
-        self._response.close()
+        if not self._response.isclosed():
+            self._connection.close()  # or the next answer would begin with the rest of this one
+            self._response.close()
 
 
 class Connections:
@@ -110,19 +115,19 @@ class Connections:
             connection.close()
         self._kept.clear()
 
-    def reach(self, ask: Ask, innermost: Reach | None, pace: Pace) -> Reach:
-        """Connect to where it leads to, unless there is a connection, and tell how far inside that is.
+    def reach(self, place: Place, innermost: Reach | None) -> Reach:
+        """Make ready to connect to a host, unless there is a connection, and tell how far inside it is.
 
         Raises:
             AddressRefused: It leads further inside than `innermost`.
             SourceUnavailable: The name is not known.
         """
-        kept = self._kept.get(ask.place.origin)
+        kept = self._kept.get(place.origin)
         if kept is not None and kept.is_open and (innermost is None or kept.reach <= innermost):
             return kept.reach
-        addresses, reach = resolved(ask.place, innermost)
-        self._drop(ask.place)
-        self._kept[ask.place.origin] = _Connection(ask.place, addresses, reach, self._tls(ask.place), self._connect_s)
+        addresses, reach = resolved(place, innermost)
+        self._drop(place)
+        self._kept[place.origin] = _Connection(place, addresses, reach, self._tls(place), self._connect_s)
         return reach
 
     def send(self, ask: Ask, shown: str, pace: Pace) -> Answer:
@@ -138,7 +143,7 @@ class Connections:
         for _ in range(2):
             was_used = connection.is_open
             try:
-                return Answer(connection.answer(ask, pace), ask.place, shown)
+                return Answer(connection.answer(ask, pace), connection, ask.place, shown)
             except (OSError, http.client.HTTPException) as error:
                 failure = _failure(error, shown)
                 # A server may have closed what was kept open; on a new connection the same is an error.

@@ -4,7 +4,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from geoetl.core.errors import UnreadableFile
-from geoetl.store.gate import Format, file_format
+from geoetl.store.gate import HEAD_BYTES, Format
+from geoetl.store.gate.formats import format_of
 
 # A zip ends in a record of 22 bytes and a comment of at most 65,535 (APPNOTE 4.3.16).
 _ZIP_END_BYTES = 22 + 65_535
@@ -40,14 +41,19 @@ _FORMATS: dict[Media, frozenset[Format]] = {
 }
 
 
-def check_head(path: Path, media: Media, shown: str) -> None:
-    """Check by its first bytes that a file that came, or comes, is what was expected.
+def check_head(head: bytes, media: Media, shown: str) -> None:
+    """Check by its first bytes that a file is what was expected.
+
+    Args:
+        head: The first 512 bytes or more; all, of a smaller file.
+        media: What it should be.
+        shown: The address that it comes from, for the message.
 
     Raises:
         UnreadableFile: It is something else.
     """
-    found = file_format(path)
-    is_text = media is not Media.CSV or _is_text(path)
+    found = format_of(head[:HEAD_BYTES])
+    is_text = media is not Media.CSV or b"\0" not in head[:_TEXT_BYTES]
     if found in _FORMATS[media] and is_text:
         return
     if found is Format.EMPTY:
@@ -61,12 +67,6 @@ def check_head(path: Path, media: Media, shown: str) -> None:
         hint="It may be a page to sign in or of an error; open the address in a browser to see.",
         field="source_url",
     )
-
-
-def _is_text(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_TEXT_BYTES)
-    return b"\0" not in head
 
 
 def is_cut(path: Path, media: Media) -> bool:

@@ -58,10 +58,14 @@ class Part:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._file.closed:
-            with suppress(OSError):  # there is an error already; what is not durable is fetched again
+        if self._file.closed:
+            return
+        with self._file, suppress(OSError):  # there is an error already; what is not durable is fetched again
+            if self.have:
                 self._sync()
-            self._file.close()
+            else:
+                self._memory.unlink(missing_ok=True)
+                self.path.unlink()
 
     @property
     def sha256(self) -> str:
@@ -95,6 +99,10 @@ class Part:
             if self.have - self._synced >= self._sync_bytes:
                 self._sync()
 
+    def head(self, count: int) -> bytes:
+        """Return the first so many bytes."""
+        return os.pread(self._file.fileno(), count, 0)
+
     def tail(self, count: int) -> bytes:
         """Return the last so many bytes."""
         return os.pread(self._file.fileno(), count, self.have - count)
@@ -120,10 +128,14 @@ class Part:
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            # Between opening and locking, whoever had it before may have given it its name, or removed it.
+            is_ours = self.path.stat().st_ino == os.fstat(self._file.fileno()).st_ino
+        except OSError:
+            is_ours = False
+        if not is_ours:
             raise Unavailable(
                 f"'{self._target.name}' is being fetched by another process.", hint="Wait until it is done."
-            ) from error
+            )
 
     def _recall(self) -> None:
         """Take over what an earlier process left, as far as it was made durable."""

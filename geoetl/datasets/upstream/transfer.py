@@ -1,4 +1,4 @@
-"""One download over as many answers as it takes: what of each can be used, and whether the whole is right."""
+"""A file over as many answers as it takes: what of each can be used, and whether the whole is right."""
 
 import re
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def range_of(answer: Answer) -> ContentRange:
     return ContentRange(int(found[1]), None if found[3] == "*" else int(found[3]))
 
 
-class Download:
+class Transfer:
     """A file on its way.
 
     Args:
@@ -79,7 +79,7 @@ class Download:
         if self._part.stamp is not None and expect is not None and expect.difference(self._part.stamp):
             self._part.forget()
 
-    def __enter__(self) -> "Download":
+    def __enter__(self) -> "Transfer":
         return self
 
     def __exit__(
@@ -118,13 +118,10 @@ class Download:
         assert self._part.stamp is not None
         total = self._part.stamp.bytes
         while block := answer.read(_BLOCK_BYTES):
-            was = self.have
             self._part.append(block)
             if self.have > self._limits.file_bytes:
                 self._part.forget()
                 raise self._too_large("")
-            if was < HEAD_BYTES <= self.have:
-                self._check_head()  # of 4 GB of something else, the first bytes are enough
             self._progress(self.have, total)
         self._check_end(total)
 
@@ -132,33 +129,37 @@ class Download:
         """Check the whole, and give it its name.
 
         Raises:
-            UnreadableFile: It is not what it should be.
+            UnreadableFile: It is something else, or cut off.
             VerificationFailed: Its digest is another.
         """
-        self._check_head()
-        if is_cut(self._part.path, self._media):
-            size = self.have
+        try:
+            self._check_whole()
+        except (UnreadableFile, VerificationFailed):
             self._part.forget()
+            raise
+        self._part.finish()
+        return FetchedFile(name=self._path.name, bytes=self.have, sha256=self._part.sha256)
+
+    def _check_whole(self) -> None:
+        check_head(self._part.head(HEAD_BYTES), self._media, self._shown)
+        if is_cut(self._part.path, self._media):
             raise UnreadableFile(
-                f"What {self._shown} sent is cut off: a {self._media} without its end, {size:,} bytes.",
+                f"What {self._shown} sent is cut off: a {self._media} without its end, {self.have:,} bytes.",
                 hint="Fetch it again; if it stays so, tell the source.",
                 field="source_url",
             )
         found = self._part.sha256
-        if self._sha256 not in (None, found):
-            self._part.forget()
+        if self._sha256 is not None and self._sha256 != found:
             raise VerificationFailed(
                 f"What {self._shown} sent has the SHA-256 {found[:12]}… and not {self._sha256[:12]}….",
                 hint="It was damaged on the way, or replaced at the source. Fetch it again; if it stays so, ask there.",
                 field="source_url",
             )
-        self._part.finish()
-        return FetchedFile(name=self._path.name, bytes=self.have, sha256=found)
 
     # -- one answer ----------------------------------------------------------------------------------------------------
 
     def _begin(self, answer: Answer) -> None:
-        """Begin with the whole file."""
+        """Begin with the whole file, if that is what comes; else what is there already stays."""
         stamp = stamp_of(answer)
         if (answer.header("Content-Encoding") or "identity").lower() != "identity":
             raise UnreadableFile(
@@ -167,11 +168,17 @@ class Download:
                 field="source_url",
             )
         if self._expect is not None and (difference := self._expect.difference(stamp)):
-            self._part.forget()
             raise self._changed(difference)
         if stamp.bytes is not None and stamp.bytes > self._limits.file_bytes:
             raise self._too_large(f" ({human_bytes(stamp.bytes)})")
+        head = b""
+        while len(head) < HEAD_BYTES and (block := answer.read(_BLOCK_BYTES)):
+            head += block
+        # Of 4 GB of something else, the first bytes are enough.
+        if len(head) >= HEAD_BYTES or stamp.bytes in (None, len(head)):
+            check_head(head, self._media, self._shown)
         self._part.begin(stamp)
+        self._part.append(head)
 
     def _go_on(self, answer: Answer) -> None:
         """Go on behind what is there, if it is of the same file."""
@@ -189,13 +196,6 @@ class Download:
             self._part.forget()
             why = difference or "it calls itself the same, but its bytes are not"
             raise SourceUnavailable(f"{self._shown} has another file than before: {why}.", hint=_ANEW)
-
-    def _check_head(self) -> None:
-        try:
-            check_head(self._part.path, self._media, self._shown)
-        except UnreadableFile:
-            self._part.forget()
-            raise
 
     def _check_end(self, total: int | None) -> None:
         """Check that nothing is missing, as far as it was told how much there should be."""
