@@ -17,6 +17,9 @@ from starlette.types import Lifespan
 
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.view import ExploreView
+from dashboards.runs.feed import RunFeed
+from dashboards.runs.model import RunsModel
+from dashboards.runs.view import RunsView
 from dashboards.shared.background import Background
 from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
@@ -35,7 +38,7 @@ from geoetl.api.security import Authority
 if TYPE_CHECKING:
     from geoetl.platform import Platform
 
-EXPLORE, STYLE = "/explore", "/style"
+EXPLORE, STYLE, RUNS = "/explore", "/style", "/runs"
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
 # How often a page looks whether the catalogue changed: one number read from the database.
@@ -47,6 +50,7 @@ _PAGE_SX = {
     ".logo": {"height": "28px !important"},
     ".header .MuiLinearProgress-root": {"display": "none"},
     ".main .MuiToolbar-root": {"margin": "0 !important"},
+    "@media (max-width: 600px)": {".header .title": {"display": "none"}},
 }
 _AT_THE_END: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width"}
 # A picture is named by its content, so that it never changes.
@@ -99,11 +103,16 @@ def create_app(
     def style() -> pmui.Page:
         return style_page(platform, shelf, executor)
 
+    feed = RunFeed(platform)
+
+    def runs() -> pmui.Page:
+        return runs_page(platform, feed, executor)
+
     cookie = VisitorCookie(authority)
     add_applications(
-        {EXPLORE: explore, STYLE: style},
+        {EXPLORE: explore, STYLE: style, RUNS: runs},
         app=app,
-        title={EXPLORE: "Explore · geoetl", STYLE: "Style · geoetl"},
+        title={EXPLORE: "Explore · geoetl", STYLE: "Style · geoetl", RUNS: "Runs · geoetl"},
         # Origins are checked by the guard, which knows the address that the browser used.
         websocket_origin=["*"],
         auth_policy=AuthPolicy(may_enter),
@@ -183,7 +192,31 @@ def style_page(platform: "Platform", shelf: PictureShelf, executor: Executor) ->
     return page
 
 
-def _page(view: ExploreView | StyleView, name: str) -> pmui.Page:
+def runs_page(platform: "Platform", feed: RunFeed, executor: Executor) -> pmui.Page:
+    """Return the page *Runs* for one visitor; `feed` looks for all of them, the rest is as for `explore_page`."""
+    background = Background(executor)
+    location = pn.state.location
+    model = RunsModel(platform, feed, visitor(), background.start)
+    view = RunsView(model, served=True, background=background)
+    page = _page(view, "runs")
+    view.load()
+
+    def live() -> None:
+        background.live()
+        if location and location.search:
+            model.go(location.search)
+        model.follow()
+
+    def end() -> None:
+        background.end()
+        model.leave()
+
+    pn.state.onload(live)
+    pn.state.on_session_destroyed(lambda _: end())
+    return page
+
+
+def _page(view: ExploreView | StyleView | RunsView, name: str) -> pmui.Page:
     """Return a page around a view: header, links to the other pages, theme."""
     page = pmui.Page(
         title="geoetl",

@@ -15,7 +15,7 @@ _STYLE = (
     "font:14px/20px Roboto,sans-serif;color:#fff;height:48px;display:flex;align-items:center;justify-content:flex-end;"
     "gap:12px;white-space:nowrap"
 )
-_NAME = "max-width:180px;overflow:hidden;text-overflow:ellipsis"
+_NAME = "max-width:clamp(0px,30vw - 60px,180px);overflow:hidden;text-overflow:ellipsis"
 _BUTTON = (
     "font:inherit;color:inherit;background:none;border:1px solid rgb(255 255 255 / .5);border-radius:8px;"
     "padding:4px 12px;cursor:pointer"

@@ -6,10 +6,17 @@ those that a browser shows without a program, and of HTML only tables, lists and
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from html.parser import HTMLParser
 from typing import Any
+
+from geoetl.core.errors import NotFound
+from geoetl.core.logging import redacted
+from geoetl.runs.model import RunRecord
+from geoetl.runs.privacy import paths_in
+from geoetl.store.zones import Zone
 
 # One output longer than this is cut: nobody reads on, and the file has it all.
 MAX_TEXT = 200_000
@@ -88,6 +95,30 @@ def notebook_page(document: Mapping[str, Any], *, title: str, hidden: Mapping[st
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def executed_notebook(zone: Zone, record: RunRecord) -> str:
+    """Return the executed notebook of a run as one HTML page, see `notebook_page`.
+
+    Args:
+        zone: Where executed notebooks are kept.
+        record: The run, with its parameters as they were given.
+
+    Raises:
+        NotFound: It has none, or not any more.
+    """
+    if record.notebook is None:
+        raise NotFound(
+            f"Run {record.id} has no executed notebook.",
+            hint="It has one when an attempt has ended." if not record.state.is_over else None,
+            field="run_id",
+        )
+    try:
+        document = json.loads(zone.local_path(record.notebook).read_text("utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"The executed notebook of run {record.id} was removed.", field="run_id") from None
+    page = notebook_page(document, title=f"{record.pipeline} {record.id}", hidden=paths_in(record.parameters))
+    return redacted(page)
 
 
 def safe_html(text: str) -> str:
