@@ -1,15 +1,17 @@
 """The handlers of managed datasets: ours, and those of installed packages.
 
-``admin0`` Natural Earth's countries · ``wdpa`` protected areas.
+``acled`` events of political violence and protest · ``admin0`` Natural Earth's countries · ``wdpa`` protected areas.
 """
 
 from geoetl.core.registry import Registry
+from geoetl.datasets.handlers.acled import Acled
 from geoetl.datasets.handlers.admin0 import Admin0
 from geoetl.datasets.protocol import ENTRY_POINTS, DatasetHandler
 
 HANDLERS: Registry[type[DatasetHandler]] = Registry(
     "dataset handler",
     {
+        "acled": Acled,
         "admin0": Admin0,
     },
 )
