@@ -1,8 +1,8 @@
 """The layers around the routes, and their order.
 
 From the outside in: `Observed` (id, log, figures), `SecurityHeaders`, `Problems` (the last resort), `RequestLimits`
-(address and time); then whatever stands before people, the guard above all, and Panel; then `ClientRate`, `Bodies` and
-`HeavySlots`, which spend memory and time only on who may ask.
+(address and time); then whatever stands before people, the guard above all, and Panel; then `ClientRate`, `Heads`,
+`Bodies` and `HeavySlots`, which spend memory and time only on who may ask.
 
 `install` puts all of them on.  What is put on later stands outside of them: whoever does that calls `outermost` at the
 end, which moves the outer ones to the front again.
@@ -26,6 +26,7 @@ from geoetl.api.limits import (
     RequestLimits,
     heavy_groups,
 )
+from geoetl.api.methods import Heads
 from geoetl.api.observe import Metrics, Noted, Observed
 from geoetl.api.problems import Problems
 
@@ -61,6 +62,7 @@ def install(app: FastAPI, platform: "Platform", *, writes: bool = True, launch: 
         larger=[(ITEM_WRITES, int(server.item_body_mib * MIB))],
         unread=PICTURES if launch else None,
     )
+    app.add_middleware(Heads)
     if server.requests_per_minute:
         app.add_middleware(ClientRate, per_minute=server.requests_per_minute)
     app.add_middleware(RequestLimits, settings=server)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geoetl.api.methods import taken
 from geoetl.core.errors import (
     Conflict,
     GeoetlError,
@@ -199,6 +200,10 @@ def install(app: FastAPI, *, bad_request_below: tuple[str, ...] = ()) -> None:
     """
 
     def ours(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # The router tells the methods of one route; there may be more at the same address.
+            allowed = ", ".join(taken(request.scope))
+            error = HTTPException(error.status_code, headers={"Allow": allowed} if allowed else error.headers)
         return respond(of_exception(error, request.scope), request.scope, headers=_headers_of(error))
 
     app.state.bad_request_below = bad_request_below

@@ -56,7 +56,7 @@ def test_a_wrong_address_and_a_wrong_verb_are_problems_too(client: TestClient) -
     refused = client.delete("/api/livez")
     assert refused.status_code == 405
     assert refused.json()["status"] == 405
-    assert refused.headers["allow"] == "GET"
+    assert refused.headers["allow"] == "GET, HEAD"
 
 
 def test_the_description_needs_no_other_host(client: TestClient) -> None:

@@ -345,6 +345,7 @@ def test_the_outer_layers_stay_outside_of_what_is_put_on_later(filled: Platform)
         "Problems",
         "RequestLimits",
         "Wall",
+        "Heads",
         "Bodies",
         "HeavySlots",
         "Noted",

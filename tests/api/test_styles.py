@@ -662,3 +662,28 @@ def test_the_program_for_leaflet_is_served_as_a_module(client: TestClient) -> No
     assert "export function" in answer.text
     again = client.get("/api/styles/leaflet-style.js", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["", "/day", "/day?f=sld", "/day/metadata", "/day/losses?f=sld", "/day/legend?f=png"])
+def test_head_has_the_headers_of_get_and_no_body(styled: TestClient, path: str) -> None:
+    got, headed = styled.get(f"{STYLES}{path}"), styled.head(f"{STYLES}{path}")
+    assert (headed.status_code, headed.content) == (200, b"")
+    for name in ("content-type", "content-length", "etag", "x-losses"):
+        assert headed.headers.get(name) == got.headers.get(name), name
+    known = styled.head(f"{STYLES}/day", headers={"If-None-Match": styled.get(f"{STYLES}/day").headers["etag"]})
+    assert known.status_code == 304
+    assert styled.head(f"{STYLES}/none").status_code == 404
+
+
+def test_a_method_that_is_not_taken_is_told_with_all_that_are(platform: Platform, styled: TestClient) -> None:
+    for path, allowed in (
+        ("", "GET, HEAD, POST, PATCH"),
+        ("/day", "GET, HEAD, PUT, DELETE"),
+        ("/day/metadata", "GET, HEAD, PUT, PATCH"),
+        ("/day/legend", "GET, HEAD"),
+    ):
+        answer = styled.request("TRACE", f"{STYLES}{path}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.json()["hint"] == f"It takes {allowed}."
+    reader = TestClient(create_app(platform, ServerRole.READER), base_url=ADDRESS)
+    assert reader.put(f"{STYLES}/mine", json=a_style()).headers["allow"] == "GET, HEAD"
