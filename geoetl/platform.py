@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
     from geoetl.core.registry import Registry
+    from geoetl.datasets.model import Definition, ManagedDataset, PreparedRaster, PreparedVector, UpdateType, Version
+    from geoetl.datasets.protocol import Loaded
+    from geoetl.datasets.update import DatasetUpdates
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.functions import LightFunction
     from geoetl.runs.notebook import NotebookRunner
@@ -110,13 +113,22 @@ class Platform:
     @cached_property
     def catalog(self) -> "Catalog":
         """The STAC catalogue: pgSTAC on PostgreSQL, tables of our own on SQLite."""
-        if self.database.dialect == "postgresql":
+        return self._catalog_over(self.database)
+
+    def _catalog_over(self, database: Database, *, is_keeper: bool = False) -> "Catalog":
+        """Return the catalogue of a database; a keeper may change what managed datasets keep."""
+        if database.dialect == "postgresql":
             from geoetl.store.catalog.pgstac import PgstacCatalog
 
-            return PgstacCatalog(self.database, self.zones)
+            return PgstacCatalog(database, self.zones, is_keeper)
         from geoetl.store.catalog.sqlite import SqliteCatalog
 
-        return SqliteCatalog(self.database, self.zones)
+        return SqliteCatalog(database, self.zones, is_keeper)
+
+    @cached_property
+    def _keeper(self) -> "Catalog":
+        """The catalogue for what follows from other changes: how things are drawn, thumbnails."""
+        return self._catalog_over(self.database, is_keeper=True)
 
     @cached_property
     def identity(self) -> "IdentityRepository":
@@ -198,6 +210,31 @@ class Platform:
 
         layers = Layers(self.catalog, self.lookup, self._vector_facts)
         return StyleLibrary(StyleRepository(self.database), layers, self._proposed_style, self._show_style)
+
+    @cached_property
+    def datasets(self) -> "DatasetUpdates":
+        """Managed datasets: outside sources that are kept current."""
+        from geoetl.datasets.declared import read_definitions
+        from geoetl.datasets.handlers import installed_handlers
+        from geoetl.datasets.repository import DatasetRepository
+        from geoetl.datasets.update import DatasetUpdates
+
+        repository = DatasetRepository(self.database)
+        if not self.database.read_only:
+            repository.declare(read_definitions(self.settings.managed))
+        return DatasetUpdates(
+            repository=repository,
+            runs=self.runs,
+            catalog=lambda database: self._catalog_over(database, is_keeper=True),
+            gate=self.gate,
+            zone=self.zones.internal,
+            loader=DatasetLoader(self),
+            handlers=installed_handlers(),
+            environment=os.environ,
+            folder=self.settings.home / "downloads",
+            scratch=self._scratch,
+            after=self._dress,
+        )
 
     @cached_property
     def boundaries(self) -> "Boundaries":
@@ -286,7 +323,7 @@ class Platform:
             asset = object_asset(stored, title="Thumbnail", roles=["thumbnail"])
             changed.append({**item, "assets": {**item["assets"], "thumbnail": asset}})
         if changed:
-            self.catalog.upsert_items(changed)
+            self._keeper.upsert_items(changed)
         return registered
 
     def _picture(self, item: Mapping[str, Any]) -> bytes | None:
@@ -329,8 +366,17 @@ class Platform:
             suited = [item for item in coverages if not is_proposed or fits(chosen.style, item, layer)]
             changed = [styled for item in suited if (styled := styled_item(item, chosen.style, layer))]
             if changed:
-                self.catalog.upsert_items(changed)
+                self._keeper.upsert_items(changed)
         return registered
+
+    def _dress(self, version: "Version", dataset: "ManagedDataset") -> None:
+        """Give a version of a managed dataset that is served now its styles."""
+        from geoetl.styles.library import DEFAULT_ID
+
+        for layer, style in version.styles.items():
+            if not self.styles.list(layer):
+                self.styles.put(layer, DEFAULT_ID, style)
+        self.style(Registered(collection=dataset.target_schema, items=tuple(item["id"] for item in version.items)))
 
     def _show_style(self, layer: "StyledLayer", style: "Style | None") -> None:
         """Let every raster and cube of a collection be drawn by a style, or as before it had one."""
@@ -340,7 +386,7 @@ class Platform:
         items = [item for item in walk(self.catalog, Search(collections=(layer.id,))) if is_coverage(item)]
         changed = [styled for item in items if (styled := styled_item(item, style, layer))]
         if changed:
-            self.catalog.upsert_items(changed)
+            self._keeper.upsert_items(changed)
 
     def _proposed_style(self, layer: "StyledLayer") -> "Style":
         """Make a style for a layer from its data."""
@@ -492,7 +538,7 @@ class Platform:
 
         notebook = load_pipeline(pipeline)
         values = self.check_parameters(notebook, parameters or {})
-        asked = self._submission(notebook, values, salt=new_id() if again else "")
+        asked = self._submission(notebook, values, salt=new_id() if again or notebook.asks_outside else "")
         done = self._done_before(asked)
         if done:
             return reused(done)
@@ -531,16 +577,44 @@ class Platform:
             InvalidParameter: There is no such pipeline or source, or a parameter is not right; no run was made.
         """
         notebook, values = self.preflight(pipeline, parameters or {})
-        salt = f"key {key}" if key else new_id() if again else ""
+        anew = again or notebook.asks_outside
+        salt = f"key {key}" if key else new_id() if anew else ""
         asked = self._submission(
             notebook, values, salt=salt, priority=priority, submitted_by=submitted_by, once=key is not None
         )
-        done = None if key else self._done_before(asked)
+        if notebook.asks_outside and not (again or key):
+            done = self.runs.open_like(asked.pipeline, asked.subject, asked.parameters)
+        else:
+            done = None if key else self._done_before(asked)
         if done:
             return reused(done)
         ((run_id, is_known),) = self.runs.queue.submit(asked)
         record = self.runs.get(run_id)
         return reused(record) if is_known else record
+
+    def update_dataset(
+        self,
+        dataset_id: str,
+        *,
+        update_type: "UpdateType | None" = None,
+        force: bool = False,
+        key: str | None = None,
+        submitted_by: str | None = None,
+    ) -> RunRecord:
+        """Queue an update of a managed dataset, unless the same one waits or is executed; see `submit`.
+
+        Raises:
+            NotFound: There is no such dataset.
+        """
+        from geoetl.datasets.model import UpdateType
+
+        dataset = self.datasets.repository.get(dataset_id)
+        parameters = {
+            "dataset_id": dataset.dataset_id,
+            "update_type": str(update_type or UpdateType.MANUAL),
+            "force_update": force,
+        }
+        return self.submit(dataset.job_type, parameters, key=key, submitted_by=submitted_by)
 
     def follow(self, run_id: str, tell: Callable[[str], None] = print) -> RunRecord:
         """Tell what happens to a run as it happens, and return it when it is over.
@@ -568,6 +642,8 @@ class Platform:
                 check_id(values["collection"], "collection")
             if isinstance(values.get("source"), str):
                 self.gate.locate(values["source"])
+            if isinstance(values.get("dataset_id"), str):
+                self.datasets.repository.get(values["dataset_id"])
         except GeoetlError as error:
             if error.retryable:
                 raise
@@ -579,9 +655,11 @@ class Platform:
     @cached_property
     def functions(self) -> "Registry[type[LightFunction]]":
         """Light work that runs as notebooks do, ours and that of installed packages."""
+        from geoetl.core.registry import Registry
+        from geoetl.datasets.scheduled import CHECK, CheckDataset
         from geoetl.runs.functions import installed_functions
 
-        return installed_functions()
+        return Registry("function", {**installed_functions(), CHECK: CheckDataset})
 
     def worker(self, *, slots: int = 1, grace_s: float = 10.0) -> "Worker":
         """Return what executes the runs that wait.
@@ -631,7 +709,10 @@ class Platform:
         return self.schedules
 
     def _submission(self, notebook: Pipeline, values: dict[str, Any], *, salt: str, **further: Any) -> Submission:
-        subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
+        if notebook.subject:
+            subject = f"{notebook.name}/{values.get(notebook.subject, '')}"[:200]
+        else:
+            subject = f"{values.get('collection', '')}/{values.get('source', '')}"[:200]
         identity = self._identity(notebook, values, salt)
         return Submission(notebook.name, values, identity, subject, **further)
 
@@ -715,6 +796,80 @@ class Platform:
         if recent:
             parts.append(html.table(["recent run", "state", "id"], [(r.pipeline, r.state, r.id) for r in recent]))
         return "".join(parts)
+
+
+@dataclass(frozen=True)
+class DatasetLoader:
+    """Makes the items of managed datasets the way the pipelines of ingest do.
+
+    Args:
+        platform: Whose stages are used.
+    """
+
+    platform: Platform
+
+    def vector(
+        self, prepared: "PreparedVector", path: Path, definition: "Definition", item: str, notebook: str | None
+    ) -> "Loaded":
+        """Write GeoParquet and tiles of features, and describe them."""
+        from geoetl.datasets.protocol import Loaded
+        from geoetl.ingest import VectorRequest
+
+        ingest = self.platform.ingest.vector
+        request = VectorRequest(
+            source=str(path),
+            collection=definition.target_schema,
+            item=item,
+            title=prepared.title,
+            description=prepared.description or definition.description,
+            attribution=definition.attribution,
+            license=definition.license,
+            keywords=prepared.keywords,
+            temporal_property=prepared.temporal_property,
+            valid_at=prepared.valid_at,
+        )
+        checked = ingest.validate(request)
+        files = ingest.to_files(request, checked)
+        return Loaded(
+            item=ingest.item(request, checked, files, notebook),
+            data=files.data,
+            rows_read=checked.rows_read,
+            rows=files.rows,
+            invalid=checked.repaired + checked.rows_read - checked.rows,
+            geometry_types=files.geometry_types,
+            columns={column.name: column.type for column in files.columns},
+            bbox=files.bbox,
+            findings=(*checked.findings, *files.findings),
+        )
+
+    def raster(
+        self, prepared: "PreparedRaster", path: Path, definition: "Definition", item: str, notebook: str | None
+    ) -> "Loaded":
+        """Write a COG, and describe it."""
+        from geoetl.datasets.protocol import Loaded
+        from geoetl.ingest import RasterRequest
+
+        ingest = self.platform.ingest.raster
+        request = RasterRequest(
+            source=str(path),
+            collection=definition.target_schema,
+            item=item,
+            title=prepared.title,
+            acquired=prepared.valid_at,
+        )
+        checked = ingest.validate(request)
+        cog = ingest.to_cog(request, checked)
+        made = ingest.item(request, checked, cog, notebook)
+        told = {"description": prepared.description or definition.description, **prepared.properties}
+        return Loaded(
+            item={**made, "properties": {**made["properties"], **told}},
+            data=cog.data,
+            rows_read=1,
+            rows=1,
+            columns={band.name: band.data_type for band in checked.bands},
+            bbox=checked.bbox,
+            findings=checked.findings,
+        )
 
 
 def connect(home: str | Path | None = None, *, read_only: bool = False, **overrides: Any) -> Platform:

@@ -268,6 +268,9 @@ class Settings(BaseSettings):
     schedules: Path | None = Field(
         None, description="File of what runs by itself; unset: the one that comes along, catalogs/schedules.yaml"
     )
+    managed: Path | None = Field(
+        None, description="Folder of declared managed datasets; unset: those that come along, catalogs/managed"
+    )
     database: DatabaseSettings = DatabaseSettings()
     zones: ZoneSettings = ZoneSettings()
     dask: DaskSettings = DaskSettings()

@@ -4,3 +4,27 @@
 files say · ``update`` check, fetch, process, finalise · ``profile`` what a version is like · ``sanity`` what holds it
 back · ``changes`` what differs · ``repository`` rows · ``tables`` of them.
 """
+
+from geoetl.datasets.model import (
+    Definition,
+    ManagedDataset,
+    UpdateOutcome,
+    UpdateRequest,
+    UpdateStatus,
+    UpdateType,
+    Version,
+    VersionState,
+)
+from geoetl.datasets.update import DatasetUpdates
+
+__all__ = [
+    "DatasetUpdates",
+    "Definition",
+    "ManagedDataset",
+    "UpdateOutcome",
+    "UpdateRequest",
+    "UpdateStatus",
+    "UpdateType",
+    "Version",
+    "VersionState",
+]

@@ -176,7 +176,7 @@ class Definition(Request):
     @property
     def subject(self) -> str:
         """What its runs have in common: they follow each other."""
-        return f"dataset/{self.dataset_id}"
+        return f"{self.job_type}/{self.dataset_id}"
 
 
 class ManagedDataset(Definition):
@@ -427,14 +427,18 @@ class Changes(Result):
     features: StoredObject | None = None
     listed: int = 0
 
+    @property
+    def is_any(self) -> bool:
+        """Whether any row differs."""
+        return bool(self.added or self.updated or self.deleted)
+
 
 class Candidate(Result):
     """A version that was made, beside the live one.
 
     Attributes:
         dataset_id: Which dataset.
-        number: Its number; None where nothing was to be made.
-        release: What it was made of.
+        release: What it was made of; None where nothing was to be made.
         based_on: Number of the version that it was compared with.
         items: Its STAC items, with portable hrefs.
         styles: CartoSym-JSON by layer id, that the handler proposes.
@@ -442,10 +446,10 @@ class Candidate(Result):
         changes: What differs.
         findings: What was noticed; an error holds it.
         memo: What the handler wants to know next time.
+        is_same: Whether it has the same content as the version that it was compared with.
     """
 
     dataset_id: str
-    number: int | None = None
     release: Release | None = None
     based_on: int | None = None
     items: tuple[dict[str, Any], ...] = ()
@@ -454,6 +458,7 @@ class Candidate(Result):
     changes: Changes = Changes()
     findings: tuple[Finding, ...] = ()
     memo: dict[str, Any] = Field(default_factory=dict)
+    is_same: bool = False
 
 
 class UpdateOutcome(Result):

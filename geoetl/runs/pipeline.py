@@ -95,6 +95,10 @@ class Pipeline:
         summary: The paragraph below it.
         parameters: By name, in the notebook's order.
         digest: sha256 of the notebook's code, so that a changed pipeline is not taken for the old one.
+        subject: The parameter that names what it works on ("subject" in the notebook's metadata); None for collection
+            and source.
+        asks_outside: Whether what it makes depends on more than its parameters and source ("asks_outside" there), so
+            that a run that was completed before answers nothing.
     """
 
     name: str
@@ -103,6 +107,8 @@ class Pipeline:
     summary: str
     parameters: Mapping[str, Parameter]
     digest: str
+    subject: str | None = None
+    asks_outside: bool = False
 
     def json_schema(self) -> dict[str, Any]:
         """Return what parameters it takes, as JSON Schema; forms are made from it."""
@@ -169,7 +175,8 @@ def load_pipeline(name: str) -> Pipeline:
     if name not in known:
         raise NotFound(f"There is no pipeline '{name[:60]}'.", hint=did_you_mean(name, known), field="pipeline")
     path = pipelines_folder() / f"{name}.ipynb"
-    cells = json.loads(path.read_text("utf-8"))["cells"]
+    notebook = json.loads(path.read_text("utf-8"))
+    cells, own = notebook["cells"], notebook.get("metadata", {}).get("geoetl", {})
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
@@ -183,6 +190,8 @@ def load_pipeline(name: str) -> Pipeline:
         summary=paragraphs[1] if len(paragraphs) > 1 else "",
         parameters=_parameters("".join(tagged[0]["source"]), name),
         digest=digest(code),
+        subject=own.get("subject"),
+        asks_outside=bool(own.get("asks_outside", False)),
     )
 
 

@@ -6,7 +6,7 @@ was taken for dead and the run resumed elsewhere) changes nothing any more.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from geoetl.core.identifiers import canonical_json
 from geoetl.runs.model import EventKind, RunEvent, RunKind, RunRecord, RunState, Stage
 from geoetl.runs.queue import RunQueue, is_lost, not_found
 from geoetl.runs.tables import events, runs, stages, tasks
@@ -135,6 +136,26 @@ class RunRepository:
                 sa.select(runs).where(runs.c.identity == identity).order_by(runs.c.seq.desc()).limit(1)
             ).one_or_none()
             return None if row is None else _records(connection, [row])[0]
+
+    def open_like(self, pipeline: str, subject: str, parameters: Mapping[str, Any]) -> RunRecord | None:
+        """Return the run of these parameters that waits or is executed; None where there is none."""
+        query = sa.select(runs).where(
+            runs.c.subject == subject,
+            runs.c.pipeline == pipeline,
+            runs.c.state.in_([RunState.QUEUED, RunState.RUNNING]),
+            runs.c.parameters == canonical_json(dict(parameters)),
+        )
+        with self.database.read() as connection:
+            row = connection.execute(query.order_by(runs.c.seq.desc()).limit(1)).one_or_none()
+            return None if row is None else _records(connection, [row])[0]
+
+    def has_running(self, subject: str, *, besides: str | None = None) -> bool:
+        """Tell whether a run of a subject is executed."""
+        query = sa.select(runs.c.seq).where(runs.c.subject == subject, runs.c.state == RunState.RUNNING)
+        if besides is not None:
+            query = query.where(runs.c.id != besides)
+        with self.database.read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
     def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> tuple[RunEvent, ...]:
         """Return what happened to a run behind the event of number `after`, in order."""

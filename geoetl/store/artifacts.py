@@ -57,3 +57,10 @@ class ArtifactRepository:
         )
         with self.database.read() as connection:
             return [(row.zone, row.key, row.sha256, row.bytes) for row in connection.execute(query)]
+
+    def keys_under(self, zone: str, owner: str) -> list[str]:
+        """Return the keys of objects of `owner`, and of owners whose name goes on with "_"; half-written ones too."""
+        theirs = sa.or_(artifacts.c.owner == owner, artifacts.c.owner.startswith(f"{owner}_", autoescape=True))
+        query = sa.select(artifacts.c.key).where(artifacts.c.zone == zone, theirs).order_by(artifacts.c.key)
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())

@@ -155,6 +155,11 @@ class Repair:
                 "No feature has a geometry.", hint="Check the export that made the file.", field="source"
             )
 
+    @property
+    def invalid(self) -> int:
+        """Geometries of the batches so far that were not valid."""
+        return self._tallies["invalid_geometry"].count
+
     def findings(self) -> list[Finding]:
         """Return what was changed in the batches so far."""
         return [

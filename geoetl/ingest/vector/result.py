@@ -27,6 +27,7 @@ class CheckedVector(Result):
         geometry_types: That the result has.
         bbox: west, south, east, north in degrees.
         columns: Attributes, without the geometry.
+        repaired: Features whose geometry was not valid.
         present: The data that the features are added to; None where they take its place, or there is none.
         findings: Each repair with its count and rows.
     """
@@ -41,6 +42,7 @@ class CheckedVector(Result):
     geometry_types: tuple[str, ...]
     bbox: tuple[float, float, float, float]
     columns: tuple[Column, ...]
+    repaired: int = 0
     present: StoredObject | None = None
     findings: tuple[Finding, ...]
 

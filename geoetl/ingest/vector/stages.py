@@ -97,6 +97,7 @@ class VectorIngest:
                 geometry_types=seen.types,
                 bbox=seen.bbox,
                 columns=columns,
+                repaired=repair.invalid,
                 present=present,
                 findings=tuple(findings),
             )

@@ -23,6 +23,8 @@ TABLE = f"{_SCHEMAS}/table/v1.2.0/schema.json"
 DATACUBE = f"{_SCHEMAS}/datacube/v2.3.0/schema.json"
 XARRAY_ASSETS = f"{_SCHEMAS}/xarray-assets/v1.0.0/schema.json"
 ZARR = f"{_SCHEMAS}/zarr/v1.1.0/schema.json"
+VERSION = f"{_SCHEMAS}/version/v1.2.0/schema.json"
+SCIENTIFIC = f"{_SCHEMAS}/scientific/v1.0.0/schema.json"
 WEB_MAP_LINKS = f"{_SCHEMAS}/web-map-links/v1.2.0/schema.json"
 
 MEDIA_TYPES: Mapping[str, str] = {

@@ -1,0 +1,144 @@
+"""Make a version of what a handler prepared: items, what they are like, and what differs from the live version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geoetl.core.errors import EmptyDataset, InvalidParameter, NotFound
+from geoetl.core.findings import Finding
+from geoetl.core.identifiers import digest
+from geoetl.datasets.changes import Comparison
+from geoetl.datasets.model import (
+    Candidate,
+    Definition,
+    Fetched,
+    ItemProfile,
+    ManagedDataset,
+    Prepared,
+    PreparedRaster,
+    Profile,
+    Release,
+    Unchanged,
+)
+from geoetl.datasets.profile import profile_of_features, profile_of_raster
+from geoetl.datasets.protocol import DatasetHandler, Loader, Task
+from geoetl.datasets.sanity import look
+from geoetl.store.catalog.item import SCIENTIFIC, VERSION
+
+
+@dataclass(frozen=True)
+class Making:
+    """Makes one version.
+
+    Args:
+        dataset: Of which dataset.
+        handler: Knows the source.
+        task: What the handler is given.
+        loader: Makes items of files.
+        owner: Of the objects.
+        notebook: Portable address of the executed notebook.
+    """
+
+    dataset: ManagedDataset
+    handler: DatasetHandler
+    task: Task
+    loader: Loader
+    owner: str
+    notebook: str | None
+
+    def candidate(self, release: Release, fetched: Fetched) -> Candidate:
+        """Return the version, all of whose objects are in the zone.
+
+        Args:
+            release: What it is made of.
+            fetched: Its files; a handler that learnt from them how the release is called says so in the memo.
+
+        Raises:
+            EmptyDataset: There is nothing in the release.
+            GeoetlError: What was fetched cannot be used.
+        """
+        dataset, task, live = self.dataset, self.task, self.task.live
+        told = fetched.memo.get("source_version")
+        release = release.model_copy(update={"source_version": str(told)}) if told else release
+        items: dict[str, dict[str, Any]] = {}
+        profiles: list[ItemProfile] = []
+        styles: dict[str, dict[str, Any]] = {}
+        findings: list[Finding] = []
+        for prepared in self.handler.prepare(task, release, fetched):
+            item_id = f"{dataset.target_table_name}{prepared.suffix}"
+            if item_id in items:
+                raise InvalidParameter(f"The handler '{dataset.handler}' made '{item_id}' twice.", field="handler")
+            item, profile, found = self._item(prepared, item_id)
+            items[item_id] = _finished(item, dataset.definition, release)
+            profiles.append(profile)
+            findings += found
+            if not isinstance(prepared, Unchanged) and prepared.style is not None:
+                layer = f"{dataset.target_schema}:{item_id}" if profile.index else dataset.target_schema
+                styles[layer] = prepared.style
+        if not items:
+            raise EmptyDataset(f"The release {release.source_version} has nothing in it.", hint="Look at the source.")
+        old, new = live.profile if live else None, Profile(items=tuple(profiles))
+        findings += look(dataset.sanity, self.handler.required_columns, old, new)
+        pair = digest([old.model_dump(mode="json") if old else None, new.model_dump(mode="json")])
+        changes = Comparison(task.gate, task.zone).changes(
+            old, new, task.workspace, f"managed/{dataset.dataset_id}/changes-{pair[:16]}.parquet", self.owner
+        )
+        return Candidate(
+            dataset_id=dataset.dataset_id,
+            release=release,
+            based_on=live.number if live else None,
+            items=tuple(items.values()),
+            styles=styles,
+            profile=new,
+            changes=changes,
+            findings=tuple(findings),
+            memo=fetched.memo,
+            is_same=old is not None and _shapes(old) == _shapes(new) and not changes.is_any,
+        )
+
+    def _item(self, prepared: Prepared, item_id: str) -> tuple[dict[str, Any], ItemProfile, tuple[Finding, ...]]:
+        task, definition = self.task, self.dataset.definition
+        if isinstance(prepared, Unchanged):
+            return *self._present(item_id), ()
+        path = task.workspace / prepared.file
+        if isinstance(prepared, PreparedRaster):
+            loaded = self.loader.raster(prepared, path, definition, item_id, self.notebook)
+            profile = profile_of_raster(loaded)
+        else:
+            loaded = self.loader.vector(prepared, path, definition, item_id, self.notebook)
+            profile = profile_of_features(loaded, prepared, task.gate, task.zone, task.workspace, self.owner)
+        path.unlink()
+        return loaded.item, profile, loaded.findings
+
+    def _present(self, item_id: str) -> tuple[dict[str, Any], ItemProfile]:
+        live = self.task.live
+        profile = live.profile.item(item_id) if live else None
+        item = next((item for item in live.items if item["id"] == item_id), None) if live else None
+        if profile is None or item is None:
+            raise NotFound(f"The live version of '{self.dataset.dataset_id}' has no '{item_id}'.", field="handler")
+        return item, profile
+
+
+def _shapes(profile: Profile) -> list[tuple[str, dict[str, str]]]:
+    return [(item.item, item.columns) for item in profile.items]
+
+
+def _finished(item: Mapping[str, Any], definition: Definition, release: Release) -> dict[str, Any]:
+    """Return an item with what is known of its dataset: version, licence, whom to name.
+
+    Sources: STAC extensions version 1.2.0 and scientific 1.0.0.
+    """
+    said = {
+        "version": release.source_version,
+        "license": definition.license,
+        "attribution": definition.attribution,
+        "sci:citation": definition.citation,
+        "geoetl:dataset": definition.dataset_id,
+    }
+    properties = {**item["properties"], **{name: value for name, value in said.items() if value}}
+    extensions = [*item["stac_extensions"], VERSION, *([SCIENTIFIC] if definition.citation else [])]
+    links = [link for link in item["links"] if link["rel"] != "license"]
+    if definition.terms_url:
+        links.append({"rel": "license", "href": definition.terms_url, "title": "Terms"})
+    unique = list(dict.fromkeys(extensions))
+    return {**item, "stac_extensions": unique, "properties": properties, "links": links}

@@ -1,0 +1,75 @@
+"""What an item of a version is like, and which of its rows is which: what the next version is compared with."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geoetl.core import content
+from geoetl.core.errors import InvalidParameter
+from geoetl.datasets.features import GEOMETRY
+from geoetl.datasets.model import ItemProfile, PreparedVector
+from geoetl.datasets.protocol import Loaded
+from geoetl.store.gate import Gate
+from geoetl.store.zones import Zone
+
+# Derived from the geometry by the writer.
+_COVERING = "bbox"
+_BATCH_ROWS = 65_536
+
+
+def profile_of_raster(loaded: Loaded) -> ItemProfile:
+    """Return what a raster is like; as a whole it is one row."""
+    return ItemProfile(
+        item=loaded.item["id"], rows=1, rows_read=1, bbox=loaded.bbox, columns=loaded.columns, data=loaded.data
+    )
+
+
+def profile_of_features(
+    loaded: Loaded, prepared: PreparedVector, gate: Gate, zone: Zone, folder: Path, owner: str
+) -> ItemProfile:
+    """Return what features are like, with their index put into the zone.
+
+    Args:
+        loaded: The item.
+        prepared: What it was made of: the name of its key.
+        gate: Opens the data.
+        zone: Where the data is, and the index goes.
+        folder: For the index on its way.
+        owner: Of the objects.
+
+    Raises:
+        InvalidParameter: The key is no column of it.
+    """
+    key, stored = prepared.key, loaded.data
+    keys, digests = [], []
+    with gate.open_geoparquet(zone.local_path(stored.key)) as file:
+        names = [name for name in file.schema_arrow.names if name not in (GEOMETRY, _COVERING)]
+        if key not in names:
+            raise InvalidParameter(f"The features have no column '{key}' to tell them apart by.", field="key")
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, GEOMETRY]):
+            shapes = batch.column(GEOMETRY).to_numpy(zero_copy_only=False)
+            keys.append(batch.column(key).cast(pa.string()))
+            digests.append(content.digests(batch.select(names), shapes))
+    index = pa.table({"key": pa.chunked_array(keys), "digest": np.concatenate(digests)}).sort_by("key")
+    path = folder / "index.parquet"
+    pq.write_table(index, path, compression="zstd")
+    distinct = len(index.column("key").unique())
+    try:
+        put = zone.put(path, stored.key.removesuffix(".parquet") + "-index.parquet", owner=owner)
+    finally:
+        path.unlink()
+    return ItemProfile(
+        item=loaded.item["id"],
+        rows=loaded.rows,
+        rows_read=loaded.rows_read,
+        invalid=loaded.invalid,
+        repeated_keys=len(index) - distinct,
+        bbox=loaded.bbox,
+        columns=loaded.columns,
+        geometry_types=loaded.geometry_types,
+        index=put,
+        data=stored,
+        key=key,
+    )

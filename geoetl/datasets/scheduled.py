@@ -1,0 +1,57 @@
+"""The scheduled look for a new release; it is cheap, so it is no notebook."""
+
+from typing import Any, final
+
+from pydantic import Field
+
+from geoetl.core.errors import GeoetlError
+from geoetl.datasets.model import UpdateRequest, UpdateStatus, UpdateType
+from geoetl.runs.functions import LightFunction
+from geoetl.runs.model import Result
+from geoetl.runs.stage import Run
+
+CHECK = "check-dataset"
+
+
+class Looked(Result):
+    """What a scheduled look found.
+
+    Attributes:
+        dataset_id: Which dataset.
+        needs_update: Whether there is a new release.
+        reason: Why, or why not.
+        update_run: The run that fetches it.
+    """
+
+    dataset_id: str
+    needs_update: bool
+    reason: str
+    update_run: str | None = None
+
+
+@final
+class CheckDataset(LightFunction):
+    """Ask the source of a managed dataset for a new release, and queue the update where there is one."""
+
+    title = "Look for a new release of a managed dataset"
+    limit_s = 300.0
+    dataset_id: str = Field(description="Which managed dataset")
+
+    def __call__(self, run: Run, platform: Any) -> Looked:
+        """Look."""
+        updates = platform.datasets
+        request = UpdateRequest(dataset_id=self.dataset_id, update_type=UpdateType.SCHEDULED)
+        try:
+            checked = updates.check(request)
+        except GeoetlError as error:
+            updates.repository.begin_update(self.dataset_id, run.id, UpdateType.SCHEDULED)
+            updates.repository.note_update(
+                self.dataset_id, run.id, UpdateStatus.FAILED, error_message=error.detail[:2000]
+            )
+            raise
+        if not checked.needs_update:
+            updates.repository.begin_update(self.dataset_id, run.id, UpdateType.SCHEDULED)
+            updates.skip(request, checked, run.id)
+            return Looked(dataset_id=self.dataset_id, needs_update=False, reason=checked.reason)
+        queued = platform.update_dataset(self.dataset_id, update_type=UpdateType.SCHEDULED, submitted_by="schedule")
+        return Looked(dataset_id=self.dataset_id, needs_update=True, reason=checked.reason, update_run=queued.id)

@@ -1,0 +1,247 @@
+"""What is served of managed datasets: one version of each, put in the place of the one before in one transaction.
+
+A person may accept or reject a version that is held, and go back to a former one. What no version needs is swept away.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from geoetl.core.errors import Conflict, NotFound
+from geoetl.datasets.model import ManagedDataset, Version, VersionState
+from geoetl.datasets.repository import DatasetRepository
+from geoetl.runs.repository import RunRepository
+from geoetl.store.catalog import Catalog, Search, walk
+from geoetl.store.catalog.item import new_collection, with_extent
+from geoetl.store.database import Database
+from geoetl.store.zones import Zone
+
+# Fetched files of an update that did not end are taken up again for so long.
+DOWNLOADS_KEPT_S = 14 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Decides which version of a managed dataset is served.
+
+    Args:
+        repository: Datasets, versions, log.
+        runs: The runs that updates are.
+        catalog: The catalogue over a database; one that may change what managed datasets keep.
+        zone: Where finished objects are.
+        folder: Where fetched files are.
+        after: Told of a version that is served now, to give it its styles.
+    """
+
+    repository: DatasetRepository
+    runs: RunRepository
+    catalog: Callable[[Database], Catalog]
+    zone: Zone
+    folder: Path
+    after: Callable[[Version, ManagedDataset], None]
+
+    # -- what a person decides -----------------------------------------------------------------------------------------
+
+    def accept(self, dataset_id: str, number: int, *, by: str | None = None, reason: str | None = None) -> Version:
+        """Let a held version be served.
+
+        Raises:
+            NotFound: There is no such version.
+            Conflict: It is not held, or the version that it was compared with is no longer live.
+        """
+        return self._put_live(dataset_id, number, VersionState.HELD, by=by, reason=reason)
+
+    def reject(self, dataset_id: str, number: int, *, by: str | None = None, reason: str | None = None) -> Version:
+        """Keep a held version from being served; its release is not fetched again.
+
+        Raises:
+            NotFound: There is no such version.
+            Conflict: It is not held.
+        """
+        version = self.repository.version(dataset_id, number)
+        if version.state is not VersionState.HELD:
+            raise _not(version, VersionState.HELD)
+        self.repository.decide(version, VersionState.REJECTED, by=by, reason=reason)
+        self.sweep(self.repository.get(dataset_id))
+        return self.repository.version(dataset_id, number)
+
+    def rollback(
+        self, dataset_id: str, number: int | None = None, *, by: str | None = None, reason: str | None = None
+    ) -> Version:
+        """Serve a former version again.
+
+        Args:
+            dataset_id: Which dataset.
+            number: Which version; None for the one that was live before.
+            by: Who wants it.
+            reason: Why.
+
+        Raises:
+            NotFound: There is no such version, or none before.
+            Conflict: It was never live, or its objects are gone.
+        """
+        if number is None:
+            kept = self.repository.versions(dataset_id, states=[VersionState.KEPT])
+            if not kept:
+                self.repository.get(dataset_id)
+                raise NotFound(
+                    f"'{dataset_id}' has no former version.", hint="The first one is served.", field="version"
+                )
+            number = kept[0].number
+        return self._put_live(dataset_id, number, VersionState.KEPT, by=by, reason=reason)
+
+    def delete(self, dataset_id: str) -> None:
+        """Forget a dataset; what it served stays as ordinary items.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        self.repository.delete(dataset_id)
+
+    # -- cleaning up ---------------------------------------------------------------------------------------------------
+
+    def sweep(self, dataset: ManagedDataset, run_id: str | None = None) -> int:
+        """Remove the objects of versions beyond those that are kept, and what updates that died have left.
+
+        Nothing is removed while another update of the dataset is executed: it may be making what no version has yet.
+
+        Args:
+            dataset: Which one.
+            run_id: The update that asks, before it makes anything.
+
+        Returns:
+            How many objects were removed.
+        """
+        present = self.zone.artifacts.keys_under(self.zone.name, owner_of(dataset))
+        if self.runs.has_running(dataset.subject, besides=run_id):
+            return 0
+        versions = self.repository.versions(dataset.dataset_id)
+        former = [version for version in versions if version.state is VersionState.KEPT]
+        gone = {version.number for version in former[dataset.keep_versions :]}
+        # The live one has been compared with what it was based on; of held ones the latest counts.
+        held = [version for version in versions if version.state is VersionState.HELD]
+        for version in held[1:]:
+            self.repository.decide(version, VersionState.REJECTED, reason="A later release is held.")
+        gone |= {version.number for version in held[1:]}
+        gone |= {version.number for version in versions if version.state is VersionState.REJECTED}
+        wanted: set[str] = set()
+        for version in self.repository.versions(dataset.dataset_id):
+            if version.number not in gone and version.state is not VersionState.REMOVED:
+                wanted |= _keys_of(version, self.zone.name)
+        for version in versions:
+            if version.number in gone and version.state is VersionState.KEPT:
+                self.repository.decide(version, VersionState.REMOVED)
+        removed = 0
+        for key in present:
+            if key not in wanted:
+                self.zone.delete(key)
+                removed += 1
+        self._sweep_downloads()
+        return removed
+
+    def _sweep_downloads(self) -> None:
+        for folder in self.folder.glob("*/*") if self.folder.is_dir() else ():
+            if time.time() - folder.stat().st_mtime > DOWNLOADS_KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # -- within --------------------------------------------------------------------------------------------------------
+
+    def _put_live(
+        self, dataset_id: str, number: int, expected: VersionState, *, by: str | None, reason: str | None
+    ) -> Version:
+        self.repository.version(dataset_id, number)
+        with self.repository.database.begin() as connection:
+            repository = DatasetRepository(self.repository.database.within(connection))
+            dataset = repository.hold(dataset_id)
+            version = repository.version(dataset_id, number)
+            if version.state is not expected:
+                raise _not(version, expected)
+            if expected is VersionState.HELD and dataset.live_version != version.based_on:
+                raise Conflict(
+                    f"Version {number} was compared with version {version.based_on}, which is no longer live.",
+                    hint="Reject it, then update again.",
+                    field="version",
+                )
+            self.swap(connection, dataset, version, by=by, reason=reason)
+        self.settle_served(dataset_id, number)
+        return self.repository.version(dataset_id, number)
+
+    def swap(
+        self,
+        connection: Connection,
+        dataset: ManagedDataset,
+        version: Version,
+        *,
+        run_id: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Put the items of a version in the place of those that are served, within the caller's transaction."""
+        database = self.repository.database.within(connection)
+        repository, catalog = DatasetRepository(database), self.catalog(database)
+        before = repository.live(dataset.dataset_id)
+        if before is not None:
+            repository.decide(before, VersionState.KEPT)
+        repository.decide(version, VersionState.LIVE, by=by, reason=reason)
+        repository.serve(version, run_id)
+        self._ensure_collection(catalog, dataset)
+        catalog.upsert_items(version.items)
+        gone = {item["id"] for item in before.items} if before else set()
+        gone -= {item["id"] for item in version.items}
+        items = []
+        for item in walk(catalog, Search(collections=(dataset.target_schema,), limit=1000, count=False)):
+            if item["id"] in gone:
+                catalog.delete_item(dataset.target_schema, item["id"])
+            else:
+                items.append(item)
+        catalog.change_collection(dataset.target_schema, lambda present: with_extent(present, items))
+
+    def _ensure_collection(self, catalog: Catalog, dataset: ManagedDataset) -> None:
+        try:
+            catalog.collection(dataset.target_schema)
+        except NotFound:
+            catalog.add_collection(
+                new_collection(
+                    dataset.target_schema,
+                    title="Managed datasets" if dataset.target_schema == "curated" else dataset.name,
+                    description="Outside sources that are kept current; nothing else writes here.",
+                    licence="other" if dataset.target_schema == "curated" else dataset.license,
+                )
+            )
+
+    def settle_served(self, dataset_id: str, number: int, run_id: str | None = None) -> None:
+        """Do what follows from a version being served; a process that dies here leaves it to the next update."""
+        dataset = self.repository.get(dataset_id)
+        self.after(self.repository.version(dataset_id, number), dataset)
+        self.sweep(dataset, run_id)
+
+
+def owner_of(dataset: ManagedDataset) -> str:
+    """Return what every object of a dataset is noted with."""
+    return f"{dataset.target_schema}/{dataset.target_table_name}"
+
+
+def _keys_of(version: Version, zone: str) -> set[str]:
+    """Return the keys of all objects that a version needs."""
+    keys = {item.data.key for item in version.profile.items}
+    keys |= {item.index.key for item in version.profile.items if item.index}
+    if version.changes.features:
+        keys.add(version.changes.features.key)
+    prefix = f"{zone}://"
+    for item in version.items:
+        keys |= {
+            asset["href"].removeprefix(prefix) for asset in item["assets"].values() if asset["href"].startswith(prefix)
+        }
+    return keys
+
+
+def _not(version: Version, expected: VersionState) -> Conflict:
+    return Conflict(
+        f"Version {version.number} of '{version.dataset_id}' is {version.state}, not {expected}.",
+        hint=f"List them with: geoetl datasets versions {version.dataset_id}",
+        field="version",
+    )
