@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from urllib.parse import urlencode
 
-from geoetl import __version__
 from geoetl.datasets.upstream.addresses import Place, Reach, parsed
 from geoetl.datasets.upstream.credentials import Auth, Secrets
 from geoetl.datasets.upstream.errors import AddressRefused
@@ -112,7 +112,7 @@ class Asker:
             token = auth.bearer.refreshed() if is_refused else auth.bearer.token()
         asked = [*question.params.items(), *((name, value(known)) for name, known in auth.query.items())]
         query = "&".join(part for part in (first.query, urlencode(asked)) if part)
-        headers = {"User-Agent": f"geoetl/{__version__}", **question.headers}
+        headers = {"User-Agent": f"geoetl/{version('geoetl')}", **question.headers}
         headers.update({name: value(known) for name, known in auth.headers.items()})
         if token is not None:
             self._secrets.keep(token)
