@@ -1,9 +1,11 @@
 """Failures by what caused them, so that a hundred runs that failed of one thing are one line with one remedy."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from dashboards.runs.plan import utc
 from geoetl.runs.model import RunRecord
 
 # What differs between two failures of one cause: names in quotes, and numbers.
@@ -44,6 +46,24 @@ def causes_of(failed: Iterable[RunRecord]) -> tuple[Cause, ...]:
             grouped.setdefault((str(record.error["code"]), alike), []).append(record)
     found = [_cause(code, records) for (code, _), records in grouped.items()]
     return tuple(sorted(found, key=lambda cause: (-len(cause.runs), -cause.latest_at)))
+
+
+def cause_row(cause: Cause, named: Mapping[str, str]) -> dict[str, Any]:
+    """Return a cause as the component `VersionList` takes it.
+
+    Args:
+        cause: What runs failed of.
+        named: What pipelines are called, by name.
+    """
+    return {
+        "key": cause.runs[0],
+        "title": cause.sentence,
+        "subtitle": f"{', '.join(named.get(name, name) for name in cause.pipelines)} · {utc(cause.latest_at)}",
+        "note": cause.remedy,
+        "badge": f"{len(cause.runs)} runs" if len(cause.runs) > 1 else "",
+        "shown": False,
+        "actions": [{"type": "open", "label": "Look at the latest" if len(cause.runs) > 1 else "Look at it"}],
+    }
 
 
 def _cause(code: str, records: list[RunRecord]) -> Cause:

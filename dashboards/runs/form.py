@@ -1,6 +1,7 @@
 """The parameters of a pipeline as a form: what is asked, what was filled in, what is not right with it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 IN_SIGHT = 4
 # A folder with more files than this is not counted to the end.
 MAX_COUNTED = 1000
+_ACRONYMS = frozenset({"crs", "wkt", "bbox", "url", "id"})
+# Beside a field nobody has to be told of which pipeline it is.
+_NOT_STARTED = re.compile(r"^The pipeline '[^']*' was not started\. ")
 
 
 class FieldKind(StrEnum):
@@ -99,21 +103,27 @@ class Form:
             platform: Where sources are looked for.
             all_of_it: Whether fields that nobody has touched are told of, too.
         """
+        given = self.parameters()
         wrong = {}
-        for name, value in self.parameters().items():
+        for name, value in given.items():
             try:
                 self.pipeline.parameters[name].check(value)
             except InvalidParameter as error:
                 wrong[name] = _sentence(error)
-        if wrong:
-            return replace(self, wrong=wrong, ready="")
-        try:
-            _, values = platform.preflight(self.pipeline.name, self.parameters())
-        except GeoetlError as error:
-            told = error.field if error.field in self.pipeline.parameters else ""
-            untouched = told not in self.given
-            return replace(self, wrong={} if untouched and not all_of_it else {told or "": _sentence(error)}, ready="")
-        return replace(self, wrong={}, ready=_ready(platform, values))
+        given = {name: value for name, value in given.items() if name not in wrong}
+        # One thing is told at a time: what is wrong is left out, and what is left looked at again.
+        while True:
+            try:
+                _, values = platform.preflight(self.pipeline.name, given)
+                break
+            except GeoetlError as error:
+                told = error.field if error.field in self.pipeline.parameters else ""
+                if told in self.given or all_of_it:
+                    wrong.setdefault(told or "", _sentence(error))
+                if told not in given or self.pipeline.parameters[told].required:
+                    return replace(self, wrong=wrong, ready="")
+                del given[told]
+        return replace(self, wrong=wrong, ready="" if wrong else _ready(platform, values))
 
     def _takes_empty(self, name: str) -> bool:
         return self.pipeline.parameters[name].annotation == "str"
@@ -121,7 +131,8 @@ class Form:
 
 def _field(parameter: Parameter, place: int) -> Field:
     kind = FieldKind.SWITCH if parameter.annotation == "bool" else FieldKind.TEXT
-    label = parameter.name.replace("_", " ")
+    words = [word.upper() if word in _ACRONYMS else word for word in parameter.name.split("_")]
+    label = " ".join(words)
     return Field(
         name=parameter.name,
         label=f"{label[:1].upper()}{label[1:]}",
@@ -145,7 +156,8 @@ def _shown(kind: FieldKind, value: Any) -> str | bool:
 def _sentence(error: GeoetlError) -> str:
     # How to say it on the command line is of no use here.
     hint = error.hint if error.hint and "geoetl run " not in error.hint else ""
-    return f"{error.detail} {hint or ''}".strip()
+    detail = _NOT_STARTED.sub("", error.detail)
+    return f"{detail} {hint}".strip()
 
 
 def _ready(platform: "Platform", values: Mapping[str, Any]) -> str:

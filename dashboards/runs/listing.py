@@ -91,7 +91,7 @@ def stage_rows(record: RunRecord) -> list[dict[str, Any]]:
 def _stage_row(stage: Stage, record: RunRecord) -> dict[str, Any]:
     told_above = stage.error is not None and record.error is not None
     return {
-        "name": stage.name,
+        "name": f"{stage.name[:1].upper()}{stage.name[1:]}",
         "state": stage.state.value,
         "word": "Done" if stage.state is RunState.COMPLETED else STATES[stage.state],
         "done": stage.done,

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from dashboards.runs.causes import Cause
 from dashboards.runs.listing import subject_text
 from dashboards.runs.plan import utc
 from geoetl.runs.model import RunRecord
@@ -29,11 +28,6 @@ PROBLEM_CSS = """
 .problem b { color: var(--ge-error); }
 .problem summary { font-size: 12px; }
 .problem details div { overflow-wrap: anywhere; font-size: 12px; }
-"""
-CAUSES_CSS = """
-.cause { padding: 12px 0; border-top: 1px solid var(--ge-line); overflow-wrap: anywhere; }
-.cause:first-child { border-top: 0; padding-top: 0; }
-.cause p { margin: 0 0 4px; }
 """
 
 
@@ -58,10 +52,10 @@ def facts_html(record: RunRecord) -> str:
     return _list([(name, escape(value)) for name, value in facts if value])
 
 
-def parameters_html(record: RunRecord) -> str:
+def parameters_html(parameters: Mapping[str, Any]) -> str:
     """Return the parameters of a run, the empty ones last."""
-    given = {name: value for name, value in record.parameters.items() if value not in ("", None, [], {})}
-    rest = [name for name in record.parameters if name not in given]
+    given = {name: value for name, value in parameters.items() if value not in ("", None, [], {})}
+    rest = [name for name in parameters if name not in given]
     told = _list([(name, _value(value)) for name, value in given.items()])
     empty = f'<p class="muted" style="margin-top:12px">Left empty: {escape(", ".join(rest))}</p>' if rest else ""
     return (told + empty) or '<p class="muted">It takes none.</p>'
@@ -115,24 +109,6 @@ def dask_html(record: RunRecord) -> str:
         return ""
     return (
         f'<a href="{escape(link)}" target="_blank" rel="noopener noreferrer">Watch its tasks on the Dask dashboard</a>'
-    )
-
-
-def causes_html(causes: tuple[Cause, ...], named: Mapping[str, str], *, linked: bool) -> str:
-    """Return failures by their cause, each with its remedy and the latest runs."""
-    if not causes:
-        return '<p class="muted">Nothing failed lately.</p>'
-    return "".join(_cause(cause, named, linked=linked) for cause in causes)
-
-
-def _cause(cause: Cause, named: Mapping[str, str], *, linked: bool) -> str:
-    times = "once" if len(cause.runs) == 1 else f"{len(cause.runs)} times"
-    what = ", ".join(named.get(name, name) for name in cause.pipelines)
-    remedy = f"<p>{escape(cause.remedy)}</p>" if cause.remedy else ""
-    link = f' · <a href="?run={quote(cause.runs[0])}">Look at the latest</a>' if linked else ""
-    return (
-        f'<div class="cause"><p><b>{escape(cause.sentence)}</b></p>{remedy}'
-        f'<div class="muted">{escape(what)} · {times}, lately {utc(cause.latest_at)}{link}</div></div>'
     )
 
 

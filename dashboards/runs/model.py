@@ -23,6 +23,7 @@ from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.pipeline import load_pipeline, pipelines
 from geoetl.runs.privacy import public_record
 from geoetl.runs.rendering import executed_notebook
+from geoetl.runs.repository import LATEST
 
 if TYPE_CHECKING:
     from geoetl.core.principal import Principal
@@ -187,7 +188,10 @@ class RunsModel(param.Parameterized):
     def open(self, run_id: str) -> None:
         """Open a run; `latest` is the newest."""
         with self._doing("opening the run"), self._looking:
-            record = self.platform.runs.get(run_id) if run_id == "latest" else self.feed.run(run_id)
+            try:
+                record = self.platform.runs.get(run_id) if run_id == LATEST else self.feed.run(run_id)
+            except NotFound as error:
+                raise NotFound(error.detail, hint="It may have been removed. Choose one in the list.") from None
             self._open(record)
 
     def _open(self, record: RunRecord, said: str = "") -> None:
@@ -252,6 +256,14 @@ class RunsModel(param.Parameterized):
             self._check(Role.EDITOR, "start runs")
             if self._raw is not None:
                 self._submit(self._raw.pipeline, self._raw.parameters, again=True)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the open run as others may see them, in the order of its notebook."""
+        if self.opened is None:
+            return {}
+        told = self.opened.parameters
+        known = load_pipeline(self.opened.pipeline).parameters if self.opened.pipeline in self.startable else {}
+        return {name: told[name] for name in (*(one for one in known if one in told), *told)}
 
     def notebook_page(self) -> str:
         """Return the executed notebook of the open run as a page, for where no server has it."""

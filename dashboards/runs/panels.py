@@ -9,6 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from dashboards.runs import markup
+from dashboards.runs.causes import cause_row
 from dashboards.runs.listing import (
     STATES,
     failed_stage,
@@ -24,6 +25,7 @@ from dashboards.runs.plan import schedule_row
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
+from dashboards.shared.styling import VersionList
 from geoetl.runs.model import RunRecord, RunState
 
 _TABS = ("Log", "Parameters", "Result", "Notebook")
@@ -159,7 +161,7 @@ class RunPanel(pn.viewable.Viewer):
         self._served = served
         self._framed = ""
         self._head = text()
-        self._state = pn.pane.HTML("", stylesheets=[_STATE_CSS], margin=0, sizing_mode="stretch_width")
+        self._state = pn.pane.HTML("", stylesheets=[_STATE_CSS], margin=0, sizing_mode="stretch_width", align="center")
         back = pmui.IconButton(icon="arrow_back", description="All runs", size="small", margin=0)
         back.on_click(lambda _: model.close())
         self._cancel = pmui.Button(label="Cancel", icon="close", variant="outlined", color="error", **_BUTTON)
@@ -171,6 +173,7 @@ class RunPanel(pn.viewable.Viewer):
         self._like = pmui.Button(label="Change and run", icon="edit", variant="outlined", **_BUTTON)
         self._like.on_click(lambda _: model.prepare_like())
         self._question = text()
+        self._question.align = "center"
         yes = pmui.Button(label="Yes", color="primary", **_BUTTON)
         yes.on_click(lambda _: model.go_ahead())
         no = pmui.Button(label="No", variant="outlined", **_BUTTON)
@@ -236,7 +239,7 @@ class RunPanel(pn.viewable.Viewer):
         self._problem.object = markup.problem_html(record.error) if record.error else ""
         self._dask.param.update(object=markup.dask_html(record), visible=bool(record.dashboard))
         self._stages.param.update(stages=stage_rows(record), message=_no_stages(record), clock=time.time())
-        self._parameters.object = markup.parameters_html(record)
+        self._parameters.object = markup.parameters_html(model.parameters())
         self._facts.object = markup.facts_html(record)
         self._result.object = markup.result_html(record, linked=self._served)
         may = model.may_run
@@ -286,26 +289,18 @@ class RunPanel(pn.viewable.Viewer):
 
 
 class SchedulesPanel(pn.viewable.Viewer):
-    """What runs by itself, and what runs failed of.
+    """What runs by itself, and what runs failed of."""
 
-    Args:
-        model: The page's model.
-        background: Brings its changes here.
-        served: Whether links work.
-    """
-
-    def __init__(self, model: RunsModel, background: Background, *, served: bool) -> None:
+    def __init__(self, model: RunsModel, background: Background) -> None:
         super().__init__()
         self._model = model
-        self._served = served
         self._back = pmui.IconButton(icon="arrow_back", description="All runs", size="small", margin=0)
         self._back.on_click(lambda _: model.close())
         self._list = ScheduleList(sizing_mode="stretch_width", margin=0)
         self._list.on_msg(lambda event: self._act(event.data))
         self._said = text()
-        self._causes = pn.pane.HTML(
-            "", stylesheets=[TEXT_CSS, markup.CAUSES_CSS], margin=0, sizing_mode="stretch_width"
-        )
+        self._causes = VersionList(sizing_mode="stretch_width", margin=0)
+        self._causes.on_msg(lambda event: self._act(event.data))
         title = text('<h2 style="font-size:20px;line-height:28px;margin:0">What runs by itself</h2>')
         failures = text('<h2 style="font-size:20px;line-height:28px;margin:16px 0 0">What failed lately</h2>')
         self._panel = column(
@@ -345,7 +340,8 @@ class SchedulesPanel(pn.viewable.Viewer):
         return actions
 
     def _show_causes(self) -> None:
-        self._causes.object = markup.causes_html(self._model.causes, self._model.titles, linked=self._served)
+        rows = [cause_row(cause, self._model.titles) for cause in self._model.causes]
+        self._causes.param.update(versions=rows, message="Nothing failed lately.")
 
     def _say(self) -> None:
         said = self._model.said if self._model.place != "run" else ""

@@ -68,7 +68,7 @@ class RunsView(pn.viewable.Viewer):
         self.address = Address(margin=0, styles={"position": "absolute"})
         self._run = RunPanel(model, background, served=served)
         self._start = StartPanel(model, background)
-        self._schedules = SchedulesPanel(model, background, served=served)
+        self._schedules = SchedulesPanel(model, background)
         self._alert = pmui.Alert(severity="error", closeable=True, margin=0, stylesheets=[_ALERT_CSS], visible=False)
         self._left = pn.Column(ListPanel(model, background), margin=0, stylesheets=[CARD_CSS, _LEFT_CSS])
         self._right = pn.Column(self._run, self._start, self._schedules, margin=0, stylesheets=[CARD_CSS, _RIGHT_CSS])

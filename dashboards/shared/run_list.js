@@ -14,9 +14,8 @@ function runList(model, host) {
     const text = make("span", "text")
     const state = make("span", "muted line")
     state.append(make("b", `word ${run.state}`, run.word))
-    for (const part of [run.note, run.who]) {
-      if (part) { state.append(make("span", "part", part)) }
-    }
+    if (run.note) { state.append(make("span", "part note", run.note)) }
+    if (run.who) { state.append(make("span", "part who", run.who)) }
     text.append(make("span", "title", run.title))
     if (run.subject) { text.append(make("span", "subject", run.subject)) }
     text.append(state)

@@ -20,7 +20,8 @@ export function sign(state) {
 
 export function duration(seconds) {
   const whole = Math.floor(seconds)
-  if (seconds < 10) { return `${Math.max(0, seconds).toFixed(1)} s` }
+  if (seconds < 0.05) { return "< 0.1 s" }
+  if (seconds < 10) { return `${seconds.toFixed(1)} s` }
   if (whole < 60) { return `${whole} s` }
   if (whole < 3600) { return `${Math.floor(whole / 60)} min ${whole % 60} s` }
   return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`
