@@ -28,12 +28,13 @@ class Heads:
             await self.app(scope, receive, send)
             return
 
-        async def bodiless(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
+        async def headers_only(message: Message) -> None:
+            # The answer is over with its headers: a stream then sees that nobody listens, and ends.
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app({**scope, "method": "GET"}, receive, bodiless)
+        await self.app({**scope, "method": "GET"}, receive, headers_only)
 
 
 def taken(scope: Scope) -> list[str]:

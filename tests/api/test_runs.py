@@ -176,6 +176,16 @@ def test_a_stream_tells_what_happens_while_it_happens_and_ends_with_the_run(plat
             assert list(lines) == ["event: finished"]
 
 
+def test_the_head_of_a_stream_is_answered_at_once(platform: Platform) -> None:
+    with serving(create_app(platform)) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as http:
+        parameters = {"source": TIF, "collection": "images"}
+        run_id = http.post("/api/runs", json={"pipeline": "ingest-raster", "parameters": parameters}).json()["id"]
+        answers = [http.head(f"/api/runs/{run_id}/events") for _ in range(2)]
+        assert [(one.status_code, one.headers["content-type"]) for one in answers] == [
+            (200, "text/event-stream; charset=utf-8")
+        ] * 2
+
+
 def test_the_newest_run_has_a_name_of_its_own(client: TestClient) -> None:
     assert client.get("/api/runs/latest").status_code == 404
     ids = [start(client, again=True).json()["id"] for _ in range(2)]
