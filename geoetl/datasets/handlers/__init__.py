@@ -6,6 +6,7 @@
 from geoetl.core.registry import Registry
 from geoetl.datasets.handlers.acled import Acled
 from geoetl.datasets.handlers.admin0 import Admin0
+from geoetl.datasets.handlers.wdpa import Wdpa
 from geoetl.datasets.protocol import ENTRY_POINTS, DatasetHandler
 
 HANDLERS: Registry[type[DatasetHandler]] = Registry(
@@ -13,10 +14,12 @@ HANDLERS: Registry[type[DatasetHandler]] = Registry(
     {
         "acled": Acled,
         "admin0": Admin0,
+        "wdpa": Wdpa,
     },
 )
 
 
-def installed_handlers() -> Registry[type[DatasetHandler]]:
-    """Return our handlers and those of installed packages."""
-    return HANDLERS.with_entry_points(ENTRY_POINTS)
+def installed_handlers() -> Registry[DatasetHandler]:
+    """Return our handlers and those of installed packages, ready to be called."""
+    kinds = HANDLERS.with_entry_points(ENTRY_POINTS)
+    return Registry("dataset handler", {name: kinds[name]() for name in kinds})
