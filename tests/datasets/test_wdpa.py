@@ -467,6 +467,9 @@ def test_ibat_without_credentials_names_the_variables(tmp_path: Path) -> None:
         pytest.raises(ConfigurationError, match="WDPA_AUTH_KEY"),
     ):
         Wdpa().check(update.task)
+    nobody = definition("http://127.0.0.1:9/api", route="ibat").model_copy(update={"credential_key": None})
+    with rehearsal(nobody, tmp_path) as update, pytest.raises(ConfigurationError, match="no credential_key"):
+        Wdpa().check(update.task)
 
 
 # -- how it is drawn ---------------------------------------------------------------------------------------------------

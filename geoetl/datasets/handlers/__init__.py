@@ -19,7 +19,6 @@ HANDLERS: Registry[type[DatasetHandler]] = Registry(
 )
 
 
-def installed_handlers() -> Registry[DatasetHandler]:
-    """Return our handlers and those of installed packages, ready to be called."""
-    kinds = HANDLERS.with_entry_points(ENTRY_POINTS)
-    return Registry("dataset handler", {name: kinds[name]() for name in kinds})
+def installed_handlers() -> Registry[type[DatasetHandler]]:
+    """Return our handlers and those of installed packages."""
+    return HANDLERS.with_entry_points(ENTRY_POINTS)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from geoetl.core.errors import FormatNotAllowed, NotFound, UnreadableFile
+from geoetl.core.errors import ConfigurationError, FormatNotAllowed, NotFound, UnreadableFile
 from geoetl.core.request import Request
 from geoetl.datasets.fetching import (
     fetch,
@@ -66,6 +66,7 @@ def look(task: Task, config: WdpaConfig, today: date) -> Release:
     Raises:
         NotFound: It has neither the file of this month nor that of the month before.
         UnreadableFile: IBAT answers otherwise than it did.
+        ConfigurationError: IBAT is asked without credentials.
         FormatNotAllowed: It offers a file geodatabase only.
         NotFound, SourceRefused, SourceUnavailable: See `Upstream`.
     """
@@ -129,7 +130,13 @@ def _look_at_ibat(task: Task, config: WdpaConfig) -> Release:
 
 def _ask_ibat(task: Task, config: WdpaConfig) -> tuple[str, str]:
     """Return the signed address of the file, and of when it is."""
-    key = task.definition.credential_key or "WDPA"
+    key = task.definition.credential_key
+    if key is None:
+        raise ConfigurationError(
+            "IBAT wants to know who asks, and the dataset has no credential_key.",
+            hint="Set credential_key: WDPA in its definition, and WDPA_AUTH_KEY and WDPA_AUTH_TOKEN for the workers.",
+            field="credential_key",
+        )
     # Its API takes them in no other way; `Upstream` adds them to what is sent and shows them nowhere.
     auth = Auth(query={end.lower(): f"{key}_{end}" for end in CREDENTIALS})
     answer = task.upstream.get_json(task.definition.source_url, params={"dataset_name": config.dataset}, auth=auth)
