@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
 from types import TracebackType
@@ -29,7 +30,7 @@ from urllib.parse import parse_qsl, urlsplit
 MODIFIED = "Tue, 01 Sep 2026 00:00:00 GMT"
 _HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 _BLOCK = 16 * 1024
-_BOMB_BYTES = 256 * 1024**2
+_BOMB_BYTES = 64 * 1024**2
 
 
 class Fault(StrEnum):
@@ -52,7 +53,7 @@ class Fault(StrEnum):
     RANGE_SHIFTED = "another part than was asked for"
     WRONG_TYPE = "a Content-Type that the file is not"
     NO_VALIDATORS = "neither ETag nor Last-Modified"
-    GZIP_BOMB = "256 MiB of blanks, packed into less than 300 kB"
+    GZIP_BOMB = "64 MiB of blanks, packed into 64 kB"
     CLOSED = "a connection that is closed without an answer"
 
 
@@ -300,6 +301,11 @@ _OF_BODIES = frozenset(
 )
 
 
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(bytes([32]) * _BOMB_BYTES)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -368,7 +374,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(asked, fault.status or default, _HTML, {"Content-Type": "text/html", **again})
             case Fault.GZIP_BOMB:
                 packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-                self._answer(asked, 200, gzip.compress(b" " * _BOMB_BYTES), packed)
+                self._answer(asked, 200, _bomb(), packed)
             case Fault.CLOSED:
                 self.close_connection = True
             case _:

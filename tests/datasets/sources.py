@@ -4,12 +4,14 @@ import io
 import json
 import random
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 from geoetl.datasets.upstream import Limits, Upstream
 
-# Short, so that a test of what is too slow is quick; nothing is measured by them.
-LIMITS = Limits(silence_s=1, window_s=1, least_bytes_per_s=10_000, sync_bytes=256 * 1024)
+LIMITS = Limits(sync_bytes=256 * 1024)
+# For tests of what is too slow: short, so that they are quick.
+IMPATIENT = replace(LIMITS, attempts=1, silence_s=1, window_s=0.5, least_bytes_per_s=10_000)
 
 
 def archive(size: int = 2_000_000, seed: int = 1) -> bytes:
@@ -43,5 +45,5 @@ class Waits:
 
 
 def client(credentials: dict[str, str] | None = None, **options: Any) -> Upstream:
-    """Return a client with short limits that does not wait between tries."""
+    """Return a client that does not wait between tries."""
     return Upstream(credentials, **{"limits": LIMITS, "pause": Waits(), **options})

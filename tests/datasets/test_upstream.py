@@ -23,7 +23,7 @@ from geoetl.datasets.upstream import (
     Upstream,
 )
 from geoetl.testing.upstream import MODIFIED, Asked, Fault, LocalUpstream, Reply
-from tests.datasets.sources import LIMITS, Waits, archive, client
+from tests.datasets.sources import IMPATIENT, LIMITS, Waits, archive, client
 
 
 @pytest.fixture
@@ -238,7 +238,8 @@ def test_waiting_ends_when_somebody_cancels(source: LocalUpstream) -> None:
 def test_a_source_that_is_silent_is_given_up(source: LocalUpstream) -> None:
     url = source.serve("/a.json", b"[1, 2, 3]")
     source.misbehave("/a.json", Fault.SLOW, at=3, pause_s=60)
-    with client(limits=replace(LIMITS, attempts=1)) as upstream, pytest.raises(SourceUnavailable, match="sent nothing"):
+    limits = replace(IMPATIENT, window_s=30)
+    with client(limits=limits) as upstream, pytest.raises(SourceUnavailable, match="json sent nothing for 1 s"):
         upstream.get_json(url)
     assert source.fired("/a.json") == 1
 
@@ -246,7 +247,7 @@ def test_a_source_that_is_silent_is_given_up(source: LocalUpstream) -> None:
 def test_a_source_that_drips_is_given_up(source: LocalUpstream) -> None:
     url = source.serve("/a.json", b"[" + b" " * 10_000 + b"]")
     source.misbehave("/a.json", Fault.SLOW, at=3, pause_s=0.02)
-    with client(limits=replace(LIMITS, attempts=1)) as upstream, pytest.raises(SourceUnavailable, match="too slow"):
+    with client(limits=IMPATIENT) as upstream, pytest.raises(SourceUnavailable, match="too slow"):
         upstream.get_json(url)
     assert source.fired("/a.json") == 1
 

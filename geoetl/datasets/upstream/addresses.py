@@ -57,7 +57,7 @@ class Place:
     query: str = ""
 
     def __repr__(self) -> str:
-        return f"Place({self.shown})"
+        return f"Place({self.scheme}, {self.host}, {self.port})"
 
     @property
     def origin(self) -> tuple[str, str, int]:

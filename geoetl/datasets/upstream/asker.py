@@ -76,7 +76,7 @@ class Asker:
         first = parsed(question.url)
         ask = self._signed(question, first, is_refused=is_refused)
         reach: Reach | None = None
-        seen: set[tuple[tuple[str, str, int], str]] = set()
+        seen: set[Place] = set()
         while True:
             pace.check()
             reached = self._connections.reach(ask.place, reach)
@@ -89,13 +89,13 @@ class Asker:
                         field="source_url",
                     )
             answer = self._connections.send(ask, self.shown(ask.place), pace)
-            location = answer.header("Location")
-            if answer.status not in _REDIRECTS or location is None:
+            place = answer.leads_to
+            if answer.status not in _REDIRECTS or place is None:
                 return answer
             answer.close()
-            seen.add((ask.place.origin, ask.place.target))
-            ask = self._redirected(question, ask, location, first)
-            if (ask.place.origin, ask.place.target) in seen or len(seen) > self._limits.redirects:
+            seen.add(ask.place)
+            ask = self._redirected(question, ask, place, first)
+            if ask.place in seen or len(seen) > self._limits.redirects:
                 raise AddressRefused(
                     f"{self.shown(first)} leads in a circle of redirects."
                     if len(seen) <= self._limits.redirects
@@ -124,13 +124,12 @@ class Asker:
         place = Place(first.scheme, first.host, first.port, first.path, query)
         return Ask(question.method, place, headers, body)
 
-    def _redirected(self, question: Question, ask: Ask, location: str, first: Place) -> Ask:
+    def _redirected(self, question: Question, ask: Ask, place: Place, first: Place) -> Ask:
         """Return what is sent to where a redirect leads.
 
         Raises:
             AddressRefused: It leads where it may not.
         """
-        place = ask.place.joined(location)
         problem = None
         if question.form is not None:
             problem = f"{self.shown(ask.place)} answered a form with a redirect to '{place.host}'."

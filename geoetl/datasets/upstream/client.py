@@ -69,9 +69,14 @@ class Upstream:
         """Close its connections."""
         self._asker.close()
 
-    def keep_secret(self, value: str) -> None:
-        """Show `value`, a token that was had for a credential, in no message from now on."""
-        self._secrets.keep(value)
+    def keep_secret(self, value: str, name: str | None = None) -> None:
+        """Show `value`, a token that was had for a credential, in no message from now on.
+
+        Args:
+            value: The token.
+            name: By which `Auth` can send it, like a credential.
+        """
+        self._secrets.keep(value, name)
 
     def head(
         self,

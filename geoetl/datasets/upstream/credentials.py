@@ -73,23 +73,25 @@ class Secrets:
         Raises:
             ConfigurationError: It is not set, or cannot be sent.
         """
-        value = self._values.get(name, "")
-        if not value:
+        # No variable has the value: errors are shown with the variables of their frames, too.
+        if not self._values.get(name):
             raise ConfigurationError(
                 f"The credential '{name}' is not set.", hint=f"Set the environment variable {name}.", field=name
             )
-        if not value.isprintable():
+        if not self._values[name].isprintable():
             raise ConfigurationError(
                 f"The credential '{name}' has a line break or another sign in it that cannot be sent.",
                 hint=f"Set the environment variable {name} to the credential and nothing else.",
                 field=name,
             )
-        return value
+        return self._values[name]
 
-    def keep(self, value: str) -> None:
-        """Never show `value` from now on."""
+    def keep(self, value: str, name: str | None = None) -> None:
+        """Never show `value` from now on; with a name, it can be sent by that."""
         if value:
             self._known.add(value)
+        if name is not None:
+            self._values[name] = value
 
     def are_in(self, text: str) -> bool:
         """Tell whether one of them is in `text`, as it is or percent-encoded."""

@@ -68,6 +68,12 @@ class Answer:
         return (self.header("Content-Type") or "").partition(";")[0].strip().lower() or None
 
     @property
+    def leads_to(self) -> Place | None:
+        """Where its ``Location`` leads to."""
+        location = self.header("Location")
+        return None if location is None else self.place.joined(location)
+
+    @property
     def length(self) -> int | None:
         """Bytes that it says to have, of a HEAD too; None where it does not say."""
         told = self.header("Content-Length")
@@ -138,6 +144,7 @@ class Connections:
             SourceRefused: Its certificate is not trusted.
             Cancelled: Somebody wants it to end.
         """
+        pace.shown = shown
         connection = self._kept[ask.place.origin]
         failure: GeoetlError | None = None
         for _ in range(2):

@@ -29,7 +29,8 @@ class PasswordGrant:
         self._user = Auth(form={"username": username, "password": password})
         self._fields = dict(fields or {})
         self._token = ""
-        self._refresh = ""
+        self._renewing = Auth(form={"refresh_token": f"refresh token of {username}"})
+        self._can_renew = False
 
     def __repr__(self) -> str:
         return f"PasswordGrant({' and '.join(self.names)})"
@@ -45,14 +46,14 @@ class PasswordGrant:
 
     def refreshed(self) -> str:
         """Return a new token: for the refresh token, else for the password."""
-        if self._refresh:
+        if self._can_renew:
             try:
-                return self._asked({"grant_type": "refresh_token", "refresh_token": self._refresh}, None)
+                return self._asked({"grant_type": "refresh_token"}, self._renewing)
             except SourceRefused:  # it is too old as well
-                self._refresh = ""
+                self._can_renew = False
         return self._asked({"grant_type": "password"}, self._user)
 
-    def _asked(self, fields: Mapping[str, str], auth: Auth | None) -> str:
+    def _asked(self, fields: Mapping[str, str], auth: Auth) -> str:
         answer = self._upstream.post_form(self._url, {**self._fields, **fields}, auth=auth)
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token.isprintable() or not token:
@@ -62,8 +63,9 @@ class PasswordGrant:
                 field="source_url",
             )
         refresh = answer.get("refresh_token")
+        if isinstance(refresh, str):
+            self._upstream.keep_secret(refresh, self._renewing.names[0])
+            self._can_renew = True
+        self._upstream.keep_secret(token)
         self._token = token
-        self._refresh = refresh if isinstance(refresh, str) else self._refresh
-        for secret in (self._token, self._refresh):
-            self._upstream.keep_secret(secret)
         return token

@@ -89,13 +89,18 @@ class Part:
             self._remember()
 
     def append(self, block: bytes) -> None:
-        """Write what came."""
+        """Write what came.
+
+        Raises:
+            Unavailable: The disk refuses; where it is full, what was there is thrown away.
+        """
         with self._writing():
             left = memoryview(block)
             while left:
-                left = left[self._file.write(left) :]
-            self._digest.update(block)
-            self.have += len(block)
+                count = self._file.write(left)
+                self._digest.update(left[:count])
+                self.have += count
+                left = left[count:]
             if self.have - self._synced >= self._sync_bytes:
                 self._sync()
 
@@ -172,10 +177,14 @@ class Part:
         try:
             yield
         except OSError as error:
-            reason = "the disk is full" if error.errno in _FULL else error.strerror or "the disk refused"
+            is_full = error.errno in _FULL
+            if is_full:
+                with suppress(OSError):  # what else is on a full disk needs the space more
+                    self.forget()
+            reason = "the disk is full" if is_full else error.strerror or "the disk refused"
             raise Unavailable(
                 f"'{self._target.name}' could not be written: {reason}.",
-                hint="Free some space or check the permissions, then run it again: it goes on where it stopped.",
+                hint="Free some space, then run it again." if is_full else "Check the disk and its permissions.",
             ) from error
 
 

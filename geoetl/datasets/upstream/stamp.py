@@ -55,5 +55,5 @@ def stamp_of(answer: Answer) -> Stamp:
         last_modified=answer.header("Last-Modified"),
         bytes=None if is_packed else answer.length,
         media_type=answer.media_type,
-        url=answer.place.shown,
+        url=answer.shown,
     )

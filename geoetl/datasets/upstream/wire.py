@@ -26,6 +26,9 @@ class Pace:
         total_s: How long all of it may take.
         cancelled: Whether somebody wants it to end.
         pause: Waits for seconds.
+
+    Attributes:
+        shown: Who is asked, for messages.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Pace:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.limits = limits
+        self.shown = "The source"
         self._total_s = total_s
         self._deadline = time.monotonic() + total_s
         self._cancelled = cancelled
@@ -54,7 +58,7 @@ class Pace:
             raise Cancelled("It was cancelled.", hint="Start it again: what was fetched is kept.")
         if time.monotonic() >= self._deadline:
             raise SourceUnavailable(
-                f"The source took more than {self._total_s:g} s in all.",
+                f"{self.shown} took more than {self._total_s:g} s in all.",
                 hint="Try again: a download goes on where it stopped.",
             )
 
@@ -79,7 +83,7 @@ class Pace:
         self._silent_s = 0.0 if count else self._silent_s + seconds
         if self._silent_s >= limits.silence_s:
             raise SourceUnavailable(
-                f"The source sent nothing for {limits.silence_s:g} s.",
+                f"{self.shown} sent nothing for {limits.silence_s:g} s.",
                 hint="Try again later; see whether the source has told of trouble.",
             )
         if self._came is None:  # how long it may think before it answers is silence
@@ -91,7 +95,7 @@ class Pace:
             return
         if self._came < limits.least_bytes_per_s * self._waited_s:
             raise SourceUnavailable(
-                f"The source is too slow: {self._came:,} bytes in {self._waited_s:.0f} s.",
+                f"{self.shown} is too slow: {self._came:,} bytes in {self._waited_s:.0f} s.",
                 hint=f"At least {limits.least_bytes_per_s:g} bytes a second are expected; try again later.",
             )
         self._came, self._waited_s = 0, 0.0
