@@ -49,9 +49,11 @@ DRAIN_S = 2.0
 # Clients that are remembered; the one that has been silent longest is forgotten first.
 MAX_CLIENTS = 10_000
 
-# Where pictures and readings are made, and where the catalogue and features are searched; the rest is light.
+# Where pictures and readings are made, and where the catalogue and features are searched; most of the rest is light.
 PICTURES = re.compile(r"/(?:api/raster/(?:preview|extract|clip)/.*|api/xarray/.*|tiles/(?!vector/).*\.\w+)")
 SEARCHES = re.compile(r"/(?:stac/search|(?:stac|features)/collections|(?:stac|features)/collections/[^/]+/items)/?")
+# Where styles of many rules are encoded, and legends drawn; lists of styles are light.
+STYLES = re.compile(r"/(?:features/)?collections/[^/]+/styles/[^/]+(?:/(?:metadata|losses|legend))?")
 # Of them those that look at what they would cost before they work it out.
 CHECKED_FIRST = re.compile(r"/api/(?:raster/(?:preview|extract|clip)|xarray/(?:point|statistics|aggregate))/.*")
 # What writes items, by path.
@@ -602,6 +604,7 @@ def heavy_groups(settings: ServerSettings) -> dict[re.Pattern[str], Slots]:
     return {
         PICTURES: Slots("pictures", settings.pictures_at_once, *queue, apart=True),
         SEARCHES: Slots("searches", settings.searches_at_once, *queue),
+        STYLES: Slots("styles", settings.searches_at_once, *queue),
     }
 
 

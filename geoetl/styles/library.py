@@ -159,6 +159,7 @@ class StyleLibrary:
         self._shown = shown
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._making: dict[tuple[str, ...], threading.Lock] = {}
 
     # -- layers ------------------------------------------------------------------------------------------------------
 
@@ -485,18 +486,31 @@ class StyleLibrary:
         return StoredStyle(_summary(row), style, row.metadata)
 
     def _once[T](self, key: tuple[str, ...], make: Callable[[], T]) -> T:
-        """Return what was made of a style before, or make it; what was longest unused is forgotten first."""
+        """Return what was made of a style before, or make it; what was longest unused is forgotten first.
+
+        Whoever asks for the same while it is being made waits for it.
+        """
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 known: T = self._kept[key]
                 return known
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        return made
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                if key in self._kept:
+                    made: T = self._kept[key]
+                    return made
+            try:
+                made = make()
+                with self._lock:
+                    self._kept[key] = made
+                    while len(self._kept) > MAX_KEPT:
+                        self._kept.popitem(last=False)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+            return made
 
     def _there(self, rows: LayerRows, style_id: str) -> tuple[StyleRow, dict[str, Any]]:
         found = rows.row(check_id(style_id, "style"))

@@ -21,6 +21,7 @@ from geoetl.api.limits import (
     MAX_JSON_DEPTH,
     PICTURES,
     SEARCHES,
+    STYLES,
     Bodies,
     ClientRate,
     HeavySlots,
@@ -300,6 +301,9 @@ def test_a_cancelled_or_late_request_leaves_nothing_behind() -> None:
         ("/stac/collections/a/items", SEARCHES),
         ("/api/xarray/point/a/b", PICTURES),
         ("/api/xarray/batch", PICTURES),
+        ("/features/collections/a:b/styles/default", STYLES),
+        ("/collections/a/styles/default/legend", STYLES),
+        ("/collections/a/styles", None),
         ("/api/livez", None),
         ("/api/raster/point/a/b", None),
         ("/tiles/cube/a/b/point", None),
@@ -307,7 +311,7 @@ def test_a_cancelled_or_late_request_leaves_nothing_behind() -> None:
     ],
 )
 def test_points_and_single_items_are_light(path: str, kind: Any) -> None:
-    assert [pattern for pattern in (PICTURES, SEARCHES) if pattern.fullmatch(path)] == ([kind] if kind else [])
+    assert [pattern for pattern in heavy_groups(SETTINGS) if pattern.fullmatch(path)] == ([kind] if kind else [])
 
 
 # -- time ------------------------------------------------------------------------------------------------------------

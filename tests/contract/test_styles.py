@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -32,6 +33,11 @@ def a_style(colour: str = "green", title: str | None = "Green", **more: Any) -> 
     """Return a small style in canonical CartoSym-JSON."""
     metadata = {"metadata": {"title": title}} if title else {}
     return {**metadata, "stylingRules": [{"name": "all", "symbolizer": {"fill": {"color": colour}}}], **more}
+
+
+def above(depth: int) -> dict[str, Any]:
+    """Return a condition of lakes that are deeper."""
+    return {"op": ">", "args": [{"property": "depth"}, depth]}
 
 
 @dataclass
@@ -405,6 +411,29 @@ def test_a_style_is_encoded_once_for_each_version_and_layer(library: StyleLibrar
     assert library.encode(VECTORS, "mine", "cartosym") is not first
     with pytest.raises(NotFound, match="no style encoder|There is no"):
         library.encode(VECTORS, "mine", "geocss")
+
+
+def test_those_who_ask_for_one_encoding_or_legend_at_a_time_get_the_same(library: StyleLibrary) -> None:
+    rules = [{"name": f"{number}", "selector": above(number), "symbolizer": {"opacity": 0.5}} for number in range(200)]
+    stored = library.put(VECTORS, "mine", {"stylingRules": rules})
+    start = threading.Barrier(THREADS)
+
+    def ask(_: int) -> tuple[Any, ...]:
+        start.wait(PATIENCE_S)
+        return library.encoded(stored, "maplibre"), library.legend(stored)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(ask, range(THREADS)))
+    assert all(one is first for each in found for one, first in zip(each, found[0], strict=True))
+
+
+def test_an_encoding_that_failed_is_tried_again(library: StyleLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = library.put(VECTORS, "mine", a_style())
+    monkeypatch.setattr(Layers, "units", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        library.legend(stored)
+    monkeypatch.undo()
+    assert library.legend(stored) is library.legend(stored)
 
 
 # -- layers that go --------------------------------------------------------------------------------------------------
