@@ -53,7 +53,9 @@ _LACKING: Mapping[str, Mapping[str, str]] = {
 }
 # Fixed-width text is filled up with these.
 _PADDING = " \0\t\r\n"
-_PATTERNS = tuple(f"*admin_0_countries*{suffix}" for suffix in (".zip", ".gpkg", ".geojson", ".json", ".fgb"))
+_SUFFIXES = (".zip", ".gpkg", ".geojson", ".json", ".fgb")
+# Files are looked for by their own name, then by any.
+_PATTERNS = (*(f"*admin_0_countries*{suffix}" for suffix in _SUFFIXES), *(f"*{suffix}" for suffix in _SUFFIXES))
 _VERSION = re.compile(r"\d+(\.\d+)+")
 _MOST_VERSION_BYTES = 1024
 
