@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from geoetl.core.errors import GeoetlError, InvalidParameter
 from geoetl.core.html import human_bytes
+from geoetl.core.identifiers import check_id
 from geoetl.runs.pipeline import Parameter, Pipeline
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Form:
         for name, value in given.items():
             try:
                 self.pipeline.parameters[name].check(value)
+                if name == "collection":
+                    check_id(str(value), name)
             except InvalidParameter as error:
                 wrong[name] = _sentence(error)
         given = {name: value for name, value in given.items() if name not in wrong}

@@ -127,12 +127,12 @@ class RunsModel(param.Parameterized):
 
     def load(self) -> None:
         """Look up what there is."""
-        self.refresh()
+        self._see()
 
     def follow(self) -> None:
         """Have everything that happens shown as it happens."""
         self.feed.follow(self.refresh)
-        self.feed.look()
+        self._see()
 
     def leave(self) -> None:
         """Follow no more."""
@@ -146,6 +146,11 @@ class RunsModel(param.Parameterized):
             except Exception as error:
                 # Called by the thread that serves every page, which must not end with what fails for one.
                 self._set(away=Problem.of(error, "looking at the runs"))
+
+    def _see(self) -> None:
+        """Show at once what this page has brought about, or missed."""
+        self.feed.look()
+        self.refresh()
 
     def _look(self) -> None:
         feed = self.feed
@@ -239,7 +244,7 @@ class RunsModel(param.Parameterized):
             if self._raw is not None:
                 state = self.platform.runs.queue.cancel(self._raw.id)
                 self._set(said="It is being ended." if state is RunState.RUNNING else "It is cancelled.")
-                self.feed.look()
+                self._see()
 
     def retry(self) -> None:
         """Try the open run again; what it has finished is not repeated."""
@@ -248,7 +253,7 @@ class RunsModel(param.Parameterized):
             if self._raw is not None:
                 self.platform.runs.queue.retry(self._raw.id, self.principal.name)
                 self._set(said=f"It waits to be tried again.{self._nobody_works()}")
-                self.feed.look()
+                self._see()
 
     def run_again(self) -> None:
         """Do the same as the open run once more, by a new run."""
@@ -331,7 +336,7 @@ class RunsModel(param.Parameterized):
             said = "Exactly this was done before, so nothing was started: this is the run that did it."
         else:
             said = "Exactly this was asked for before: this is the run that does it."
-        self.feed.look()
+        self._see()
         self._open(self.platform.runs.get(record.id), said)
 
     def _nobody_works(self) -> str:
@@ -345,7 +350,7 @@ class RunsModel(param.Parameterized):
             self._check(Role.OPERATOR, "decide when schedules rest")
             self.platform.schedules.pause(name)
             self._set(said=f"{self._planned(name)} rests until somebody resumes it.")
-            self.feed.look()
+            self._see()
 
     def resume(self, name: str) -> None:
         """Let a schedule go on with its next slot."""
@@ -353,14 +358,14 @@ class RunsModel(param.Parameterized):
             self._check(Role.OPERATOR, "decide when schedules rest")
             self.platform.schedules.resume(name)
             self._set(said=f"{self._planned(name)} goes on with its next time.")
-            self.feed.look()
+            self._see()
 
     def run_now(self, name: str) -> None:
         """Start a run of a schedule outside of its times, and open it."""
         with self._doing("starting"):
             self._check(Role.EDITOR, "start runs")
             run_id = self.platform.schedules.run_now(name, new_id(), self.principal.name)
-            self.feed.look()
+            self._see()
             self._open(self.platform.runs.get(run_id), f"It was started.{self._nobody_works()}")
 
     def _planned(self, name: str) -> str:
