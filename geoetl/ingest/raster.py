@@ -3,7 +3,7 @@
 import math
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -182,6 +182,9 @@ class RasterIngest:
                 hint="Raise GEOETL_LIMITS__RASTER_SOURCE_GIB (up to 20), or cut the raster into tiles.",
                 field="source",
             )
+        with self.gate.open_raster(path) as dataset:
+            # GDAL forgets what bands are called when it is to leave overviews alone.
+            descriptions = dataset.descriptions
         with self.gate.open_raster(path, with_overviews=False) as dataset:
             if dataset.count == 0:
                 raise EmptyDataset(f"'{path.name}' has no bands.", field="source")
@@ -194,7 +197,7 @@ class RasterIngest:
                     field="source",
                 )
             with _readable(path.name, self.gate.roots[0]):
-                bands = _bands(dataset)
+                bands = _bands(dataset, descriptions)
             kind = _kind(dataset)
             box = _bbox(dataset, crs)
             findings = _findings(dataset, bands, kind, path.name)
@@ -260,7 +263,7 @@ class RasterIngest:
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder, ExitStack() as stack:
             target = Path(folder) / "cog.tif"
-            source: Any = stack.enter_context(self.gate.open_raster(path, with_overviews=False))
+            source: Any = stack.enter_context(self.gate.open_raster(path))
             if source.crs is None:
                 # The same grid with the CRS that the request gave; no pixel is resampled.
                 source = stack.enter_context(
@@ -389,7 +392,7 @@ def _crs_text(crs: Any) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt(version="WKT2_2019"))
 
 
-def _bands(dataset: "DatasetReader") -> tuple[Band, ...]:
+def _bands(dataset: "DatasetReader", descriptions: Sequence[str | None]) -> tuple[Band, ...]:
     """Return each band's statistics, from at most SAMPLE_SIDE pixels a side."""
     scale = max(1.0, max(dataset.height, dataset.width) / SAMPLE_SIDE)
     shape = (dataset.count, max(1, round(dataset.height / scale)), max(1, round(dataset.width / scale)))
@@ -407,7 +410,7 @@ def _bands(dataset: "DatasetReader") -> tuple[Band, ...]:
         bands.append(
             Band(
                 name=name,
-                description=dataset.descriptions[index],
+                description=descriptions[index],
                 data_type=_stac_type(dataset.dtypes[index]),
                 scale=scale if scale != 1 else None,
                 offset=offset if offset != 0 else None,

@@ -242,6 +242,16 @@ def test_types_without_a_predictor_are_converted_all_the_same(
         np.testing.assert_array_equal(before.read(), after.read())
 
 
+def test_bands_keep_what_they_are_called(raster: RasterIngest, tmp_path: Path) -> None:
+    source = write(tmp_path / "floods.tif", np.ones((2, 600, 600), "int16"))
+    with rasterio.open(source, "r+") as dataset:
+        dataset.descriptions = ("1in5", "1in10")
+    item, cog = ingest(raster, source)
+    assert [band["description"] for band in item["assets"]["data"]["bands"]] == ["1in5", "1in10"]
+    with rasterio.open(cog) as after:
+        assert after.descriptions == ("1in5", "1in10")
+
+
 def test_overviews_are_made_from_the_pixels_not_taken_from_elsewhere(raster: RasterIngest, tmp_path: Path) -> None:
     hidden = tmp_path.parent / f"{tmp_path.name}-hidden.tif"
     write(hidden, np.full((1, 600, 600), 77, "uint8"))
