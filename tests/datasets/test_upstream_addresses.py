@@ -13,7 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from geoetl.datasets.upstream import AddressRefused, Auth, Media, SourceRefused, SourceUnavailable, Upstream
+from geoetl.datasets.upstream import (
+    AddressRefused,
+    Auth,
+    CredentialRefused,
+    Media,
+    SourceRefused,
+    SourceUnavailable,
+    Upstream,
+)
 from geoetl.datasets.upstream.addresses import Place, Reach, parsed, reach_of, resolved
 from geoetl.testing.upstream import Fault, LocalUpstream, Reply
 from tests.datasets.sources import IMPATIENT, archive, client
@@ -273,6 +281,13 @@ def test_credentials_do_not_go_to_another_host(
         assert secret not in there.text
     assert there.query == {"signed": "1"}
     assert there.headers["host"].startswith("localhost:")
+
+
+def test_another_host_that_wants_credentials_has_not_refused_ours(source: LocalUpstream, upstream: Upstream) -> None:
+    source.misbehave("/here", Fault.REDIRECT, to=source.json("/there", lambda _: Reply(401)))
+    source.misbehave("/there", Fault.STATUS, status=401)
+    with pytest.raises(CredentialRefused, match="there wants credentials .401., and none were sent"):
+        upstream.get_json(source.url("/here", host="localhost"), auth=Auth(query={"key": "KEY"}))
 
 
 def test_credentials_stay_on_a_redirect_within_the_host(source: LocalUpstream, upstream: Upstream) -> None:

@@ -37,6 +37,10 @@ class Question:
     auth: Auth
     form: Mapping[str, str] | None = None
 
+    def is_known_to(self, answer: Answer) -> bool:
+        """Tell whether whoever answered was told who asks, and not another host that a redirect led to."""
+        return answer.place.origin == parsed(self.url).origin
+
     def with_headers(self, headers: Mapping[str, str]) -> "Question":
         """Return it with more headers."""
         return replace(self, headers={**self.headers, **headers})
@@ -66,7 +70,7 @@ class Asker:
     def exchange(self, question: Question, pace: Pace) -> Answer:
         """Send a question; where a token is refused, once more with a new one."""
         answer = self._follow(question, pace)
-        if answer.status != 401 or question.auth.bearer is None:
+        if answer.status != 401 or question.auth.bearer is None or not question.is_known_to(answer):
             return answer
         answer.close()
         return self._follow(question, pace, is_refused=True)
@@ -89,17 +93,20 @@ class Asker:
                         field="source_url",
                     )
             answer = self._connections.send(ask, self.shown(ask.place), pace)
-            place = answer.leads_to
-            if answer.status not in _REDIRECTS or place is None:
+            place = answer.leads_to if answer.status in _REDIRECTS else None
+            if place is None:
                 return answer
             answer.close()
             seen.add(ask.place)
             ask = self._redirected(question, ask, place, first)
-            if ask.place in seen or len(seen) > self._limits.redirects:
+            said = ""
+            if ask.place in seen:
+                said = "leads in a circle of redirects"
+            elif len(seen) > self._limits.redirects:
+                said = f"leads from redirect to redirect, more than {self._limits.redirects} times"
+            if said:
                 raise AddressRefused(
-                    f"{self.shown(first)} leads in a circle of redirects."
-                    if len(seen) <= self._limits.redirects
-                    else f"{self.shown(first)} leads from redirect to redirect, more than {self._limits.redirects}.",
+                    f"{self.shown(first)} {said}.",
                     hint="Open the address in a browser to see where it leads, and give that address.",
                     field="source_url",
                 )

@@ -254,7 +254,8 @@ class Upstream:
         return answer
 
     def _check(self, answer: Answer, question: Question, good: tuple[int, ...] = (200,)) -> None:
-        problem = problem_of(answer, question.auth.names, good, is_form=question.form is not None)
+        names = question.auth.names if question.is_known_to(answer) else ()
+        problem = problem_of(answer, names, good, is_form=question.form is not None)
         if problem is not None:
             answer.close()
             raise problem
