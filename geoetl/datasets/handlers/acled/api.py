@@ -141,8 +141,13 @@ class Api:
             raise _limited() from None
         return _page(answer, question, number)
 
-    def pages(self, question: Question, most: int) -> Iterator[Page]:
+    def pages(self, question: Question, most: int, limit: int | None = None) -> Iterator[Page]:
         """Ask for page after page until one is empty.
+
+        Args:
+            question: Which rows.
+            most: Pages.
+            limit: Rows of a page, as of `page`.
 
         Raises:
             SourceUnavailable: There are more than `most`.
@@ -150,7 +155,7 @@ class Api:
         """
         before: list[Row] | None = None
         for number in range(1, most + 2):
-            page = self.page(question, number)
+            page = self.page(question, number, limit)
             if not page.rows:
                 return
             check_is_another(page.rows == before, number)

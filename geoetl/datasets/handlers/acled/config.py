@@ -11,6 +11,8 @@ from geoetl.datasets.model import Version
 from geoetl.runs.model import Result
 
 DAY_S = 86_400
+# Of a page; ACLED gives no more.
+MAX_ROWS = 5000
 
 
 class Mode(StrEnum):
@@ -24,7 +26,7 @@ class AcledConfig(Request):
     """What the handler is told.
 
     Attributes:
-        batch_size: Events of a page; ACLED gives at most 5,000.
+        batch_size: Events of a page; at most 5,000.
         max_pages: So many pages of changes are asked for in one attempt; the next goes on behind them.
         full_max_pages: The same where all events are asked for.
         full_sync_days: All events are asked for anew after so many days, which finds what changed without a new
@@ -35,7 +37,7 @@ class AcledConfig(Request):
         countries: Only events there, by ACLED's names; empty for all.
     """
 
-    batch_size: int = Field(5000, ge=1, le=5000)
+    batch_size: int = Field(MAX_ROWS, ge=1, le=MAX_ROWS)
     max_pages: int = Field(20, ge=1, le=10_000)
     full_max_pages: int = Field(1000, ge=1, le=10_000)
     full_sync_days: int | None = Field(30, ge=1, le=3650)

@@ -10,7 +10,7 @@ from geoetl.core.identifiers import digest
 from geoetl.core.request import Request
 from geoetl.datasets.handlers.acled import bronze
 from geoetl.datasets.handlers.acled.api import CREDENTIALS, KEY, Api, Question, Row
-from geoetl.datasets.handlers.acled.config import DAY_S, AcledConfig, Memory, Mode, question_of
+from geoetl.datasets.handlers.acled.config import DAY_S, MAX_ROWS, AcledConfig, Memory, Mode, question_of
 from geoetl.datasets.handlers.acled.style import EVENT_DATE, event_style
 from geoetl.datasets.handlers.acled.sync import DELETED, DELETIONS, EVENTS, TIMESTAMP, Sync, is_future, seconds_of
 from geoetl.datasets.model import Download, Fetched, Prepared, PreparedVector, Release
@@ -49,16 +49,18 @@ class Acled:
         asked, live, now = _Asked(task), task.live, int(time.time())
         memory = asked.memory
         since = memory.newest if memory else now // DAY_S * DAY_S - DAY_S
-        page = asked.api.page(asked.api.events({TIMESTAMP: str(since), f"{TIMESTAMP}_where": ">"}, KEY, TIMESTAMP), 1)
+        page = asked.api.page(
+            asked.api.events({TIMESTAMP: str(since), f"{TIMESTAMP}_where": ">"}, KEY, TIMESTAMP), 1, MAX_ROWS
+        )
         found, kind = _marks(page.rows, TIMESTAMP, now), "added or changed"
         mode = Mode.FULL if asked.is_full_due(now) else Mode.QUICK
         if not found and memory is not None and mode is Mode.QUICK:
             gone = asked.api.deletions({DELETED: str(memory.deleted_newest), f"{DELETED}_where": ">"})
-            found, kind = _marks(asked.api.page(gone, 1).rows, DELETED, now), "deleted"
+            found, kind = _marks(asked.api.page(gone, 1, MAX_ROWS).rows, DELETED, now), "deleted"
         if not found and live is not None and mode is Mode.QUICK:
             told = (f"nothing was added, changed or deleted since {_utc(since)}",)
             return Release(source_version=live.source_version, stamp=live.stamp, about=told, is_news=False)
-        about = [f"{_at_least(len(found), asked.config)} events were {kind} since {_utc(since)}"] if found else []
+        about = [f"{_at_least(len(found))} events were {kind} since {_utc(since)}"] if found else []
         if mode is Mode.FULL:
             about.append("all events are asked for, page by page")
         if page.embargo:
@@ -95,7 +97,7 @@ class Acled:
                 hint="See in myACLED which data the account includes, and check countries in the source_config.",
                 field="source_config",
             )
-        pages = (*progress.deletions, *progress.events)
+        pages = tuple(page.as_fetched() for page in (*progress.deletions, *progress.events))
         day = datetime.fromtimestamp(progress.began_at, UTC).date()
         content = digest([page.sha256 for page in pages])
         kept = bronze.keep(task, pages, f"{mode}-{content[:12]}", day)
@@ -227,8 +229,8 @@ def _marks(rows: Iterable[Row], column: str, now: float) -> list[list[str]]:
     return sorted([str(row.get(KEY)), str(at)] for row, at in times if at is None or not is_future(at, now))
 
 
-def _at_least(count: int, config: AcledConfig) -> str:
-    return f"{count:,}" if count < config.batch_size else f"at least {count:,}"
+def _at_least(count: int) -> str:
+    return f"{count:,}" if count < MAX_ROWS else f"at least {count:,}"
 
 
 def _day(seconds: float) -> str:

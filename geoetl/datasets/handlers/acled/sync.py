@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from geoetl.core.identifiers import digest
 from geoetl.datasets.handlers.acled.api import KEY, Api, Question, Row, check_is_another
 from geoetl.datasets.handlers.acled.bronze import write_durably, write_page
-from geoetl.datasets.handlers.acled.config import DAY_S
+from geoetl.datasets.handlers.acled.config import DAY_S, MAX_ROWS
 from geoetl.datasets.model import FetchedFile
 from geoetl.datasets.upstream import SourceUnavailable
 from geoetl.runs.model import Result
@@ -52,6 +52,10 @@ class PageFile(FetchedFile):
 
     rows: int
     content: str
+
+    def as_fetched(self) -> FetchedFile:
+        """Return what others need to know of it."""
+        return FetchedFile(name=self.name, bytes=self.bytes, sha256=self.sha256)
 
 
 class Progress(Result):
@@ -97,7 +101,6 @@ class Sync:
         deletions: Which deletions; None for none.
         most: Pages of events that are asked for in this attempt.
         tell: Says how far it is.
-        now: The time, Unix seconds.
     """
 
     def __init__(
@@ -109,7 +112,6 @@ class Sync:
         *,
         most: int,
         tell: Callable[[str], None],
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._api = api
         self._folder = folder
@@ -118,7 +120,6 @@ class Sync:
         self._left = most
         self._most = most
         self._tell = tell
-        self._now = now
         asked = [(one.endpoint, dict(one.filters)) for one in (events, deletions) if one is not None]
         self._question = digest(asked)
 
@@ -156,13 +157,13 @@ class Sync:
     def _begun(self) -> Progress:
         """Begin anew: look at what changed lately, and fetch what was deleted."""
         self._forget()
-        now = int(self._now())
+        now = int(time.time())
         reference = now - WATCHED_S
         before = self._changes(reference)
         progress = Progress(question=self._question, began_at=now, reference=reference, before=before)
         if self._deletions is not None:
             pages = []
-            for number, page in enumerate(self._api.pages(self._deletions, _MOST_WATCHED), 1):
+            for number, page in enumerate(self._api.pages(self._deletions, _MOST_WATCHED, MAX_ROWS), 1):
                 pages.append(self._kept(f"{DELETIONS}{number:05d}.json.gz", page.envelope, page.rows))
                 progress = progress.model_copy(
                     update={"deleted_newest": self._newest(page.rows, DELETED, progress.deleted_newest)}
@@ -205,7 +206,7 @@ class Sync:
     def _newest(self, rows: Iterable[Row], column: str, newest: int) -> int:
         """Return the newest second; one of the future is a mistake, and would hide all that comes before it."""
         seconds = (seconds_of(row.get(column)) for row in rows)
-        return max([newest, *(one for one in seconds if one is not None and not is_future(one, self._now()))])
+        return max([newest, *(one for one in seconds if one is not None and not is_future(one, time.time()))])
 
     def _changes(self, reference: int) -> str:
         """Return a digest of what was added, changed and deleted since `reference`."""
@@ -213,7 +214,7 @@ class Sync:
         deletions = self._api.deletions({DELETED: str(reference), f"{DELETED}_where": ">="})
         found: list[list[str]] = []
         for question, column in ((events, TIMESTAMP), (deletions, DELETED)):
-            for page in self._api.pages(question, _MOST_WATCHED):
+            for page in self._api.pages(question, _MOST_WATCHED, MAX_ROWS):
                 found += [[question.endpoint, str(row.get(KEY)), str(row.get(column))] for row in page.rows]
         return digest(sorted(found))
 
