@@ -10,7 +10,7 @@ import numpy as np
 from dashboards.style import draft
 from geoetl.core.errors import InvalidParameter
 from geoetl.styles.classify import DEFAULT_CATEGORIES, DEFAULT_CLASSES, classify
-from geoetl.styles.defaults import style_of_classes
+from geoetl.styles.defaults import NO_DATA, style_of_classes
 from geoetl.styles.numbers import number_text
 from geoetl.styles.ramps import DEFAULT_RAMPS, RAMPS, ramp_names
 from geoetl.styles.values import Color
@@ -242,7 +242,7 @@ def _numbers(values: Any) -> Any:
 def with_classes(document: draft.Document, key: str, trial: Trial, layer: "StyledLayer") -> tuple[draft.Document, str]:
     """Return the style with the classes in the place of the rules within a rule, and the key of that rule.
 
-    The rule around keeps what it draws: outlines, and what is in no class.
+    The rule around keeps what it draws, outlines and what is in no class, and is named for the latter.
 
     Args:
         document: The style.
@@ -265,14 +265,29 @@ def with_classes(document: draft.Document, key: str, trial: Trial, layer: "Style
         {**made, "symbolizer": _painted(document, around, color, layer)}
         for made, (_, color, _) in zip(trial.rules, trial.rows, strict=True)
     ]
-    kept = {name: value for name, value in rule.items() if name != "nestedRules"}
+    kept = {name: value for name, value in rule.items() if name not in ("name", "nestedRules")}
+    kept = {"name": _name_around(document, rule), **kept}
     told = {**document.get("metadata", {}), "description": trial.told}
     return draft.with_rule({**document, "metadata": told}, around, {**kept, "nestedRules": nested}), around
 
 
 def _painted(document: draft.Document, around: str, color: Color, layer: "StyledLayer") -> dict[str, Any]:
+    """Return what a class changes: the colour of whatever geometries the layer has."""
     parts = list(color.parts)
-    if layer.dimensions == 0:
+    painted: dict[str, Any] = {}
+    if layer.dimensions in (2, None):
+        painted["fill"] = {"alter": True, "color": parts}
+    if layer.dimensions in (1, None):
+        painted["stroke"] = {"alter": True, "color": parts}
+    if layer.dimensions in (0, None):
         whole = draft.effective(draft.with_value(document, around, "marker.0.stroke.color", parts), around)["marker"]
-        return {"marker": {name: value for name, value in whole.items() if name != "alter"}}
-    return {"stroke" if layer.dimensions == 1 else "fill": {"alter": True, "color": parts}}
+        painted["marker"] = {name: value for name, value in whole.items() if name != "alter"}
+    return painted
+
+
+def _name_around(document: draft.Document, rule: Mapping[str, Any]) -> str:
+    """Return the name of a rule whose features are all in classes but for those without a value."""
+    name = str(rule.get("name") or "")
+    if len(document["stylingRules"]) == 1 or not name or name == NO_DATA:
+        return NO_DATA
+    return name if name.endswith(f": {NO_DATA}") else f"{name}: {NO_DATA}"

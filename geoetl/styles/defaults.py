@@ -80,8 +80,10 @@ class Symbol:
             # The dark colours of points are told apart on a light map only where nothing shines through.
             opacity = _FILL_OPACITY if self.dimensions == 2 else 1.0
             parts["fill"] = {"color": list(colour.parts), "opacity": opacity}
+        if self.dimensions == 2:
             parts["stroke"] = {"color": list(_OUTLINE.parts), "width": {"px": _OUTLINE_PX}}
-        if self.dimensions == 1:
+        if self.dimensions in (1, None):
+            # Where there are lines among areas, the outline is what they are drawn with.
             parts["stroke"] = {"color": list(colour.parts), "width": {"px": _LINE_PX}}
         if self.dimensions in (0, None):
             parts["marker"] = {"elements": [_dot(colour)]}
@@ -92,7 +94,7 @@ class Symbol:
         parts: dict[str, Any] = {}
         if self.dimensions in (2, None):
             parts["fill"] = {"alter": True, "color": list(colour.parts)}
-        if self.dimensions == 1:
+        if self.dimensions in (1, None):
             parts["stroke"] = {"alter": True, "color": list(colour.parts)}
         if self.dimensions in (0, None):
             parts["marker"] = {"elements": [_dot(colour)]}

@@ -9,11 +9,16 @@ import pytest
 
 import geoetl
 from dashboards.style import draft
+from dashboards.style.classes import Question, try_out, with_classes
 from dashboards.style.condition import Row
 from dashboards.style.model import StyleModel
 from geoetl.core.principal import Principal, Role, Via
+from geoetl.core.selectors import Rows
 from geoetl.core.spatial import BBox, Point
 from geoetl.platform import Platform
+from geoetl.styles.evaluate import symbols
+from geoetl.styles.layer import StyledLayer
+from geoetl.styles.model import Style
 from tests import catalogued
 from tests.catalogued import CLIMATE, HILL_BOX, IMAGES, MODEL, PLACES, POLAR, SHIRES
 
@@ -278,7 +283,35 @@ def test_classes_are_tried_out_and_then_used(model: StyleModel) -> None:
     model.use_classes()
     assert len(rule(model, "0")["nestedRules"]) == 2
     assert rule(model, "0")["symbolizer"]["stroke"]["width"] == {"px": 1}
+    assert rule(model, "0")["name"] == "no data"
+    legend = model.legend()
+    assert legend is not None
+    assert [entry.label for entry in legend.entries] == [*(label for label, _, _ in model.trial.rows), "no data"]
     assert model.problem is None
+
+
+def test_beside_other_rules_one_with_classes_keeps_its_name(model: StyleModel) -> None:
+    model.add()
+    for _ in range(2):
+        model.select("0")
+        model.ask(attribute="people", method="quantiles", classes=2)
+        model.use_classes()
+    assert [rule(model, key)["name"] for key in ("0", "1")] == ["all: no data", "New rule"]
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "members"),
+    [(0, {"marker"}), (1, {"stroke"}), (2, {"fill"}), (None, {"fill", "stroke", "marker"})],
+)
+def test_a_class_colours_whatever_geometries_there_are(dimensions: Any, members: set[str]) -> None:
+    layer = StyledLayer("places:all", "vector", dimensions, {"people": "number"})
+    trial = try_out([1, 2, 3, 4], Question("people", "equal", 2, "batlow"), layer)
+    document, _ = with_classes(RED, "0", trial, layer)
+    style = Style.of(document)
+    for number, (_, colour, _) in zip((1, 4), trial.rows, strict=True):
+        (symbol,) = symbols(style, layer, Rows.of_documents([{"people": number}]))
+        drawn = {"fill": symbol.fill, "stroke": symbol.stroke, "marker": next(iter(symbol.markers), None)}
+        assert {name for name, part in drawn.items() if part and part.color == colour} == members
 
 
 def test_a_text_is_divided_by_its_categories(model: StyleModel) -> None:

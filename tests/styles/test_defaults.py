@@ -100,6 +100,16 @@ def test_a_category_gives_each_value_a_colour_that_everybody_can_tell(dimensions
     assert legend_of(style, on).findings() == ()
 
 
+def test_among_mixed_geometries_areas_lines_and_points_have_the_colour_of_their_class() -> None:
+    on = layer(None, kind="text")
+    style = valid(default_style(on, reader(kind=["forest", "water"] * 9), title="Land"))
+    for kind in ("forest", "water", None):
+        (symbol,) = symbols(style, on, Rows.of_documents([{"kind": kind}]))
+        assert symbol.fill and symbol.stroke
+        assert symbol.fill.color == symbol.stroke.color == symbol.markers[0].color
+        assert symbol.stroke.width > 1
+
+
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_numbers_go_from_dark_to_light_in_quantiles(dimensions: Any) -> None:
     on = layer(dimensions, id="number", population="number")
