@@ -5,6 +5,7 @@ scheduler can run code as its user, and on a shared machine others reach loopbac
 nothing.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -162,8 +163,6 @@ def _ssh(settings: DaskSettings) -> Any:
     import dask
     from distributed import SSHCluster
 
-    if find_spec("asyncssh") is None:
-        raise _lacking("asyncssh", "A Dask cluster by ssh")
     is_here = all(_is_loopback(host) for host in settings.hosts)
     if not (is_here or settings.tls_ca):
         raise ConfigurationError(
@@ -171,7 +170,11 @@ def _ssh(settings: DaskSettings) -> Any:
             hint="Give GEOETL_DASK__TLS_CA, GEOETL_DASK__TLS_CERT and GEOETL_DASK__TLS_KEY.",
             field="GEOETL_DASK__TLS_CA",
         )
+    if find_spec("asyncssh") is None:
+        raise _lacking("asyncssh", "A Dask cluster by ssh")
+    # Encrypted is what carries tasks; the pages that both show are seen from their own machine only.
     listen: dict[str, Any] = {"protocol": "tls"} if settings.tls_ca else {"host": _LOOPBACK}
+    listen["dashboard_address"] = f"{_LOOPBACK}:0"
     memory = {"memory_limit": int(settings.memory_gib * GIB)} if settings.memory_gib else {}
     # The settings of Dask itself are handed on to the hosts; the certificates are named in them.
     with dask.config.set(_tls_configuration(settings)):
@@ -180,14 +183,14 @@ def _ssh(settings: DaskSettings) -> Any:
                 list(settings.hosts),
                 scheduler_options={
                     "port": 0,
-                    "dashboard_address": f"{_LOOPBACK}:0",
                     "idle_timeout": f"{ABANDONED_S} s",
                     "allowed_failures": settings.lost_workers,
                     "worker_ttl": settings.silent_seconds,
                     **listen,
                 },
-                worker_options={"nthreads": 1, **listen, **memory},
+                worker_options={"nthreads": 1, "death_timeout": ABANDONED_S, **listen, **memory},
                 remote_python=settings.python,
+                silence_logs=logging.WARNING,
                 security=_security(settings),
             )
         except Exception as error:  # noqa: BLE001  Dask raises bare ones when a host does not do as it shall
@@ -202,20 +205,23 @@ def _gateway(settings: DaskSettings) -> Any:
     """Return a cluster of dask-gateway's; how to sign in there is told by Dask's own configuration (gateway.auth)."""
     if find_spec("dask_gateway") is None:
         raise _lacking("dask-gateway", "A cluster from dask-gateway")
-    gateway: Any = import_module("dask_gateway")  # has no types, and need not be installed
-    try:
-        cluster = gateway.Gateway(address=settings.gateway).new_cluster(shutdown_on_close=True)
-        cluster.scale(settings.workers)
-    except ValueError:
+    import dask
+
+    # Neither has to be installed, or has types.
+    package, aiohttp = (import_module(name) for name in ("dask_gateway", "aiohttp"))
+    if not (settings.gateway or dask.config.get("gateway.address", None)):
         raise ConfigurationError(
-            "Where dask-gateway is, or how to sign in there, is not set.",
-            hint="Give GEOETL_DASK__GATEWAY, and DASK_GATEWAY__AUTH__TYPE where it is not basic.",
-            field="GEOETL_DASK__GATEWAY",
-        ) from None
-    except (gateway.GatewayClusterError, gateway.GatewayServerError, OSError, TimeoutError) as error:
+            "Where dask-gateway is, is not set.", hint="Give GEOETL_DASK__GATEWAY.", field="GEOETL_DASK__GATEWAY"
+        )
+    # It says "not found" and "not possible" with a ValueError.
+    refused = (package.GatewayClusterError, package.GatewayServerError, aiohttp.ClientError, OSError, ValueError)
+    try:
+        cluster = package.GatewayCluster(address=settings.gateway, shutdown_on_close=True)
+        cluster.scale(settings.workers)
+    except refused as error:
         raise Unavailable(
             f"dask-gateway gave no cluster ({type(error).__name__}).",
-            hint="Check GEOETL_DASK__GATEWAY and that it runs and knows you.",
+            hint="Check GEOETL_DASK__GATEWAY, that it runs, and that it knows you (DASK_GATEWAY__AUTH__TYPE).",
         ) from None
     return cluster
 

@@ -11,7 +11,7 @@ results are taken and released as they come: neither cluster nor client holds mo
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ class Batch:
 
 def fan_out(
     dask: "Client", name: str, function: Callable[[Any], Any], items: Sequence[Any], settings: DaskSettings
-) -> Iterator[list[tuple[int, Any]]]:
+) -> Generator[list[tuple[int, Any]]]:
     """Call a function for each item on Dask's workers; give positions and outcomes as they come, some at a time.
 
     A batch whose worker is lost is given to another one by Dask. One that has lost several is suspected: its tasks run
@@ -132,7 +132,7 @@ class _FanOut:
     _looked_at: float = field(default=0.0, init=False)
     _seen_at: float = field(default_factory=time.monotonic, init=False)
 
-    def outcomes(self) -> Iterator[list[tuple[int, Any]]]:
+    def outcomes(self) -> Generator[list[tuple[int, Any]]]:
         self._waiting.extend(range(len(self.items)))
         versions = own_versions()
         try:
