@@ -12,6 +12,7 @@ from geoetl.core.findings import Finding
 from geoetl.core.identifiers import check_id
 from geoetl.core.request import Request
 from geoetl.runs.model import Result
+from geoetl.runs.schedule import next_slot
 from geoetl.store.zones import StoredObject
 
 PIPELINE = "update-dataset"
@@ -159,6 +160,16 @@ class Definition(Request):
                 field="target_table_name",
             )
         return check_id(value, "target_table_name")
+
+    @field_validator("update_schedule")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                next_slot(value, 0)
+            except InvalidParameter as error:
+                raise InvalidParameter(error.detail, hint=error.hint, field="update_schedule") from None
+        return value
 
     @field_validator("source_url")
     @classmethod
@@ -488,6 +499,49 @@ class UpdateOutcome(Result):
     records_deleted: int = 0
     records_total: int = 0
     findings: tuple[Finding, ...] = ()
+
+
+class Forgotten(Result):
+    """What goes with a dataset that is deleted, and what stays.
+
+    Attributes:
+        is_done: False for a dry run.
+        versions: How many go, with the log.
+        objects: So many of its files go.
+        collection: Where its items are.
+        items_gone, items_kept: Ids of the items that were served.
+        kept_by: Another dataset that keeps the collection, so that nothing else may change items in it.
+    """
+
+    dataset_id: str
+    is_done: bool
+    versions: int
+    objects: int
+    collection: str
+    items_gone: tuple[str, ...] = ()
+    items_kept: tuple[str, ...] = ()
+    kept_by: str | None = None
+
+    @property
+    def goes(self) -> tuple[str, ...]:
+        """What goes, line by line."""
+        lines = [f"the dataset '{self.dataset_id}' with {self.versions} versions and its log"]
+        if self.items_gone:
+            lines.append(f"{_counted(self.items_gone)} of the collection '{self.collection}'")
+        return (*lines, f"{self.objects} files") if self.objects else tuple(lines)
+
+    @property
+    def stays(self) -> tuple[str, ...]:
+        """What stays, line by line."""
+        if not self.items_kept:
+            return ()
+        told = f"{_counted(self.items_kept)} of the collection '{self.collection}', with their files"
+        closed = f"; as long as '{self.kept_by}' keeps the collection they cannot be changed" if self.kept_by else ""
+        return (told + closed,)
+
+
+def _counted(items: tuple[str, ...]) -> str:
+    return f"the item {items[0]}" if len(items) == 1 else f"{len(items)} items ({items[0]}, …)"
 
 
 # -- what the tables hold ----------------------------------------------------------------------------------------------

@@ -129,8 +129,8 @@ class DatasetRepository:
     def declare(self, definitions: Sequence[Definition]) -> None:
         """Bring the datasets in step with files: what is new is added, what a file says otherwise is changed.
 
-        One that no file says any more stays as it is, because its data does. Whether one is enabled is said by the
-        file until somebody says otherwise.
+        One that no file says any more stays, because its data does; it can then be changed like any other. Whether one
+        is enabled is said by the file until somebody says otherwise.
         """
         known = {dataset.dataset_id: dataset for dataset in self.list()}
         for definition in definitions:
@@ -145,6 +145,9 @@ class DatasetRepository:
             wanted = definition.model_copy(update={"enabled": present.enabled})
             if present.definition != wanted or not present.is_declared:
                 self.change(wanted, is_declared=True)
+        for dataset_id in set(known) - {definition.dataset_id for definition in definitions}:
+            if known[dataset_id].is_declared:
+                self._set(dataset_id, is_declared=0)
 
     def checked(self, dataset_id: str) -> None:
         """Note that the source was asked just now."""

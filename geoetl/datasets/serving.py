@@ -5,14 +5,16 @@ A person may accept or reject a version that is held, and go back to a former on
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from geoetl.core.errors import Conflict, NotFound
-from geoetl.datasets.model import ManagedDataset, Version, VersionState
+from geoetl.datasets.defining import declared_elsewhere
+from geoetl.datasets.model import Forgotten, ManagedDataset, Version, VersionState
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.runs.repository import RunRepository
 from geoetl.store.catalog import Catalog, Search, walk
@@ -94,13 +96,58 @@ class Serving:
             number = kept[0].number
         return self._put_live(dataset_id, number, VersionState.KEPT, by=by, reason=reason)
 
-    def delete(self, dataset_id: str) -> None:
-        """Forget a dataset; what it served stays as ordinary items.
+    def delete(self, dataset_id: str, *, with_items: bool = False, dry_run: bool = False) -> Forgotten:
+        """Forget a dataset with its versions and its log; what it serves stays as ordinary items, or goes too.
+
+        Args:
+            dataset_id: Which dataset.
+            with_items: Whether what it serves goes too.
+            dry_run: Whether to say only what would go.
 
         Raises:
             NotFound: There is none of that id.
+            Conflict: A file declares it, or an update of it is being executed.
         """
-        self.repository.delete(dataset_id)
+        with self.repository.database.begin() as connection:
+            repository = DatasetRepository(self.repository.database.within(connection))
+            dataset = repository.hold(dataset_id)
+            if dataset.is_declared:
+                raise declared_elsewhere(dataset, "deleted")
+            if self.runs.has_running(dataset.subject):
+                raise Conflict(
+                    f"An update of '{dataset_id}' is being executed.",
+                    hint="Wait for it or cancel it: geoetl runs list --state running",
+                    field="dataset_id",
+                )
+            versions, live = repository.versions(dataset_id), repository.live(dataset_id)
+            served = live.items if live else ()
+            staying = set() if with_items else _keys_of_items(served, self.zone.name)
+            objects = self.zone.artifacts.keys_under(self.zone.name, owner_of(dataset))
+            going = [key for key in objects if key not in staying]
+            others = [
+                other.dataset_id
+                for other in repository.list()
+                if other.target_schema == dataset.target_schema and other.dataset_id != dataset_id
+            ]
+            if not dry_run:
+                if with_items:
+                    catalog = self.catalog(repository.database)
+                    self._put_items(catalog, dataset, (), gone={item["id"] for item in served})
+                repository.delete(dataset_id)
+        if not dry_run:
+            for key in going:
+                self.zone.delete(key)
+            shutil.rmtree(self.folder / dataset_id, ignore_errors=True)
+        return Forgotten(
+            dataset_id=dataset_id,
+            is_done=not dry_run,
+            versions=len(versions),
+            objects=len(going),
+            collection=dataset.target_schema,
+            items_gone=tuple(item["id"] for item in served) if with_items else (),
+            items_kept=() if with_items else tuple(item["id"] for item in served),
+            kept_by=others[0] if others else None,
+        )
 
     # -- cleaning up ---------------------------------------------------------------------------------------------------
 
@@ -189,9 +236,14 @@ class Serving:
         repository.decide(version, VersionState.LIVE, by=by, reason=reason)
         repository.serve(version, run_id)
         self._ensure_collection(catalog, dataset)
-        catalog.upsert_items(version.items)
         gone = {item["id"] for item in before.items} if before else set()
-        gone -= {item["id"] for item in version.items}
+        self._put_items(catalog, dataset, version.items, gone=gone - {item["id"] for item in version.items})
+
+    def _put_items(
+        self, catalog: Catalog, dataset: ManagedDataset, new: Sequence[Mapping[str, Any]], *, gone: Set[str]
+    ) -> None:
+        """Put items into the collection, take others out, and let it have the extent of all that are in it."""
+        catalog.upsert_items(new)
         items = []
         for item in walk(catalog, Search(collections=(dataset.target_schema,), limit=1000, count=False)):
             if item["id"] in gone:
@@ -231,12 +283,14 @@ def _keys_of(version: Version, zone: str) -> set[str]:
     keys |= {item.index.key for item in version.profile.items if item.index}
     if version.changes.features:
         keys.add(version.changes.features.key)
+    return keys | _keys_of_items(version.items, zone)
+
+
+def _keys_of_items(items: Sequence[Mapping[str, Any]], zone: str) -> set[str]:
+    """Return the keys of the objects that items name."""
     prefix = f"{zone}://"
-    for item in version.items:
-        keys |= {
-            asset["href"].removeprefix(prefix) for asset in item["assets"].values() if asset["href"].startswith(prefix)
-        }
-    return keys
+    hrefs = [str(asset["href"]) for item in items for asset in item["assets"].values()]
+    return {href.removeprefix(prefix) for href in hrefs if href.startswith(prefix)}
 
 
 def _not(version: Version, expected: VersionState) -> Conflict:

@@ -35,7 +35,7 @@ from geoetl.datasets.model import (
 from geoetl.datasets.protocol import DatasetHandler, Loader, Task
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.datasets.serving import Serving, owner_of
-from geoetl.datasets.upstream import Upstream
+from geoetl.datasets.upstream import Limits, Upstream
 from geoetl.runs.attempt import unforeseen
 from geoetl.runs.queue import Superseded
 from geoetl.runs.stage import Run, say
@@ -44,8 +44,16 @@ from geoetl.store.gate import Gate
 if TYPE_CHECKING:
     import geopandas as gpd
 
+# Somebody waits for the answer, and asks again.
+_AWAITED = Limits(connect_s=5, silence_s=15, answer_s=25, attempts=2, longest_backoff_s=2, longest_retry_after_s=2)
 # Their objects were, or are about to be, removed.
 _WITHOUT_OBJECTS = (VersionState.REJECTED, VersionState.REMOVED)
+# What became of releases that are not fetched again.
+_DECIDED = {
+    VersionState.HELD: "is held and waits for a decision",
+    VersionState.REJECTED: "was rejected",
+    VersionState.KEPT: "was gone back from",
+}
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,14 @@ class DatasetUpdates(Serving):
 
     # -- the four stages -----------------------------------------------------------------------------------------------
 
-    def check(self, request: UpdateRequest, run_id: str | None = None) -> Checked:
+    def check(self, request: UpdateRequest, run_id: str | None = None, *, is_awaited: bool = False) -> Checked:
         """Ask the source whether there is something new, and say what an update would do; nothing is downloaded.
 
         Args:
             request: What is asked for.
             run_id: The run that the log tells of; None leaves no line.
+            is_awaited: Whether somebody waits for the answer: a source that is away is given up on within half a
+                minute.
 
         Raises:
             NotFound: There is no such dataset.
@@ -86,7 +96,7 @@ class DatasetUpdates(Serving):
             self.repository.begin_update(dataset.dataset_id, run_id, request.update_type)
         with self._logged(dataset.dataset_id, None if request.dry_run else run_id):
             live = self.repository.live(dataset.dataset_id)
-            with self._task(dataset, live, Path()) as (handler, task):
+            with self._task(dataset, live, Path(), _AWAITED if is_awaited else None) as (handler, task):
                 release = handler.check(task)
             if not request.dry_run:
                 self.repository.checked(dataset.dataset_id)
@@ -212,10 +222,12 @@ class DatasetUpdates(Serving):
             return True, f"There is no version yet; the source has {release.source_version}."
         if release.stamp == live.stamp or not release.is_news:
             return False, f"The source still has {live.source_version}."
-        decided = [VersionState.HELD, VersionState.REJECTED]
-        for version in self.repository.versions(dataset.dataset_id, states=decided):
-            if version.stamp == release.stamp:
-                told = "is held and waits for a decision" if version.state is VersionState.HELD else "was rejected"
+        for version in self.repository.versions(dataset.dataset_id, states=list(_DECIDED)):
+            # A former version that is newer than the live one was gone back from.
+            if version.stamp == release.stamp and (
+                version.state is not VersionState.KEPT or version.number > live.number
+            ):
+                told = _DECIDED[version.state]
                 return False, f"The release {version.source_version} {told} (version {version.number})."
         return True, f"The source has {release.source_version}; {live.source_version} is served."
 
@@ -339,7 +351,7 @@ class DatasetUpdates(Serving):
 
     @contextmanager
     def _task(
-        self, dataset: ManagedDataset, live: Version | None, folder: Path
+        self, dataset: ManagedDataset, live: Version | None, folder: Path, limits: Limits | None = None
     ) -> Iterator[tuple[DatasetHandler, Task]]:
         handler = self.handlers[dataset.handler]()
         handler.config(**dataset.source_config)
@@ -347,7 +359,7 @@ class DatasetUpdates(Serving):
         folder = folder if folder != Path() else self.folder
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            Upstream(self._credentials(dataset, handler)) as upstream,
+            Upstream(self._credentials(dataset, handler), limits=limits) as upstream,
             tempfile.TemporaryDirectory(dir=self.scratch, prefix="dataset-") as workspace,
         ):
             yield (
