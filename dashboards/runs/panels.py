@@ -77,7 +77,7 @@ class ListPanel(pn.viewable.Viewer):
             scrolling(self._list, padding="0 8px 8px"),
             **{**FITTING, "flex": "1 1 auto"},
         )
-        background.follow(model, ["runs", "more", "counts"], self._show)
+        background.follow(model, ["runs", "more", "counts", "question"], self._show)
         background.follow(model, ["workers", "counts", "away"], self._show_workers)
         background.follow(model, ["question"], self._show_question)
         background.follow(model, ["opened", "place"], self._mark)

@@ -66,11 +66,12 @@ class RunsView(pn.viewable.Viewer):
         self._loaded = False
         background = background or Background()
         self.address = Address(margin=0, styles={"position": "absolute"})
+        self._list = ListPanel(model, background)
         self._run = RunPanel(model, background, served=served)
         self._start = StartPanel(model, background)
         self._schedules = SchedulesPanel(model, background)
         self._alert = pmui.Alert(severity="error", closeable=True, margin=0, stylesheets=[_ALERT_CSS], visible=False)
-        self._left = pn.Column(ListPanel(model, background), margin=0, stylesheets=[CARD_CSS, _LEFT_CSS])
+        self._left = pn.Column(self._list, margin=0, stylesheets=[CARD_CSS, _LEFT_CSS])
         self._right = pn.Column(self._run, self._start, self._schedules, margin=0, stylesheets=[CARD_CSS, _RIGHT_CSS])
         self._stage = pn.Column(
             self._left,
