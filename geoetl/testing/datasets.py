@@ -43,6 +43,7 @@ from geoetl.datasets.model import (
 )
 from geoetl.datasets.protocol import DatasetHandler, Task
 from geoetl.datasets.upstream import Limits, RateLimited, SourceChanged, SourceUnavailable, Upstream
+from geoetl.ingest import RasterIngest, RasterRequest, VectorIngest, VectorRequest
 from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.database import Database
 from geoetl.store.gate import Gate
@@ -220,34 +221,54 @@ class HandlerConformance(ABC):
     # -- prepare -------------------------------------------------------------------------------------------------------
 
     def test_what_is_prepared_can_be_ingested(self, update: Rehearsal) -> None:
-        """Files of their formats, with unique keys and the columns that are required, under names that are allowed."""
+        """By the ingest itself; with unique keys and the columns that are required, under names that are allowed."""
         prepared = self.prepared(update)
         assert prepared
         suffixes = [one.suffix for one in prepared]
         assert len(set(suffixes)) == len(suffixes), "two items would have the same id"
         for one in prepared:
-            check_id(f"{update.task.definition.target_table_name}{one.suffix}")
+            item = check_id(f"{update.task.definition.target_table_name}{one.suffix}")
             if isinstance(one, PreparedVector):
-                self._check_features(update, one)
+                self._check_features(update, one, item)
             elif isinstance(one, PreparedRaster):
-                with update.task.gate.open_raster(update.task.workspace / one.file) as raster:
-                    assert raster.crs
-                    assert min(raster.count, raster.width, raster.height) > 0
+                self._check_raster(update, one, item)
             if not isinstance(one, Unchanged) and one.style is not None:
                 Style.of(one.style)
 
-    def _check_features(self, update: Rehearsal, prepared: PreparedVector) -> None:
+    def _check_features(self, update: Rehearsal, prepared: PreparedVector, item: str) -> None:
         table = read_prepared(update, prepared)
         assert table.num_rows > 0
         wanted = {*self.handler.required_columns, *update.task.definition.sanity.required_columns, prepared.key}
-        wanted |= set(filter(None, prepared.temporal_property.split("/")))
         assert wanted <= set(table.column_names)
-        lowered = [name.lower() for name in table.column_names]
-        assert len(set(lowered)) == len(lowered), "names of columns differ by more than case"
         keys = table.column(prepared.key)
         assert keys.null_count == 0, "every feature has a key"
         if not update.task.definition.sanity.may_repeat_keys:
             assert len(keys.unique()) == len(keys)
+        task = update.task
+        request = VectorRequest(
+            source=str(task.workspace / prepared.file),
+            collection=task.definition.target_schema,
+            item=item,
+            title=prepared.title,
+            keywords=prepared.keywords,
+            temporal_property=prepared.temporal_property,
+            valid_at=prepared.valid_at,
+        )
+        checked = VectorIngest(task.gate, task.zone, task.workspace).validate(request)
+        assert checked.rows == table.num_rows
+        renamed = [column.source_name for column in checked.columns if column.source_name is not None]
+        assert not renamed, f"columns have names that have to be changed: {renamed}"
+
+    def _check_raster(self, update: Rehearsal, prepared: PreparedRaster, item: str) -> None:
+        task = update.task
+        request = RasterRequest(
+            source=str(task.workspace / prepared.file),
+            collection=task.definition.target_schema,
+            item=item,
+            title=prepared.title,
+            acquired=prepared.valid_at,
+        )
+        assert RasterIngest(task.gate, task.zone, task.workspace).validate(request).bands
 
     def test_the_same_release_is_prepared_alike_each_time(self, update: Rehearsal) -> None:
         """Else each update would seem to change everything."""
