@@ -26,7 +26,7 @@ from geoetl.core.errors import (
 from geoetl.core.settings import LimitSettings
 from geoetl.datasets.handlers.wdpa import Wdpa
 from geoetl.datasets.handlers.wdpa.source import first_of_month, month_token
-from geoetl.datasets.model import Definition, PreparedVector, SourceType
+from geoetl.datasets.model import Changes, Definition, PreparedVector, Profile, SourceType, Version, VersionState
 from geoetl.datasets.upstream import CredentialRefused, RateLimited, SourceChanged
 from geoetl.styles.defaults import default_style, iucn_attribute
 from geoetl.styles.layer import StyledLayer
@@ -395,6 +395,20 @@ def test_the_month_before_is_taken_while_this_month_is_not_there(tmp_path: Path,
             assert Wdpa(lambda: date(2026, 1, 31)).check(update.task).source_version == "Jan2026"
             with pytest.raises(NotFound, match=r"WDPA_Feb2026_Public_shp\.zip.*Mar2026"):
                 Wdpa(lambda: date(2026, 3, 1)).check(update.task)
+
+
+def test_the_month_before_is_no_news_where_this_month_is_served(tmp_path: Path) -> None:
+    live = Version(
+        dataset_id="wdpa", number=2, state=VersionState.LIVE, source_version="Sep2026", stamp="Sep2026 x", based_on=1,
+        items=(), profile=Profile(), changes=Changes(), findings=(), memo={}, run_id=None, created_at=0,
+    )  # fmt: skip
+    with LocalUpstream() as source:
+        source.serve("/current/WDPA_Aug2026_Public_shp.zip", b"PK")
+        with rehearsal(definition(source.url("/current")), tmp_path, live=live) as update:
+            found = Wdpa(lambda: SEPTEMBER).check(update.task)
+            assert (found.source_version, found.is_news) == ("Aug2026", False)
+            source.serve("/current/WDPA_Oct2026_Public_shp.zip", b"PK")
+            assert Wdpa(lambda: date(2026, 10, 2)).check(update.task).is_news
 
 
 @pytest.mark.parametrize(

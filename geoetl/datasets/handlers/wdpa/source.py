@@ -111,7 +111,15 @@ def _look_at_public(task: Task, config: WdpaConfig, today: date) -> Release:
         except (NotFound, AccessRefused):  # object stores answer 403 for what is not there
             continue
         download = Download(name=f"wdpa{suffix_of(name)}", url=url, bytes=said.bytes, etag=said.etag)
-        return Release(source_version=month, stamp=f"{month} {stamp_text(said)}", downloads=(download,))
+        # A release that is gone for an hour is no reason to go back to the one before.
+        is_older = task.live is not None and first_of_month(month) < first_of_month(task.live.source_version)
+        return Release(
+            source_version=month,
+            stamp=f"{month} {stamp_text(said)}",
+            downloads=(download,),
+            about=(f"Not there yet: {month_token(today)}.",) if month != month_token(today) else (),
+            is_news=not is_older,
+        )
     raise NotFound(
         f"The source has no file '{name}', nor that of {month_token(today)}.",
         hint="See under which name and address Protected Planet offers it now: source_url, source_config.file.",
