@@ -1,11 +1,13 @@
 """The handlers of managed datasets: ours, and those of installed packages.
 
-``acled`` events of political violence and protest · ``admin0`` Natural Earth's countries · ``wdpa`` protected areas.
+``acled`` events of political violence and protest · ``admin0`` Natural Earth's countries · ``fathom`` flood depths ·
+``wdpa`` protected areas.
 """
 
 from geoetl.core.registry import Registry
 from geoetl.datasets.handlers.acled import Acled
 from geoetl.datasets.handlers.admin0 import Admin0
+from geoetl.datasets.handlers.fathom import Fathom
 from geoetl.datasets.handlers.wdpa import Wdpa
 from geoetl.datasets.protocol import ENTRY_POINTS, DatasetHandler
 
@@ -14,6 +16,7 @@ HANDLERS: Registry[type[DatasetHandler]] = Registry(
     {
         "acled": Acled,
         "admin0": Admin0,
+        "fathom": Fathom,
         "wdpa": Wdpa,
     },
 )
