@@ -39,21 +39,13 @@ def stamp_text(said: Stamp) -> str:
     return said.mark or f"unmarked {time.strftime('%Y-%m-%d', time.gmtime())}"
 
 
-def fetch(
-    task: Task,
-    download: Download,
-    *,
-    auth: Auth | None = None,
-    headers: dict[str, str] | None = None,
-    url: str | None = None,
-) -> FetchedFile:
+def fetch(task: Task, download: Download, *, auth: Auth | None = None, url: str | None = None) -> FetchedFile:
     """Fetch a file into the folder of the release; one that is there and whole is not fetched again.
 
     Args:
         task: The update.
         download: What is wanted; its name says what it should be.
         auth: Who asks.
-        headers: Sent with the request.
         url: Where from, if that is no address that may be shown (one that is signed).
 
     Raises:
@@ -69,7 +61,6 @@ def fetch(
         media=_MEDIA[suffix_of(download.name)],
         expect=Stamp(etag=download.etag, bytes=download.bytes, url=download.url),
         auth=auth,
-        headers=headers,
         progress=_progress(task, download.name),
     )
 

@@ -15,6 +15,8 @@ Whoever writes a handler says how its source is played, and gets the tests::
 
 `HandlerConformance` is for any source, a folder too; `DownloadConformance` adds what can go wrong over HTTP with files,
 `RequestConformance` with an API that gives its data page by page. `rehearsal` gives a task to one's own tests.
+
+With ``pytest.register_assert_rewrite("geoetl.testing.datasets")`` in ``conftest.py`` a failure shows the values.
 """
 
 import json

@@ -80,13 +80,12 @@ class Admin0:
 
     def check(self, task: Task) -> Release:
         """Look at the headers of the archive; its version stands inside."""
-        url = task.definition.source_url
-        name = f"countries{suffix_of(url)}"
         if is_put_there(task):
             path = file_put_there(task, _PATTERNS)
             return release_put_there(task, path, f"countries{suffix_of(path.name)}", _version(task.gate, path))
+        url = task.definition.source_url
         said = task.upstream.head(url)
-        download = Download(name=name, url=url, bytes=said.bytes, etag=said.etag)
+        download = Download(name=f"countries{suffix_of(url)}", url=url, bytes=said.bytes, etag=said.etag)
         return Release(source_version=_day(said), stamp=stamp_text(said), downloads=(download,))
 
     def fetch(self, task: Task, release: Release) -> Fetched:
