@@ -36,6 +36,8 @@ _MOST_BLOCK = 1024
 _OTHER_BLOCK = 256
 # Bytes of the values that are in memory at a time.
 _STRIP_BYTES = 48 * 1024**2
+# Of blocks that GDAL keeps: by itself a twentieth of the memory. Nothing is read twice but where two strips meet.
+_CACHE_BYTES = 64 * 1024**2
 _MIN_FREE_BYTES = 1_000_000
 
 
@@ -67,7 +69,7 @@ def stack(gate: Gate, folder: Path, cell: Cell, files: Sequence[DropFile], targe
         tiles[file.name.corner].append(file)
     part = target.with_name(f"{target.name}.part")
     try:
-        with _writing(part):
+        with _writing(part), rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
             with rasterio.open(part, "w", **profile(cell, raster)) as made:
                 made.descriptions = BANDS
                 made.scales = (SCALE,) * len(BANDS)
