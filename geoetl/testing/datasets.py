@@ -20,10 +20,12 @@ With ``pytest.register_assert_rewrite("geoetl.testing.datasets")`` in ``conftest
 """
 
 import json
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,8 +98,8 @@ def rehearsal(
         limits: Of the gate.
         roots: Further allowed roots.
     """
+    (folder / "rehearsal.db").write_bytes(_empty_database())
     database = Database(f"sqlite:///{folder / 'rehearsal.db'}")
-    database.upgrade()
     fetched, workspace = folder / "release", folder / "workspace"
     for one in (fetched, workspace):
         one.mkdir(exist_ok=True)
@@ -113,7 +115,21 @@ def rehearsal(
             workspace=workspace,
             tell=told.append,
         )
-        yield Rehearsal(task, told)
+        try:
+            yield Rehearsal(task, told)
+        finally:
+            database.dispose()
+
+
+@cache
+def _empty_database() -> bytes:
+    """Return a database with our tables; making them takes longer than most tests."""
+    with tempfile.TemporaryDirectory(prefix="geoetl-") as folder:
+        path = Path(folder) / "empty.db"
+        database = Database(f"sqlite:///{path}")
+        database.upgrade()
+        database.dispose()
+        return path.read_bytes()
 
 
 class HandlerConformance(ABC):
