@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -21,6 +21,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import geoetl
 from geoetl.core.errors import Conflict, EmptyDataset, GeoetlError, UnreadableFile, VerificationFailed
 from geoetl.datasets.handlers import HANDLERS
 from geoetl.datasets.handlers.acled import Acled
@@ -36,6 +37,7 @@ from geoetl.datasets.model import (
     Profile,
     Release,
     SourceType,
+    UpdateStatus,
     UpdateStrategy,
     Version,
     VersionState,
@@ -47,6 +49,7 @@ from geoetl.styles.model import Style
 from geoetl.testing.datasets import Rehearsal, RequestConformance, read_prepared, rehearsal
 from geoetl.testing.upstream import Fault, LocalUpstream
 from tests.datasets.acled_api import CREDENTIALS, DELETED, ORDERS, PASSWORD, READ, TOKEN, PlayedAcled, event
+from tests.datasets.released import Upkeep
 
 ROOT = Path(__file__).parents[2]
 
@@ -402,7 +405,7 @@ STEP = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(STEP, min_size=1, max_size=4),
     order=st.sampled_from(sorted(ORDERS)),
@@ -634,14 +637,28 @@ def test_one_event_twice_is_its_newest_form(keeper: Keeper) -> None:
     assert is_same(keeper.sync(release), keeper.wanted())
 
 
+def without(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+    """Return a change of answers to such without a column."""
+    return lambda asked, answer: {
+        **answer,
+        "data": [{each: value for each, value in row.items() if each != name} for row in answer["data"]],
+    }
+
+
+def test_half_of_a_character_is_replaced(keeper: Keeper) -> None:
+    keeper.api.put(3, notes="half \ud800 a pair")
+    keeper.api.put(4, event_id_cnty="A\ud800")
+    table = keeper.sync()
+    assert "half ? a pair" in table.column("notes").to_pylist()
+    assert "A?" in table.column("event_id_cnty").to_pylist()
+    assert not keeper.check().is_news
+
+
 def test_a_column_that_is_gone_is_gone_from_what_is_made_so_that_it_is_held(keeper: Keeper) -> None:
     keeper.sync()
     keeper.api.now += 60
     keeper.api.put(40)
-    keeper.api.shape = lambda asked, answer: {
-        **answer,
-        "data": [{name: value for name, value in row.items() if name != "event_date"} for row in answer["data"]],
-    }
+    keeper.api.shape = without("event_date")
     update = keeper.update
     release = Acled().check(update.task)
     (prepared,) = Acled().prepare(update.task, release, Acled().fetch(update.task, release))
@@ -651,10 +668,7 @@ def test_a_column_that_is_gone_is_gone_from_what_is_made_so_that_it_is_held(keep
 
 
 def test_events_without_places_altogether_are_not_taken(keeper: Keeper) -> None:
-    keeper.api.shape = lambda asked, answer: {
-        **answer,
-        "data": [{name: value for name, value in row.items() if name != "latitude"} for row in answer["data"]],
-    }
+    keeper.api.shape = without("latitude")
     with pytest.raises(UnreadableFile, match="no column latitude"):
         keeper.sync()
 
@@ -701,6 +715,42 @@ def test_answers_are_removed_after_a_while(keeper: Keeper, monkeypatch: pytest.M
     keeper.sync()
     owned = [key for _, key, _, _ in zone.artifacts.of_owner("curated/curated_acled/bronze")]
     assert len(owned) == 1 and first not in owned and zone.size(first) is None
+
+
+def test_the_engine_serves_what_changes_and_holds_what_lost_a_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with LocalUpstream() as source:
+        api = PlayedAcled(source)
+        for number in range(400):
+            api.put(number, **({"latitude": ""} if number == 7 else {}))
+        platform = geoetl.connect(tmp_path / "home", allowed_roots=(tmp_path,))
+        told = {"handler": "acled", "source_type": "api_paginated", "source_url": api.url, "credential_key": "ACLED"}
+        upkeep = Upkeep.begin(platform, tmp_path / "drop", **told, license="other")
+        first = upkeep.update()
+        assert (first.status, first.records_total) == (UpdateStatus.COMPLETED, 399)
+        assert "missing_geometry" in {finding.code for finding in first.findings}
+        assert upkeep.update().status is UpdateStatus.SKIPPED
+
+        api.now += 60
+        api.put(5, fatalities=900)
+        api.put(500)
+        api.delete(6)
+        second = upkeep.update()
+        counts = second.records_added, second.records_updated, second.records_deleted
+        assert (second.status, *counts) == (UpdateStatus.COMPLETED, 1, 1, 1)
+        served = platform.open("curated", "curated_countries").set_index("event_id_cnty")
+        assert (served.loc["ETH5", "fatalities"], "ETH6" in served.index) == (900, False)
+        assert len([key for key in upkeep.objects() if "/bronze/" in key]) == 2, "answers are kept through sweeps"
+
+        api.now += 60
+        api.put(501)
+        api.shape = without("fatalities")
+        assert upkeep.update().status is UpdateStatus.HELD
+        assert len(platform.open("curated", "curated_countries")) == 399
+        platform.database.dispose()
 
 
 def test_the_style_draws_the_type_as_colour_and_fatalities_as_size() -> None:

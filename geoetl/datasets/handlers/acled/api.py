@@ -164,9 +164,9 @@ class Api:
             yield page
             before = page.rows
         raise SourceUnavailable(
-            f"ACLED has more than {most} pages of '{question.endpoint}' to look through.",
-            hint="Raise max_pages in the source_config of the dataset.",
-            field="max_pages",
+            f"ACLED has more than {most} pages of '{question.endpoint}' for what should be a few.",
+            hint="It may ignore the filter by time now; tell ACLED, and try again later.",
+            field="source_url",
         )
 
 

@@ -5,6 +5,7 @@ so the object is JSON lines that any tool reads.
 """
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from geoetl.core.errors import Unavailable, UnreadableFile
 from geoetl.core.identifiers import file_digest
@@ -35,6 +38,11 @@ def write_page(path: Path, envelope: Mapping[str, Any]) -> FetchedFile:
     return FetchedFile(name=path.name, bytes=len(packed), sha256=file_digest(path))
 
 
+def content_digest(value: Any) -> str:
+    """Return a digest of JSON, half of a surrogate pair in it or not: sha256, 64 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()
+
+
 def read_rows(path: Path, page: FetchedFile) -> list[Mapping[str, Any]]:
     """Read the rows of a page.
 
@@ -43,13 +51,20 @@ def read_rows(path: Path, page: FetchedFile) -> list[Mapping[str, Any]]:
     """
     try:
         if file_digest(path) == page.sha256:
-            rows: list[Mapping[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))["data"]
+            rows: list[Mapping[str, Any]] = _parsed(gzip.decompress(path.read_bytes()))["data"]
             return rows
     except FileNotFoundError:
         pass
     raise UnreadableFile(
         f"The fetched page '{page.name}' is missing or was changed.", hint="Run the update again.", field="file"
     )
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # it does not take half of a surrogate pair
+        return json.loads(text)
 
 
 def keep(task: Task, pages: Sequence[FetchedFile], name: str, day: date) -> StoredObject:

@@ -4,8 +4,9 @@ Source: ACLED Codebook, https://acleddata.com/methodology/acled-codebook
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import shapely
 
 from geoetl.datasets.handlers.acled.api import KEY, Row
 from geoetl.datasets.handlers.acled.style import EVENT_DATE, EVENT_TYPE, FATALITIES
-from geoetl.datasets.handlers.acled.sync import TIMESTAMP, seconds_of
+from geoetl.datasets.handlers.acled.sync import TIMESTAMP
 
 LATITUDE, LONGITUDE = "latitude", "longitude"
 SCHEMA = pa.schema(
@@ -59,7 +60,7 @@ NEEDED = (KEY, LATITUDE, LONGITUDE, TIMESTAMP)
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 # ACLED's are of 4 to 12; a longer one is no key.
 MAX_KEY = 64
-# Year 10000, milliseconds: what comes after cannot be written as a date.
+# Year 10000, Unix seconds: what comes after cannot be written as a date.
 _END_S = 253_402_300_800
 
 
@@ -80,22 +81,23 @@ class Columns:
 
     def of(self, rows: Sequence[Row]) -> pa.RecordBatch:
         """Return rows as columns; what has not the type of its column is null."""
-        names = set[str]().union(*(row.keys() for row in rows))
+        names = set[str]().union(*rows)
         self.missing -= names
         self.unknown |= names.difference(SCHEMA.names)
-        return pa.RecordBatch.from_arrays([self._column(field, rows) for field in SCHEMA], schema=SCHEMA)
+        columns = zip(*_values(rows), strict=True)
+        made = [self._column(field, values) for field, values in zip(SCHEMA, columns, strict=True)]
+        return pa.RecordBatch.from_arrays(made, schema=SCHEMA)
 
-    def _column(self, field: pa.Field, rows: Sequence[Row]) -> pa.Array:
-        values = [row.get(field.name) for row in rows]
+    def _column(self, field: pa.Field, values: Sequence[Any]) -> pa.Array:
         kind = field.type
         if pa.types.is_string(kind):
             return _texts(values)
         if pa.types.is_date(kind):
             made = pa.array([self._day(value) for value in values], kind)
         elif pa.types.is_timestamp(kind):
-            made = pa.array([_moment(value) for value in values], kind)
+            made = pc.multiply(_whole(_floats(values), 0, _END_S).cast(pa.int64()), 1000).cast(kind)
         elif pa.types.is_integer(kind):
-            made = _whole(_floats(values)).cast(kind)
+            made = _whole(_floats(values), -(2**31), 2**31).cast(kind)
         else:
             made = _floats(values)
         self._count(field.name, values, made)
@@ -128,10 +130,13 @@ def places(batch: pa.RecordBatch) -> pa.Array:
     return pa.array(shapely.to_wkb(shapes, include_srid=False), pa.binary())
 
 
-def _moment(value: Any) -> int | None:
-    """Return milliseconds of Unix time."""
-    seconds = seconds_of(value)
-    return seconds * 1000 if seconds is not None and 0 <= seconds < _END_S else None
+def _values(rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
+    """Return the values of each row, in the order of the columns; None for one that it lacks."""
+    try:
+        # In C, several times as fast as asking each row for each of its columns.
+        return iter(list(map(itemgetter(*SCHEMA.names), rows)))
+    except KeyError:
+        return (tuple(row.get(name) for name in SCHEMA.names) for row in rows)
 
 
 def _texts(values: Sequence[Any]) -> pa.Array:
@@ -146,20 +151,22 @@ def _text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _whole(numbers: pa.Array) -> pa.Array:
-    """Return numbers that are whole; null for others, and for those that 32 bits do not hold."""
-    is_right = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2**31))
+def _whole(numbers: pa.Array, least: int, end: int) -> pa.Array:
+    """Return numbers that are whole, from `least` on and before `end`; null for others."""
+    is_inside = pc.and_(pc.greater_equal(numbers, least), pc.less(numbers, end))
+    is_right = pc.and_(pc.equal(pc.floor(numbers), numbers), is_inside)
     return pc.if_else(is_right, numbers, pa.scalar(None, pa.float64()))
 
 
 def _floats(values: Sequence[Any]) -> pa.Array:
     """Return numbers; null for what is none, and for infinity, which JSON has as a number that is too large."""
     try:
-        numbers = pa.array(values, pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        texts = pc.utf8_trim_whitespace(_texts([_plain(value) for value in values]))
-        is_number = pc.match_substring_regex(texts, _NUMBER)
-        numbers = pc.if_else(is_number, texts, pa.scalar(None, pa.string())).cast(pa.float64())
+        texts = pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+        texts = _texts([_plain(value) for value in values])
+    texts = pc.utf8_trim_whitespace(texts)
+    is_number = pc.match_substring_regex(texts, _NUMBER)
+    numbers = pc.if_else(is_number, texts, pa.scalar(None, pa.string())).cast(pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 

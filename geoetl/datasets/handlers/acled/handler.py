@@ -66,7 +66,7 @@ class Acled:
         if page.embargo:
             about.append(f"the account is shown no events after {page.embargo}")
         day = _day(now) if mode is Mode.FULL else ""
-        marks = (mode, str(live.number if live else 0), day, digest(found)[:32])
+        marks = (mode, str(live.number if live else 0), day, bronze.content_digest(found)[:32])
         return Release(
             source_version=_day(now),
             stamp=_SEPARATOR.join(marks),

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from geoetl.core.errors import UnreadableFile
@@ -67,11 +68,11 @@ class Arrivals:
 
     def _add(self, rows: Sequence[Row], writer: Any) -> None:
         batch = self.columns.of(rows)
-        keys = batch.column(KEY)
-        usable = [key is not None and 0 < len(key.encode()) <= MAX_KEY for key in keys.to_pylist()]
-        if not all(usable):
-            self.keyless += len(usable) - sum(usable)
-            batch = batch.filter(pa.array(usable))
+        length = pc.binary_length(batch.column(KEY)).fill_null(0)
+        usable = pc.and_(pc.greater(length, 0), pc.less_equal(length, MAX_KEY))
+        if usable.false_count:
+            self.keyless += usable.false_count
+            batch = batch.filter(usable)
         writer.write_batch(batch)
         self._keys.append(keys_of(batch))
         self._times.append(_times_of(batch))
@@ -167,7 +168,7 @@ def merged(
 
 def keys_of(batch: pa.RecordBatch) -> Keys:
     """Return keys as bytes in UTF-8."""
-    return np.array([key.encode() for key in batch.column(KEY).to_pylist()], np.bytes_)
+    return np.array(batch.column(KEY).cast(pa.binary()).to_pylist(), np.bytes_)
 
 
 def _times_of(batch: pa.RecordBatch) -> NDArray[np.int64]:

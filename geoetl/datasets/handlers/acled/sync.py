@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from geoetl.core.identifiers import digest
 from geoetl.datasets.handlers.acled.api import KEY, Api, Question, Row, check_is_another
-from geoetl.datasets.handlers.acled.bronze import write_durably, write_page
+from geoetl.datasets.handlers.acled.bronze import content_digest, write_durably, write_page
 from geoetl.datasets.handlers.acled.config import DAY_S, MAX_ROWS
 from geoetl.datasets.model import FetchedFile
 from geoetl.datasets.upstream import SourceUnavailable
@@ -180,7 +180,7 @@ class Sync:
                 raise SyncIncomplete(
                     f"{self._most} pages were fetched in this attempt, {progress.rows:,} events so far are kept, and "
                     "there are more.",
-                    hint="Run the update again, it goes on there; or raise max_pages in the source_config.",
+                    hint="Run the update again, it goes on there; or raise max_pages (of all events, full_max_pages).",
                     field="max_pages",
                 )
             self._left -= 1
@@ -201,7 +201,7 @@ class Sync:
 
     def _kept(self, name: str, envelope: Row, rows: list[Row]) -> PageFile:
         file = write_page(self._folder / name, envelope)
-        return PageFile(**file.model_dump(), rows=len(rows), content=digest(rows))
+        return PageFile(**file.model_dump(), rows=len(rows), content=content_digest(rows))
 
     def _newest(self, rows: Iterable[Row], column: str, newest: int) -> int:
         """Return the newest second; one of the future is a mistake, and would hide all that comes before it."""
@@ -216,7 +216,7 @@ class Sync:
         for question, column in ((events, TIMESTAMP), (deletions, DELETED)):
             for page in self._api.pages(question, _MOST_WATCHED, MAX_ROWS):
                 found += [[question.endpoint, str(row.get(KEY)), str(row.get(column))] for row in page.rows]
-        return digest(sorted(found))
+        return content_digest(sorted(found))
 
     # -- the note ------------------------------------------------------------------------------------------------------
 
