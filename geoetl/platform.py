@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, InvalidParameter, NotFound
+from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, InvalidParameter, ManagedData, NotFound
 from geoetl.core.identifiers import check_id, digest, file_digest, fingerprint, new_id
 from geoetl.core.settings import DaskSettings, Settings, as_environment, load_settings
 from geoetl.core.spatial import BBox
@@ -633,6 +633,7 @@ class Platform:
 
         Raises:
             InvalidParameter: It could not: the message says of which pipeline, and why.
+            ManagedData: It would write into a collection that a managed dataset keeps.
             Unavailable: The source cannot be looked for now.
         """
         try:
@@ -645,7 +646,7 @@ class Platform:
             if isinstance(values.get("dataset_id"), str):
                 self.datasets.repository.get(values["dataset_id"])
         except GeoetlError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, ManagedData):
                 raise
             named = f"'{pipeline[:60]}'" in error.detail
             detail = error.detail if named else f"The pipeline '{pipeline}' was not started. {error.detail}"
@@ -737,8 +738,14 @@ class Platform:
 
         Raises:
             InvalidParameter: A name is unknown, a required one is missing, or a value does not fit.
+            ManagedData: The collection is kept by a managed dataset.
         """
+        from geoetl.store.catalog.managed import refuse_managed
+
         values = pipeline.check(given)
+        if isinstance(values.get("collection"), str):
+            with self.database.read() as connection:
+                refuse_managed(connection, [values["collection"]])
         source = values.get("source")
         if isinstance(source, str) and "://" not in source and not source.startswith("samples:"):
             values["source"] = str(Path(source).expanduser().absolute())

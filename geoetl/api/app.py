@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import geoetl
 from geoetl.api import (
     boundaries,
+    curated,
     edge,
     features,
     files,
@@ -67,6 +68,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(styles.router(platform, writing=role.writes))
     app.include_router(runs.router(platform, writing=role.writes))
     app.include_router(schedules.router(platform, writing=role.writes))
+    app.include_router(curated.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)

@@ -49,6 +49,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "follow": False,
     },
     "/api/schedules": {"name": "purge-events"},
+    "/api/curated/datasets": {"dataset_id": "admin0", "enabled_only": True, "number": 1, "limit": 20},
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
@@ -112,6 +113,7 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/features/collections/{collectionId}/styles": (304, 412),
     "/collections/{collectionId}/styles": (304, 412),
     "/api/styles/": (304,),
+    "/api/curated/datasets/{dataset_id}": (412,),
     "/api/runs/{run_id}/events": (204,),
 }
 

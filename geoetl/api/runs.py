@@ -14,7 +14,7 @@ from pydantic.config import JsonDict
 
 from geoetl.api.files import HARMLESS
 from geoetl.api.security import principal_of
-from geoetl.core.errors import InvalidParameter
+from geoetl.core.errors import InvalidParameter, ManagedData
 from geoetl.runs.model import RunEvent, RunKind, RunRecord, RunState
 from geoetl.runs.pipeline import Pipeline, load_pipeline, pipelines
 from geoetl.runs.privacy import paths_in, public, public_event
@@ -221,9 +221,9 @@ def _add_writing(routes: APIRouter, platform: "Platform") -> None:
                 priority=asked.priority,
                 submitted_by=principal_name(request),
             )
-        except InvalidParameter as error:
+        except (InvalidParameter, ManagedData) as error:
             where = "/pipeline" if error.field == "pipeline" else f"/parameters/{error.field}"
-            raise InvalidParameter(error.detail, hint=error.hint, field=where) from None
+            raise type(error)(error.detail, hint=error.hint, field=where) from None
         return accepted(platform, record, request, response)
 
     @routes.post("/api/runs/{run_id}/cancel", status_code=202)

@@ -8,7 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from geoetl.cli import catalog, config, db, demo, pipelines, runs, schedule, serve, styles, users, virtual, worker
+from geoetl.cli import (
+    catalog,
+    config,
+    datasets,
+    db,
+    demo,
+    pipelines,
+    runs,
+    schedule,
+    serve,
+    styles,
+    users,
+    virtual,
+    worker,
+)
 from geoetl.cli.output import err, print_error
 
 EXIT_CODES = """
@@ -36,6 +50,7 @@ app.add_typer(runs.app, name="runs", rich_help_panel=WORK)
 app.command("worker", rich_help_panel=WORK)(worker.worker)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(virtual.app, name="virtual", rich_help_panel=WORK)
+app.add_typer(datasets.app, name="datasets", rich_help_panel=WORK)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
 app.add_typer(styles.app, name="styles", rich_help_panel=LOOK)
 app.command("serve", rich_help_panel=SHARE)(serve.serve)

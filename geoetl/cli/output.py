@@ -68,6 +68,16 @@ def utc(moment: float | None) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
 
 
+def user_name() -> str | None:
+    """Return who calls, as this machine names them; None for a user without a name, as in some containers."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
+
+
 def own_name() -> str:
     """Return what has to be typed to call this command again: its name, or its path where the name is not found."""
     called = Path(sys.argv[0]).absolute()

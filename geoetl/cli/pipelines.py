@@ -81,7 +81,7 @@ def run(
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:
-        _tell(record)
+        tell_end(record)
     if record.error:
         from geoetl.core.errors import GeoetlError
 
@@ -109,7 +109,8 @@ def split_parameters(parameters: list[str]) -> dict[str, Any]:
     return given
 
 
-def _tell(record: "RunRecord") -> None:
+def tell_end(record: "RunRecord") -> None:
+    """Print how a run ended: what it made, why nothing came of it, or what went wrong."""
     from geoetl.cli.output import print_error
     from geoetl.core.errors import GeoetlError
     from geoetl.core.html import human_seconds
@@ -123,6 +124,9 @@ def _tell(record: "RunRecord") -> None:
         out.print(f"Done before (run {record.id}, {took}). To run it anew: --again")
     else:
         out.print(f"Done in {took} (run {record.id}).")
+    if isinstance(record.result, dict) and record.result.get("reason"):
+        # Why nothing, or not what was hoped for, came of it: skipped, held.
+        out.print(str(record.result["reason"]).replace("[", r"\["))
     if isinstance(record.result, dict) and record.result.get("items"):
         items, collection = record.result["items"], record.result["collection"]
         listed = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

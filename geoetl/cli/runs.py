@@ -124,9 +124,9 @@ def submit(
     given = split_parameters(parameters or [])
     record = platform.submit(pipeline, given, again=again, priority=priority, submitted_by=getpass.getuser())
     if follow_it:
-        _follow(platform, record, as_json=as_json)
+        follow_run(platform, record, as_json=as_json)
         return
-    _tell(platform, record, as_json=as_json)
+    tell_run(platform, record, as_json=as_json)
 
 
 @app.command()
@@ -138,7 +138,7 @@ def follow(run_id: RunId, as_json: Json = False) -> None:
     import geoetl
 
     platform = geoetl.connect()
-    _follow(platform, platform.runs.get(run_id), as_json=as_json)
+    follow_run(platform, platform.runs.get(run_id), as_json=as_json)
 
 
 @app.command()
@@ -152,7 +152,7 @@ def cancel(run_id: RunId, as_json: Json = False) -> None:
     platform = geoetl.connect()
     chosen = platform.runs.get(run_id).id
     platform.runs.queue.cancel(chosen)
-    _tell(platform, platform.runs.get(chosen), as_json=as_json)
+    tell_run(platform, platform.runs.get(chosen), as_json=as_json)
 
 
 @app.command()
@@ -166,10 +166,11 @@ def retry(run_id: RunId, as_json: Json = False) -> None:
     platform = geoetl.connect()
     chosen = platform.runs.get(run_id).id
     platform.runs.queue.retry(chosen, getpass.getuser())
-    _tell(platform, platform.runs.get(chosen), as_json=as_json)
+    tell_run(platform, platform.runs.get(chosen), as_json=as_json)
 
 
-def _tell(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
+def tell_run(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
+    """Print how a run that was asked for stands."""
     from geoetl.runs.model import RunState
 
     if as_json:
@@ -186,7 +187,7 @@ def _tell_whether_somebody_works(platform: "Platform") -> None:
         err.print("[yellow]No worker is at work:[/] it waits until one is. Start one with: geoetl worker")
 
 
-def _follow(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
+def follow_run(platform: "Platform", record: "RunRecord", *, as_json: bool) -> None:
     """Print events until the run is over.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from geoetl.cli.output import Json, err, out, print_json, print_table, utc
+from geoetl.cli.output import Json, err, out, print_json, print_table, user_name, utc
 from geoetl.core.errors import Conflict, InvalidParameter, NotFound
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def put(
     """
     library = _library()
     before = {one.id: one.version for one in library.list(layer)}
-    kept = library.put(layer, style, _read(file), author=_user(), note=note or None, dry_run=dry_run)
+    kept = library.put(layer, style, _read(file), author=user_name(), note=note or None, dry_run=dry_run)
     changed = before.get(kept.id) != kept.version
     findings = kept.style.findings()
     if as_json:
@@ -165,7 +165,7 @@ def versions(
     library = _library()
     stored = _stored(library, layer, style)
     if restore:
-        kept = library.restore(layer, stored.id, restore, author=_user(), dry_run=dry_run)
+        kept = library.restore(layer, stored.id, restore, author=user_name(), dry_run=dry_run)
         if as_json:
             print_json({**_row(kept.summary), "restored": restore, "kept": not dry_run})
             return
@@ -234,7 +234,7 @@ def propose(
             hint="Keep the new one under another id: --as NAME",
             field="as",
         )
-    kept = library.put(layer, name, made, author=_user(), note="Made from the data", only_new=True, dry_run=dry_run)
+    kept = library.put(layer, name, made, author=user_name(), note="Made from the data", only_new=True, dry_run=dry_run)
     if as_json:
         print_json({**_row(kept.summary), "kept": not dry_run})
         return
@@ -324,12 +324,3 @@ def _tell_losses(made: "Encoded") -> None:
         err.print(f"[yellow]Left out.[/] {escape(loss.pointer)} {escape(loss.reason)}")
     if len(made.losses) > MAX_SHOWN:
         err.print(f"… and {len(made.losses) - MAX_SHOWN} more; --json lists all.")
-
-
-def _user() -> str | None:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return None  # a user without a name, as in some containers

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from geoetl.core.errors import ConfigurationError, GeoetlError
+from geoetl.core.errors import ConfigurationError, GeoetlError, InvalidParameter, NotFound
 from geoetl.datasets.model import Definition
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,28 +22,43 @@ def read_definitions(folder: Path | None = None) -> tuple[Definition, ...]:
         raise ConfigurationError(
             "The folder of managed datasets is not there.", hint=f"Check {_SETTING}.", field=_SETTING
         )
-    return tuple(_read(path) for path in sorted(chosen.glob("*.yaml")))
+    return tuple(_declared(path) for path in sorted(chosen.glob("*.yaml")))
 
 
-def _read(path: Path) -> Definition:
+def read_definition(path: Path) -> Definition:
+    """Return what one file declares.
+
+    Raises:
+        NotFound: It cannot be read.
+        InvalidParameter: It is malformed, or what it says is not right.
+    """
     import yaml
 
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"'{path.name}' cannot be read: {error.strerror}.", field=_SETTING) from None
-    except yaml.YAMLError as error:
+        raise NotFound(f"'{path.name}' cannot be read: {error.strerror}.", field="file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
-        raise ConfigurationError(f"'{path.name}' is not YAML{where}.", field=_SETTING) from None
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"'{path.name}' does not say what a dataset is.", field=_SETTING)
+        raise InvalidParameter(f"'{path.name}' is not YAML{where}.", field="file") from None
+    if not isinstance(document, dict) or not all(isinstance(name, str) for name in document):
+        raise InvalidParameter(
+            f"'{path.name}' does not say what a dataset is.",
+            hint="It has one 'name: value' in a line; catalogs/managed has examples.",
+            field="file",
+        )
     try:
         return Definition(**{"dataset_id": path.stem, **document})
-    except (GeoetlError, ValidationError) as error:
-        detail = error.detail if isinstance(error, GeoetlError) else str(error)
-        hint = error.hint if isinstance(error, GeoetlError) else None
-        raise ConfigurationError(f"In '{path.name}': {detail}", hint=hint, field=_SETTING) from None
+    except InvalidParameter as error:
+        raise InvalidParameter(f"In '{path.name}': {error.detail}", hint=error.hint, field=error.field) from None
+
+
+def _declared(path: Path) -> Definition:
+    try:
+        return read_definition(path)
+    except GeoetlError as error:
+        raise ConfigurationError(error.detail, hint=error.hint, field=_SETTING) from None
 
 
 def _shipped() -> Path:

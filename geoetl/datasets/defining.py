@@ -24,7 +24,7 @@ class DefinitionChanged(Conflict):
 
 def etag_of(dataset: Definition) -> str:
     """Return what changes with each change of what is said of a dataset."""
-    return digest({name: getattr(dataset, name) for name in Definition.model_fields})[:32]
+    return digest(dataset.model_dump(mode="json", include=set(Definition.model_fields)))[:32]
 
 
 def add(repository: DatasetRepository, handlers: Handlers, definition: Definition) -> ManagedDataset:
