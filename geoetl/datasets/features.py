@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GEOMETRY = "geometry"
 LONGITUDE_LATITUDE = "OGC:CRS84"
-# Whoever reads the file unpacks a row group at a time: with polygons of 20 KB each, 160 MB.
+# Whoever reads the file unpacks some of a row group at a time.
 ROW_GROUP_ROWS = 8192
 
 

@@ -24,6 +24,7 @@ from geoetl.datasets.model import (
 )
 from geoetl.datasets.tables import datasets, log, versions
 from geoetl.runs.model import RunState
+from geoetl.runs.repository import RunRepository
 from geoetl.runs.tables import runs
 from geoetl.store.database import Database
 
@@ -300,7 +301,9 @@ class DatasetRepository:
         if dataset_id is not None:
             query = query.where(log.c.dataset_id == dataset_id)
         with self.database.begin() as connection:
-            ended = [(row, _as_ended(row)) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            states = self._states(rows)
+            ended = [(row, _as_ended(row, states.get(row.job_id))) for row in rows]
             for row, values in ended:
                 if values:
                     connection.execute(sa.update(log).where(log.c.seq == row.seq).values(**values))
@@ -315,19 +318,24 @@ class DatasetRepository:
         self.get(dataset_id)
         query = _with_runs().where(log.c.dataset_id == dataset_id).order_by(log.c.seq.desc())
         with self.database.read() as connection:
-            return tuple(map(_record, connection.execute(query.limit(min(limit, MAX_HISTORY)))))
+            rows = connection.execute(query.limit(min(limit, MAX_HISTORY))).all()
+        states = self._states(rows)
+        return tuple(_record(row, states.get(row.job_id)) for row in rows)
+
+    def _states(self, rows: Sequence[Row[Any]]) -> dict[str, RunState]:
+        """Return how the runs of open lines stand."""
+        return RunRepository(self.database).states([row.job_id for row in rows if row.status in _OPEN])
 
 
 def _with_runs() -> sa.Select[Any]:
-    over = [runs.c.state.label("run_state"), runs.c.error.label("run_error"), runs.c.finished_at.label("run_ended")]
+    over = [runs.c.error.label("run_error"), runs.c.finished_at.label("run_ended")]
     return sa.select(log, *over).select_from(log.outerjoin(runs, runs.c.id == log.c.job_id))
 
 
-def _as_ended(row: Row[Any]) -> dict[str, Any]:
+def _as_ended(row: Row[Any], state: RunState | None) -> dict[str, Any]:
     """Return what is to be written of an update that its run left open; nothing where it may go on by itself."""
     if UpdateStatus(row.status).is_over:
         return {}
-    state = RunState(row.run_state) if row.run_state else None
     if state is not None and not state.is_over and state is not RunState.INTERRUPTED:
         return {}
     if state is RunState.FAILED and row.run_error:
@@ -345,9 +353,9 @@ def _as_ended(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _record(row: Row[Any]) -> UpdateRecord:
+def _record(row: Row[Any], state: RunState | None) -> UpdateRecord:
     values = {name: getattr(row, name) for name in UpdateRecord.model_fields}
-    return UpdateRecord(**{**values, **_as_ended(row), "details": json.loads(row.details)})
+    return UpdateRecord(**{**values, **_as_ended(row, state), "details": json.loads(row.details)})
 
 
 def _row(definition: Definition) -> dict[str, Any]:

@@ -150,12 +150,11 @@ class RunRepository:
             return None if row is None else _records(connection, [row])[0]
 
     def has_running(self, subject: str, *, besides: str | None = None) -> bool:
-        """Tell whether a run of a subject is executed."""
-        query = sa.select(runs.c.seq).where(runs.c.subject == subject, runs.c.state == RunState.RUNNING)
-        if besides is not None:
-            query = query.where(runs.c.id != besides)
+        """Tell whether a run of a subject is executed, by a process that lives."""
+        query = sa.select(runs.c.id).where(runs.c.subject == subject, runs.c.state == RunState.RUNNING)
         with self.database.read() as connection:
-            return connection.execute(query.limit(1)).first() is not None
+            found = [run_id for run_id in connection.execute(query).scalars() if run_id != besides]
+        return RunState.RUNNING in self.states(found).values()
 
     def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> tuple[RunEvent, ...]:
         """Return what happened to a run behind the event of number `after`, in order."""
@@ -350,14 +349,14 @@ class RunRepository:
             connection.execute(sa.delete(tasks).where(*this, mine), [{"mine": one.arguments} for one in endings])
             connection.execute(sa.insert(tasks), rows)
 
-    def tell_dashboard(self, run_id: str, attempt: int, url: str, workers: int) -> None:
-        """Note where the Dask workers of a run can be watched, and how many there are.
+    def tell_dashboard(self, run_id: str, attempt: int, url: str, host: str, workers: int) -> None:
+        """Note where the Dask workers of a run can be watched, as seen from which machine, and how many there are.
 
         Raises:
             Superseded: Another attempt has taken over.
         """
         with self.database.begin() as connection:
-            told = {"attempt": attempt, "dashboard": url, "workers": workers}
+            told = {"attempt": attempt, "dashboard": url, "host": host, "workers": workers}
             self.queue.advance(connection, run_id, attempt, EventKind.DASK, told)
 
 

@@ -24,14 +24,14 @@ def refuse_managed(connection: Connection, collections: Iterable[str]) -> None:
     query = (
         sa.select(_datasets.c.dataset_id, _datasets.c.target_schema)
         .where(_datasets.c.target_schema.in_(wanted))
-        .order_by(_datasets.c.dataset_id)
-        .limit(1)
+        .order_by(_datasets.c.target_schema, _datasets.c.dataset_id)
     )
-    found = connection.execute(query).one_or_none() if wanted else None
-    if found is not None:
+    found = connection.execute(query).all() if wanted else []
+    if found:
+        collection = found[0].target_schema
+        names = [row.dataset_id for row in found if row.target_schema == collection]
         raise ManagedData(
-            f"The collection '{found.target_schema}' is kept by the managed dataset '{found.dataset_id}'; nothing else "
-            "writes into it.",
-            hint=f"Change it with `geoetl datasets update {found.dataset_id}`, or name another collection.",
+            f"Only managed datasets ({', '.join(names)}) write into the collection '{collection}'.",
+            hint="Name another collection; what the datasets are, and how they are updated, says: geoetl datasets list",
             field="collection",
         )
