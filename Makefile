@@ -64,8 +64,7 @@ test: $(READY) ## Run the tests (GEOETL_TEST_REQUIRE=all: a missing browser or s
 # 50 reductions whose Dask workers are killed or stopped.
 chaos: $(READY) ## Run the long form of the fault tests
 	@GEOETL_TEST_FUZZ_S=600 GEOETL_TEST_MUTATIONS=20000 GEOETL_TEST_RUNS=20000 GEOETL_TEST_KILLS=500 GEOETL_TEST_SLOTS=10000 \
-		GEOETL_TEST_UPDATE_STEP=1 \
-		GEOETL_TEST_REDUCTIONS=50 \
+		GEOETL_TEST_UPDATE_STEP=1 GEOETL_TEST_REDUCTIONS=50 \
 		$(BIN)/python -m pytest -n logical --dist loadfile tests/faults $(ARGS)
 
 notebooks: $(READY) ## Run every notebook through the production runner

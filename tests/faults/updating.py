@@ -67,9 +67,9 @@ def in_child(work: Callable[[], object]) -> int:
         try:
             work()
             ended = 0
-        except Exception:
-            traceback.print_exc()
         finally:
+            if ended:
+                traceback.print_exc()
             os._exit(ended)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
