@@ -26,6 +26,8 @@ _COMPARISONS = frozenset({"=", "<>", "<", "<=", ">", ">="})
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 # Names that a text may have without being properties of the data.
 _SYSTEM = re.compile(r"^(viz|vis|dataLayer)\.\w")
+# A limit between classes may have all the digits of a double; a list has no room for them.
+_LONG_FRACTION = re.compile(r"(?<![\w.])\d+\.\d{6,}(?![\w.])")
 _DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
@@ -184,7 +186,11 @@ _SIGNS = {"<>": "≠", "<=": "≤", ">=": "≥", "isNull": "is missing", "isNotN
 
 
 def _words(row: Row) -> str:
-    return f"{row.attribute} {_SIGNS.get(row.op, row.op)} {row.value}".strip()
+    return f"{row.attribute} {_SIGNS.get(row.op, row.op)} {_LONG_FRACTION.sub(_rounded, row.value)}".strip()
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.6g}"
 
 
 def _conjuncts(tree: Tree | None) -> list[Tree]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dashboards.style import draft
 from dashboards.style.condition import Condition, Row, grouped
 from geoetl.core.errors import InputError, InvalidFilter, did_you_mean
+from geoetl.styles.conditions import NotUnderstood, Resolver, Surroundings
 from geoetl.styles.values import COLOR_NAMES, Color, length_of
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def form_of(
         "name": rule.get("name", ""),
         "is_coverage": layer.kind == "coverage",
         "attributes": [{"name": name, "values": list((values or {}).get(name, ()))} for name in layer.properties],
-        "condition": _condition(condition, now, as_text=as_text),
+        "condition": _condition(condition, now, as_text=as_text, fixed=_of_layers(condition, layer)),
         "scale": _scale(condition, now),
         "fields": [_field(field, document, key, now) for field in fields_of(layer)],
     }
@@ -247,7 +248,17 @@ def form_of(
     return form
 
 
-def _condition(condition: Condition, now: Unfinished | None, *, as_text: bool) -> dict[str, Any]:
+def _of_layers(condition: Condition, layer: "StyledLayer") -> str:
+    """Return what is to be said of tests of the layer itself, which the form does not show: nothing where they hold."""
+    resolver = Resolver(Surroundings(layer))
+    try:
+        holds = all(resolver.condition(dict(test)) is True for test in condition.layer if not isinstance(test, bool))
+    except NotUnderstood:
+        holds = False
+    return "" if holds else "It asks for another layer than this one, and never applies here; its JSON says which."
+
+
+def _condition(condition: Condition, now: Unfinished | None, *, as_text: bool, fixed: str) -> dict[str, Any]:
     found = condition.rows()
     mine = now if now and now.field == "condition" else None
     if mine and mine.rows:
@@ -261,7 +272,7 @@ def _condition(condition: Condition, now: Unfinished | None, *, as_text: bool) -
         "rows": [{"attribute": row.attribute, "op": row.op, "value": row.value} for row in rows],
         "text": text,
         "error": mine.problem if mine else None,
-        "fixed": "It also asks which layer this is; see the JSON." if condition.layer else "",
+        "fixed": fixed,
     }
 
 

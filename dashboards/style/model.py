@@ -31,6 +31,7 @@ from dashboards.style.history import History
 from dashboards.style.outputs import Output, outputs_of
 from dashboards.style.subject import Subject, column, subject_of, values_of, window
 from geoetl.core.errors import GeoetlError, InputError, InvalidStyle
+from geoetl.core.findings import Severity
 from geoetl.core.identifiers import slug
 from geoetl.core.principal import Forbidden, Role
 from geoetl.core.spatial import Point
@@ -468,7 +469,9 @@ class StyleModel(param.Parameterized):
             self._set(text=replace(self.text, text=text, problem=told, pointer=error.field or "", offset=None))
             return
         document = style.document()
-        self._set(history=self.history.then(document), unfinished=None, said="")
+        doubt = next((one for one in style.findings() if one.severity is Severity.WARNING), None)
+        said = f"{doubt.subject}: {doubt.message} {doubt.remedy}".strip() if doubt else ""
+        self._set(history=self.history.then(document), unfinished=None, said=said)
         if draft.rule_at(document, self.selected) is None:
             self._set(selected="0" if document["stylingRules"] else "")
         self._show(typed=text)

@@ -195,10 +195,10 @@ class RulesTab(pn.viewable.Viewer):
         self._list.on_msg(lambda event: self._act(event.data))
         self._form = RuleForm(sizing_mode="stretch_width", margin=0)
         self._form.on_msg(lambda event: self._fill_in(event.data))
-        # The rules stay in sight while one of them is edited.
+        # The rules stay in sight while one of them is edited: as many as there are, up to some five on a low screen.
         self._panel = column(
-            scrolling(self._list, padding="0 8px", flex="1 1 160px"),
-            scrolling(self._form, padding="0 8px 8px", flex="3 1 440px", border_top="1px solid var(--ge-line)"),
+            scrolling(self._list, padding="0 8px", flex="none", max_height="30vh"),
+            scrolling(self._form, padding="0 8px 8px", flex="1 1 440px", border_top="1px solid var(--ge-line)"),
             flex="1 1 auto",
             min_height="0",
         )
@@ -367,7 +367,7 @@ class VersionsTab(pn.viewable.Viewer):
                 {
                     "key": str(version.number),
                     "title": f"Version {version.number}",
-                    "subtitle": f"{when} · {version.author or 'nobody known'}",
+                    "subtitle": f"{when} · {version.author}" if version.author else when,
                     "note": version.note or "",
                     "badge": "current" if stored and version.number == stored.version else "",
                     "shown": here,

@@ -156,7 +156,9 @@ def _number(name: str, value: Any, at: str) -> Iterator[Finding]:
     if name in ("width", "size", "thickness"):
         length = next(iter(value.values()), None) if isinstance(value, Mapping) else value
         if isinstance(length, int | float) and length < 0:
-            yield _doubt("style_length_range", f"The length {length} is below 0; it is taken as 0.", at, "")
+            yield _doubt(
+                "style_length_range", f"The length {length} is below 0; it is taken as 0.", at, "Write 0 or more."
+            )
 
 
 def _out_of_share(value: float, at: str) -> Finding:

@@ -455,6 +455,15 @@ def test_strict_handling_refuses_what_is_doubtful_with_a_pointer(client: TestCli
     assert (answer.status_code, answer.headers["preference-applied"]) == (204, "handling=strict")
 
 
+@pytest.mark.parametrize("width", [-3, {"mm": -0.5}])
+def test_a_width_below_nothing_is_refused_by_strict_handling(client: TestClient, width: Any) -> None:
+    # The official schema takes any number; without strict handling it is drawn as none.
+    doubtful = a_style()
+    doubtful["stylingRules"][0]["symbolizer"]["stroke"] = {"width": width}
+    answer = client.put(f"{STYLES}/mine", json=doubtful, headers={"Prefer": "handling=strict"})
+    assert problem(answer, 400)["field"] == "/stylingRules/0/symbolizer/stroke/width"
+
+
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_a_style_names_tiles_that_a_map_of_another_server_finds(styled: TestClient, prefix: str) -> None:
     (source,) = styled.get(f"{prefix}/{LAYER}/styles/night?f=mapbox").json()["sources"].values()

@@ -236,6 +236,16 @@ def test_text_that_is_no_style_is_told_with_its_place_and_the_last_map_stays(mod
     assert model.text.problem == ""
 
 
+def test_what_is_doubtful_in_the_text_is_told_with_its_place(model: StyleModel) -> None:
+    model.write('{"stylingRules": [{"symbolizer": {"stroke": {"width": -3}}}]}')
+    assert model.text.problem == ""
+    assert model.said == (
+        "/stylingRules/0/symbolizer/stroke/width: The length -3 is below 0; it is taken as 0. Write 0 or more."
+    )
+    model.write('{"stylingRules": [{"symbolizer": {"stroke": {"width": 3}}}]}')
+    assert model.said == ""
+
+
 def test_a_friendly_dialect_is_taken_and_becomes_canonical(model: StyleModel) -> None:
     model.write('{"stylingRules": [{"symbolizer": {"stroke": {"color": "#ff8800", "width": 1.5}}}]}')
     assert rule(model, "0")["symbolizer"]["stroke"]["color"] == [255, 136, 0]

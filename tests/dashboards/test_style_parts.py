@@ -197,6 +197,8 @@ def test_a_condition_is_told_in_a_few_words() -> None:
     )
     assert summary({"op": "or", "args": [NORTH, PEOPLE]}) == "name = North or people > 1000"
     assert summary(IS_VECTOR) == ""
+    long = {"op": "<", "args": [{"property": "people"}, 2.57142857142857]}
+    assert summary({"op": "and", "args": [NORTH, long]}) == "name = North and people < 2.57143"
 
 
 # ---- fields --------------------------------------------------------------------------------------------------------
@@ -210,6 +212,19 @@ def test_a_form_shows_what_a_rule_sets_and_what_it_inherits() -> None:
     assert (fields["stroke.color"]["value"], fields["stroke.color"]["inherited"]) == (None, "#ff0000")
     assert form["condition"]["rows"] == [{"attribute": "people", "op": ">", "value": "1000"}]
     assert form_of(STYLE, "5", AREAS) == {}
+
+
+def test_what_a_rule_asks_of_its_layer_is_told_only_where_it_is_another_layer() -> None:
+    def fixed(*tests: Any) -> Any:
+        rule = {"selector": {"op": "and", "args": [*tests, PEOPLE]}, "symbolizer": {}}
+        return form_of({"stylingRules": [rule]}, "0", AREAS)["condition"]["fixed"]
+
+    def asks(name: str, value: Any) -> Any:
+        return {"op": "=", "args": [{"sysId": f"dataLayer.{name}"}, value]}
+
+    assert fixed(IS_VECTOR) == fixed(IS_VECTOR, asks("id", AREAS.id)) == ""
+    for other in (asks("type", "coverage"), asks("id", "elsewhere"), asks("nothing", 1)):
+        assert fixed(IS_VECTOR, other).startswith("It asks for another layer than this one")
 
 
 def test_each_kind_of_layer_has_the_fields_that_draw_it() -> None:
