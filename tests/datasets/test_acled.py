@@ -216,7 +216,8 @@ def test_only_what_changed_is_asked_for(keeper: Keeper) -> None:
     keeper.api.put(77)
     keeper.api.delete(5)
     release = keeper.check()
-    assert release.stamp.startswith("quick:1:") and "2 events were added or changed" in release.about[0]
+    assert release.stamp.startswith("quick:1:") and release.about[0].startswith("events added or changed since")
+    assert release.about[0].endswith(": 2")
     keeper.source.requests.clear()
     assert is_same(keeper.sync(release), keeper.wanted())
     assert keeper.table.num_rows == 42
@@ -229,7 +230,7 @@ def test_what_was_only_deleted_is_news(keeper: Keeper) -> None:
     keeper.api.now += 60
     keeper.api.delete(5)
     release = keeper.check()
-    assert release.is_news and "1 events were deleted" in release.about[0]
+    assert release.is_news and release.about[0].startswith("events deleted since")
     assert is_same(keeper.sync(release), keeper.wanted())
     assert not keeper.check().is_news
 
@@ -348,6 +349,15 @@ def test_more_pages_than_one_attempt_asks_for_are_gone_on_with(keeper: Keeper) -
     assert is_same(keeper.sync(release), keeper.wanted())
     pages = [one.query["page"] for one in keeper.source.requests if one.path == READ and "fields" not in one.query]
     assert pages == ["1", "2", "3", "4"]
+
+
+def test_pages_of_another_size_are_not_mixed_in(keeper: Keeper) -> None:
+    keeper.config["full_max_pages"] = 1
+    release = keeper.check()
+    with pytest.raises(SyncIncomplete):
+        keeper.fetch(release)
+    keeper.config |= {"full_max_pages": 9, "batch_size": 7}
+    assert is_same(keeper.sync(release), keeper.wanted())
 
 
 def test_what_changed_since_an_interruption_has_the_pages_read_anew(keeper: Keeper) -> None:

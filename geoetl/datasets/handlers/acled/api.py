@@ -101,6 +101,11 @@ class Api:
             )
         )
 
+    @property
+    def rows_per_page(self) -> int:
+        """How many rows are asked for at a time."""
+        return self._config.batch_size
+
     def events(self, filters: Mapping[str, str], *fields: str) -> Question:
         """Return the question for events."""
         where = {"country": "|".join(self._config.countries)} if self._config.countries else {}
@@ -129,7 +134,7 @@ class Api:
             UnreadableFile: The answer is none of ACLED's.
             VerificationFailed: It has not as many rows as it says.
         """
-        params = {"_format": "json", **question.filters, "limit": str(limit or self._config.batch_size)}
+        params = {"_format": "json", **question.filters, "limit": str(limit or self.rows_per_page)}
         params["page"] = str(number)
         if question.fields:
             params["fields"] = "|".join(question.fields)

@@ -60,7 +60,7 @@ class Acled:
         if not found and live is not None and mode is Mode.QUICK:
             told = (f"nothing was added, changed or deleted since {_utc(since)}",)
             return Release(source_version=live.source_version, stamp=live.stamp, about=told, is_news=False)
-        about = [f"{_at_least(len(found))} events were {kind} since {_utc(since)}"] if found else []
+        about = [f"events {kind} since {_utc(since)}: {_at_least(len(found))}"] if found else []
         if mode is Mode.FULL:
             about.append("all events are asked for, page by page")
         if page.embargo:

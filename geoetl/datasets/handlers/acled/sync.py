@@ -121,7 +121,8 @@ class Sync:
         self._most = most
         self._tell = tell
         asked = [(one.endpoint, dict(one.filters)) for one in (events, deletions) if one is not None]
-        self._question = digest(asked)
+        # Pages of another size begin elsewhere.
+        self._question = digest([api.rows_per_page, asked])
 
     def run(self) -> Progress:
         """Return what was fetched, of one state of the source.
