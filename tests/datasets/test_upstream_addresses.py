@@ -21,6 +21,7 @@ from geoetl.datasets.upstream import (
     SourceRefused,
     SourceUnavailable,
     Upstream,
+    addresses,
 )
 from geoetl.datasets.upstream.addresses import Place, Reach, parsed, reach_of, resolved
 from geoetl.testing.upstream import Fault, LocalUpstream, Reply
@@ -161,6 +162,21 @@ def test_a_public_address_does_not_lead_inside(host: str, connected: list[Any]) 
 )
 def test_how_far_inside_an_address_is(address: str, reach: Reach) -> None:
     assert reach_of(ipaddress.ip_address(address)) is reach
+
+
+def test_a_redirect_does_not_lead_further_inside(
+    source: LocalUpstream, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, connected: list[Any]
+) -> None:
+    outside = {"127.0.0.1": Reach.PUBLIC, "127.0.0.2": Reach.PUBLIC, "127.0.0.3": Reach.PRIVATE}
+    monkeypatch.setattr(addresses, "reach_of", lambda address: outside.get(str(address), Reach.LOOPBACK))
+    for host in ("127.0.0.3", "127.0.0.4"):
+        source.misbehave("/a", Fault.REDIRECT, to=f"http://{host}:1/")
+        with pytest.raises(AddressRefused, match=f"'{host}' is an address of this machine or its network"):
+            upstream.get_json(source.url("/a"))
+    assert {address for address, _ in connected} == {"127.0.0.1"}
+    source.misbehave("/a", Fault.REDIRECT, to="http://127.0.0.2:1/")
+    with pytest.raises(SourceUnavailable, match="does not take connections"):
+        upstream.get_json(source.url("/a"))
 
 
 def test_a_name_is_looked_up_once_and_its_address_connected_to(

@@ -1,6 +1,7 @@
 """Files of sources that misbehave: what arrives is whole and the right one, or does not arrive; what is there stays."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -332,6 +333,22 @@ def test_a_damaged_memory_of_a_part_is_none(
     upstream.download(source.url(PATH), target, media=Media.ZIP)
     assert target.read_bytes() == BODY
     assert is_alone(target)
+
+
+def test_a_file_that_was_finished_in_between_is_not_written_to(
+    source: LocalUpstream, upstream: Upstream, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fcntl.flock
+
+    def lock(file: Any, how: int) -> None:  # between opening and locking, another process gives it its name
+        target.with_name("data.zip.part").replace(target)
+        target.write_bytes(BODY)
+        plain(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.raises(Unavailable, match="by another process"):
+        upstream.download(source.url(PATH), target, media=Media.ZIP)
+    assert target.read_bytes() == BODY
 
 
 def test_two_threads_do_not_write_one_file(source: LocalUpstream, target: Path) -> None:
