@@ -375,7 +375,8 @@ class Platform:
 
         for layer, style in version.styles.items():
             if not self.styles.list(layer):
-                self.styles.put(layer, DEFAULT_ID, style)
+                # With an author: it was made for all data of the source, not after the values of the first.
+                self.styles.put(layer, DEFAULT_ID, style, author=f"dataset/{dataset.dataset_id}")
         self.style(Registered(collection=dataset.target_schema, items=tuple(item["id"] for item in version.items)))
 
     def _show_style(self, layer: "StyledLayer", style: "Style | None") -> None:
