@@ -1,1 +1,1 @@
-"""What tests of this project and of plug-ins need: random styles, layers and features (with hypothesis), and a source."""
+"""What tests of this project and of plug-ins need: random styles, layers and features; an outside source; handlers."""
