@@ -431,3 +431,22 @@ def test_a_member_that_leads_out_is_refused_also_where_archives_are_allowed(
 ) -> None:
     with pytest.raises(FormatNotAllowed, match="leads out"):
         gate.archive_members(zipped(tmp_path / "x.zip", {name: b""}), with_archives=True)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.gpkg", "x.parquet", "x.shp"])
+def test_fewer_features_are_in_memory_at_a_time_where_each_is_large(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frame = gpd.GeoDataFrame(
+        {"n": range(500)}, geometry=[shapely.Point(i / 10, 0).buffer(0.5, 200) for i in range(500)], crs="EPSG:4326"
+    )
+    frame.to_parquet(tmp_path / name) if name.endswith("parquet") else frame.to_file(tmp_path / name)
+    monkeypatch.setattr("geoetl.store.gate.vector.BATCH_BYTES", 640_000)
+    with gate.open_vector(tmp_path / name) as source:
+        sizes = [batch.num_rows for batch in source.batches]
+    assert sum(sizes) == 500
+    # Each has 12.8 kB.
+    assert 40 <= max(sizes) <= 60

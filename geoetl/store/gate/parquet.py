@@ -1,7 +1,7 @@
 """GeoParquet: rows that touch a box or all in batches, after a look at how much the file declares to unpack to."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,14 @@ class ParquetFeatures:
 
 
 @contextmanager
-def open_features(path: Path, batch_rows: int) -> Iterator[ParquetFeatures]:
+def open_features(path: Path, batch_rows: Callable[[int, int], int]) -> Iterator[ParquetFeatures]:
     """Open a GeoParquet file of any version to read its rows in batches.
 
     The column that covers the geometries is left out, as are further geometries.
+
+    Args:
+        path: The file.
+        batch_rows: Returns how many rows are read at a time, of how many and their bytes together.
 
     Raises:
         UnreadableFile: It is damaged, or has no geometry; also later, while the batches are read.
@@ -64,6 +68,9 @@ def open_features(path: Path, batch_rows: int) -> Iterator[ParquetFeatures]:
         crs = _crs_of(described)
         covering = {str(edge[0]) for edge in described.get("covering", {}).get("bbox", {}).values()}
         others = sorted(set(geo["columns"]) - {geometry})
+        about = file.metadata
+        size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        at_a_time = batch_rows(about.num_rows, size)
         encoding = str(described["encoding"])
         names = [field.name for field in file.schema_arrow if field.name not in {*covering, *others}]
         schema = pa.schema(
@@ -80,7 +87,7 @@ def open_features(path: Path, batch_rows: int) -> Iterator[ParquetFeatures]:
             geometry,
             crs,
             tuple(_noticed(geo, others)),
-            _batches(file, path, schema, geometry, encoding, batch_rows),
+            _batches(file, path, schema, geometry, encoding, at_a_time),
         )
 
 

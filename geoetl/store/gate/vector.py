@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 # Has a file looked at by a process apart: the file, and as what it is opened there.
 Prove = Callable[[Path, Path], None]
-# Features that are in memory at a time.
+# Features that are in memory at a time, and their bytes as far as the size of the file tells them.
 BATCH_ROWS = 65_536
+BATCH_BYTES = 128 * 1024**2
 # The drivers that read each format; whatever another one makes of a file is not what it is said to be.
 _DRIVERS: Mapping[Format, tuple[str, ...]] = {
     Format.JSON: ("GeoJSON", "GeoJSONSeq"),
@@ -62,13 +63,11 @@ class VectorQuestion:
         layer: Which layer, where there are several; of an archive with several datasets, which of them.
         crs: The CRS of a file that does not say it; a file that does must agree.
         places: Columns of a CSV that hold the place.
-        batch_rows: Features that are in memory at a time; fewer where each is large.
     """
 
     layer: str | None = None
     crs: str | None = None
     places: PlaceColumns = field(default_factory=PlaceColumns)
-    batch_rows: int = BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _opened(
     wanted = _wanted_crs(question.crs)
     if found is Format.PARQUET:
         check_parquet(path, limits)
-        with open_features(path, question.batch_rows) as features:
+        with open_features(path, batch_rows) as features:
             crs = _crs(features.crs, wanted, question.crs, names.file)
             yield VectorSource(
                 path.stem, found, crs, features.schema, features.geometry, features.findings, features.batches
@@ -258,14 +257,9 @@ def _by_gdal(
             if info["driver"] not in _DRIVERS[found]:
                 raise ValueError(info["driver"])
             _check_count(int(info["features"]), names.file, limits)
+            rows = min(batch_rows(int(info["features"]), path.stat().st_size), most or BATCH_ROWS)
             meta, reader = stack.enter_context(
-                pyogrio.open_arrow(
-                    target,
-                    layer=layer,
-                    batch_size=min(question.batch_rows, most or question.batch_rows),
-                    use_pyarrow=True,
-                    **options,
-                )
+                pyogrio.open_arrow(target, layer=layer, batch_size=rows, use_pyarrow=True, **options)
             )
             at = _geometry_at(reader.schema)
             crs = _wanted_crs(meta["crs"])
@@ -281,6 +275,11 @@ def _by_gdal(
         schema = reader.schema.set(at, pa.field(geometry, reader.schema.field(at).type))
         batches = _counted(reader, schema, names.file, found, path, limits, most)
         yield VectorSource(layer, found, crs, schema, geometry, tuple(findings), batches)
+
+
+def batch_rows(count: int, size: int) -> int:
+    """Return how many of `count` features, of `size` bytes together, are read at a time: of large ones fewer."""
+    return BATCH_ROWS if count < 1 else max(1, min(BATCH_ROWS, BATCH_BYTES * count // max(1, size)))
 
 
 def _geometry_at(schema: "pa.Schema") -> int | None:

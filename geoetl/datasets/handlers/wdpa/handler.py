@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 type Kind = Literal["polygons", "points"]
 KINDS: tuple[Kind, ...] = ("polygons", "points")
-# Areas have 8 KB in the mean and some have 20 MB: so many are in memory at a time.
-_BATCH_ROWS = 2048
 # WKB: POINT and MULTIPOINT.
 _OF_POINTS = (1, 4)
 _KEYWORDS = ("protected areas", "conservation", "WDPA", "IUCN")
@@ -69,8 +67,7 @@ class Wdpa:
         with _Sorted(task.workspace) as features:
             for layer in layers_of(task.gate, path, task.workspace, config.parts):
                 task.tell(f"{layer.part}: {layer.name or 'its features'}")
-                question = VectorQuestion(layer=layer.name, batch_rows=_BATCH_ROWS)
-                with task.gate.open_vector(layer.path, question) as source:
+                with task.gate.open_vector(layer.path, VectorQuestion(layer=layer.name)) as source:
                     features.add(source, layer.part)
         if features.repeated:
             task.tell(f"{features.repeated} features stood in several parts, and were taken once.")
