@@ -108,7 +108,7 @@ class Making:
             loaded = self.loader.vector(prepared, path, definition, item_id, self.notebook)
             profile = profile_of_features(loaded, prepared, task.gate, task.zone, task.workspace, self.owner)
         path.unlink()
-        return loaded.item, profile, loaded.findings
+        return loaded.item, profile, (*prepared.findings, *loaded.findings)
 
     def _present(self, item_id: str) -> tuple[dict[str, Any], ItemProfile]:
         live = self.task.live

@@ -289,6 +289,7 @@ class PreparedVector(Result):
         valid_at: What time they describe (ISO 8601).
         keywords: Words to find them by.
         style: CartoSym-JSON to draw them by; None takes one from the data.
+        findings: What the handler noticed: rows left out, values that are none; an error holds the version.
     """
 
     suffix: str = ""
@@ -300,6 +301,7 @@ class PreparedVector(Result):
     valid_at: str = ""
     keywords: tuple[str, ...] = ()
     style: dict[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class PreparedRaster(Result):
@@ -313,6 +315,7 @@ class PreparedRaster(Result):
         valid_at: What time it describes (ISO 8601).
         properties: Further properties of the item.
         style: CartoSym-JSON to draw it by; None takes one from the data.
+        findings: What the handler noticed: rows left out, values that are none; an error holds the version.
     """
 
     suffix: str
@@ -322,6 +325,7 @@ class PreparedRaster(Result):
     valid_at: str = ""
     properties: dict[str, Any] = Field(default_factory=dict)
     style: dict[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class Unchanged(Result):

@@ -642,8 +642,8 @@ def test_one_event_twice_is_its_newest_form(keeper: Keeper) -> None:
     keeper.api.shape = shape
     update = keeper.update
     release = Acled().check(update.task)
-    list(Acled().prepare(update.task, release, Acled().fetch(update.task, release)))
-    assert "3 rows were left out for newer ones of the same event." in update.told
+    (prepared,) = Acled().prepare(update.task, release, Acled().fetch(update.task, release))
+    assert "3 rows were left out for newer ones of the same event." in [f.message for f in prepared.findings]
     assert is_same(keeper.sync(release), keeper.wanted())
 
 

@@ -130,8 +130,6 @@ class Acled:
                 for batch, is_new in merged(_live(task) if is_quick else (), arrivals, deletions):
                     writer.write(batch, places(batch))
                     added += batch.num_rows if is_new else 0
-            for sentence in arrivals.told():
-                task.tell(sentence)
             task.tell(f"{writer.rows:,} events, {added:,} of them from this fetch.")
         finally:
             waiting.unlink(missing_ok=True)
@@ -143,6 +141,7 @@ class Acled:
             temporal_property=EVENT_DATE if EVENT_DATE in schema.names else "",
             keywords=("conflict", "political violence", "protest", "ACLED"),
             style=event_style(task.definition.name),
+            findings=tuple(arrivals.findings()),
         )
 
 

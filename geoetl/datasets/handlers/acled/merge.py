@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from geoetl.core.errors import UnreadableFile
+from geoetl.core.findings import Finding, Severity
 from geoetl.datasets.handlers.acled.api import KEY, Row
 from geoetl.datasets.handlers.acled.events import MAX_KEY, NEEDED, SCHEMA, Columns
 from geoetl.datasets.handlers.acled.sync import DELETED, TIMESTAMP, seconds_of
@@ -100,17 +101,19 @@ class Arrivals:
         missing = self.columns.missing if len(self._sorted) else ()
         return pa.schema([field for field in SCHEMA if field.name not in missing])
 
-    def told(self) -> Iterator[str]:
+    def findings(self) -> Iterator[Finding]:
         """Say what did not fit."""
         if self.keyless:
-            yield f"{self.keyless:,} rows have no usable '{KEY}' and were left out."
+            yield _noticed("rows_without_key", f"{self.keyless:,} rows have no usable '{KEY}' and were left out.")
         if self.repeated:
-            yield f"{self.repeated:,} rows were left out for newer ones of the same event."
+            yield _noticed("rows_repeated", f"{self.repeated:,} rows were left out for newer ones of the same event.")
         for name, count in sorted(self.columns.wrong.items()):
             if count:
-                yield f"{count:,} values of '{name}' are not what that column holds and were left empty."
+                told = f"{count:,} values of '{name}' are not what that column holds and were left empty."
+                yield _noticed("wrong_values", told)
         if unknown := sorted(self.columns.unknown):
-            yield f"ACLED has columns that are not known here and were left out: {', '.join(unknown)[:200]}."
+            names = ", ".join(unknown)[:200]
+            yield _noticed("unknown_columns", f"ACLED has columns that are not known here and were left out: {names}.")
 
     def has(self, keys: Keys) -> NDArray[np.bool_]:
         """Tell of each key whether that event came."""
@@ -184,3 +187,7 @@ def _is_in(keys: Keys, known: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]
         return np.zeros(len(keys), bool), np.zeros(len(keys), np.intp)
     at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return known[at] == keys, at
+
+
+def _noticed(code: str, message: str) -> Finding:
+    return Finding(severity=Severity.WARNING, code=code, message=message)
