@@ -1,0 +1,72 @@
+// Managed datasets: how each stands, what it serves, when its source was asked last and is asked next.
+
+import {icon, make, mount, redraw, skeleton} from "./rows"
+import {clockOf, sign} from "./run_parts"
+
+function datasetList(model, host) {
+  const clock = clockOf(model, host)
+
+  const moment = (word, at) => {
+    const part = make("span", "moment")
+    if (at === null) {
+      part.textContent = `never ${word}`
+    } else {
+      part.append(document.createTextNode(`${word} `), clock.age(at))
+    }
+    return part
+  }
+
+  const row = (one) => {
+    const button = make("button", "item run dataset")
+    button.type = "button"
+    button.dataset.key = one.key
+    if (one.key === model.selected) { button.setAttribute("aria-current", "true") }
+    const text = make("span", "text")
+    const state = make("span", "muted line")
+    state.append(make("b", `word ${one.state}`, one.word))
+    if (one.note) { state.append(make("span", "part note", one.note)) }
+    const facts = make("span", "subject", one.facts)
+    facts.title = one.facts
+    const times = make("span", "muted times")
+    times.append(moment("checked", one.checked), moment("updated", one.updated), make("span", "moment", one.next))
+    text.append(make("span", "title", one.title), state, facts, times)
+    button.append(sign(one.sign), text)
+    button.addEventListener("click", () => model.send_msg({type: "open", key: one.key}))
+    return button
+  }
+
+  host.addEventListener("keydown", (event) => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[event.key]
+    if (!step) { return }
+    const rows = [...host.querySelectorAll("button")]
+    const next = rows[rows.indexOf(host.getRootNode().activeElement) + step]
+    if (next) {
+      next.focus()
+      event.preventDefault()
+    }
+  })
+
+  return () => {
+    if (model.loading && !model.datasets.length) { redraw(host, skeleton(4)); return }
+    if (!model.datasets.length) {
+      const {title, text, code} = model.message
+      const box = make("div", "empty")
+      box.append(icon("other"), make("h3", "", title), make("p", "", text))
+      if (code) { box.append(make("code", "", code)) }
+      redraw(host, [box])
+      return
+    }
+    const list = make("ul")
+    list.setAttribute("aria-label", "Managed datasets, those that wait for a person first")
+    for (const one of model.datasets) {
+      const item = make("li")
+      item.append(row(one))
+      list.append(item)
+    }
+    redraw(host, [list])
+  }
+}
+
+export function render({model}) {
+  return mount(model, "runs", datasetList, ["datasets", "selected", "loading", "message"])
+}
