@@ -18,6 +18,7 @@ from geoetl.platform import Platform
 from geoetl.testing.upstream import LocalUpstream
 from tests.datasets.released import COLLECTION, ID, ITEM, Upkeep, lands
 from tests.served import PASSWORD
+from tests.stac import a_collection
 
 ADDRESS = "http://127.0.0.1:8000"
 DATASETS = "/api/curated/datasets"
@@ -404,7 +405,7 @@ def test_ordinary_routes_refuse_what_a_managed_dataset_keeps(client: TestClient,
     upkeep.update()
     collection = f"/stac/collections/{COLLECTION}"
     document, item = client.get(collection).json(), client.get(f"{collection}/items/{ITEM}").json()
-    other = {**item, "id": "other"}
+    other = {**item, "id": "other", "assets": {}, "links": []}
     several = {"type": "FeatureCollection", "features": [other]}
     asked = [
         ("post", f"{collection}/items", other),
@@ -415,7 +416,7 @@ def test_ordinary_routes_refuse_what_a_managed_dataset_keeps(client: TestClient,
         ("put", collection, document),
         ("patch", collection, {"title": "Mine"}),
         ("delete", collection, None),
-        ("post", "/stac/collections", document),
+        ("post", "/stac/collections", a_collection(COLLECTION)),
     ]
     for method, path, body in asked:
         answer = client.request(method, path, json=body)
