@@ -123,6 +123,10 @@ class RunsModel(param.Parameterized):
         """Return what a pipeline or function is called."""
         return self.titles.get(name, name)
 
+    def summary(self, name: str) -> str:
+        """Return what a pipeline does, in a sentence or two."""
+        return load_pipeline(name).summary
+
     # ---- looking ---------------------------------------------------------------------------------------------------
 
     def load(self) -> None:

@@ -81,6 +81,7 @@ class ListPanel(pn.viewable.Viewer):
         background.follow(model, ["workers", "counts", "away"], self._show_workers)
         background.follow(model, ["question"], self._show_question)
         background.follow(model, ["opened", "place"], self._mark)
+        self._show_workers()
 
     def _ask(self, **changes: str) -> None:
         self._model.ask(**changes)
@@ -310,7 +311,7 @@ class SchedulesPanel(pn.viewable.Viewer):
         )
         background.follow(model, ["planned"], self._show)
         background.follow(model, ["causes"], self._show_causes)
-        background.follow(model, ["said"], self._say)
+        background.follow(model, ["said", "place"], self._say)
         background.follow(model, ["place"], self._show_back)
         self._show_causes()
         self._say()

@@ -10,6 +10,7 @@ from dashboards.runs.form import Field, FieldKind, Form
 from dashboards.runs.model import RunsModel
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.layout import CONTROL, FITTING, column, row, scrolling, text
+from dashboards.shared.styling import VersionList
 from geoetl.store.samples import SAMPLES
 
 
@@ -25,10 +26,12 @@ class StartPanel(pn.viewable.Viewer):
         back = pmui.IconButton(icon="arrow_back", description="All runs", size="small", margin=0)
         back.on_click(lambda _: model.close())
         title = text('<h2 style="font-size:20px;line-height:28px;margin:0">Start a run</h2>')
-        choice = {"Choose what is to be done": "", **{model.title(name): name for name in model.startable}}
-        self._choice = pmui.Select(label="Pipeline", options=choice, value="", **CONTROL)
+        choice = {"All pipelines": "", **{model.title(name): name for name in model.startable}}
+        self._choice = pmui.Select(label="Pipeline", options=choice, value="", visible=False, **CONTROL)
         self._put_choice = follow_widget(self._choice, "value", lambda value: model.prepare(value or ""))
         self._summary = text()
+        self._all = VersionList(sizing_mode="stretch_width", margin=0, versions=_rows(model))
+        self._all.on_msg(lambda event: model.prepare(str(event.data["key"])))
         self._first, self._rest = column(pn.Spacer(height=0), gap="16px"), column(pn.Spacer(height=0), gap="16px")
         self._fold = pmui.Button(
             label="More parameters", icon="expand_more", variant="text", margin=0, sx={"fontSize": "14px"}
@@ -51,6 +54,7 @@ class StartPanel(pn.viewable.Viewer):
             scrolling(
                 self._choice,
                 self._summary,
+                self._all,
                 self._first,
                 self._fold,
                 self._rest,
@@ -66,7 +70,8 @@ class StartPanel(pn.viewable.Viewer):
     def _show(self) -> None:
         form = self._model.form
         self._put_choice(form.pipeline.name if form else "")
-        self._foot.visible = form is not None
+        self._foot.visible = self._choice.visible = form is not None
+        self._all.visible = form is None
         if form is None or self._shown is None or form.pipeline.name != self._shown.pipeline.name:
             self._build(form)
         self._shown = form
@@ -125,6 +130,22 @@ class StartPanel(pn.viewable.Viewer):
 
     def __panel__(self) -> Any:
         return self._panel
+
+
+def _rows(model: RunsModel) -> list[dict[str, Any]]:
+    """Return the pipelines as the component `VersionList` takes them."""
+    return [
+        {
+            "key": name,
+            "title": model.title(name),
+            "subtitle": name,
+            "note": model.summary(name),
+            "badge": "",
+            "shown": False,
+            "actions": [{"type": "open", "label": "Fill in"}],
+        }
+        for name in model.startable
+    ]
 
 
 def _widget(one: Field) -> Any:
