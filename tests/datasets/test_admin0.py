@@ -9,12 +9,14 @@ import geopandas as gpd
 import pytest
 import shapely
 
+import geoetl
 from geoetl.core.errors import EmptyDataset, InvalidParameter, NotFound, UnreadableFile
 from geoetl.datasets.handlers import HANDLERS, installed_handlers
 from geoetl.datasets.handlers.admin0 import Admin0
 from geoetl.datasets.model import Definition, PreparedVector, SourceType
 from geoetl.testing.datasets import DownloadConformance, HandlerConformance, Rehearsal, read_prepared, rehearsal
 from geoetl.testing.upstream import LocalUpstream
+from tests.datasets.released import Upkeep
 
 SAMPLE = "samples:ne_10m_admin_0_countries.zip"
 
@@ -217,6 +219,29 @@ def test_a_folder_without_the_file_or_with_two_is_told(tmp_path: Path) -> None:
             Admin0().check(update.task)
 
 
-def test_ours_are_registered() -> None:
-    assert HANDLERS["admin0"] is Admin0
-    assert set(HANDLERS) <= set(installed_handlers())
+def test_ours_are_registered_and_those_of_a_package_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "parks-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: parks\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[geoetl.dataset_handlers]\nparks = parks_of_a_package:Parks\n")
+    (tmp_path / "parks_of_a_package.py").write_text("class Parks:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = installed_handlers()
+    assert found["admin0"] is HANDLERS["admin0"] is Admin0
+    assert found["parks"].__name__ == "Parks"
+    assert set(found) >= {*HANDLERS, "parks"}
+
+
+def test_boundaries_that_questions_name_come_from_the_managed_countries(tmp_path: Path) -> None:
+    (tmp_path / "ne_10m_admin_0_countries.zip").write_bytes(packed(tmp_path / "made", ROWS))
+    (tmp_path / "managed").mkdir()
+    platform = geoetl.connect(tmp_path / "home", allowed_roots=(tmp_path,), managed=tmp_path / "managed")
+    Upkeep.begin(platform, tmp_path, target_table_name="curated_admin0").update()
+    asked = ("FRA", "FR", "250", "no", "XK", "KOS", "côte d'ivoire")
+    assert [platform.boundaries.find("country", name).name for name in asked] == [
+        "France", "France", "France", "Norway", "Kosovo", "Kosovo", "Côte d'Ivoire",
+    ]  # fmt: skip
+    source = platform.boundaries.find("country", "FRA").source
+    assert source is not None
+    assert source.item == "curated_admin0"
+    platform.database.dispose()
