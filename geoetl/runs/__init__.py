@@ -2,5 +2,6 @@
 
 ``pipeline`` finds pipelines and checks their parameters · ``model`` what a run is · ``repository`` rows in, rows out ·
 ``stage`` checkpoints and progress inside a run · ``notebook`` executes a pipeline with papermill · ``kernel`` the
-limited process it runs in · ``cluster`` the Dask client of a fan-out.
+limited process it runs in · ``spread`` tasks in processes of this machine · ``fanout`` tasks on Dask workers ·
+``cluster`` the Dask client of a run · ``deployments`` kinds of Dask clusters.
 """

@@ -22,7 +22,8 @@ from uuid import uuid4
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
 from geoetl.core.settings import DaskSettings
 from geoetl.runs.attempt import unforeseen
-from geoetl.runs.cluster import other_versions, own_versions
+from geoetl.runs.cluster import ANSWER_S, lost_scheduler, replace_lost_workers
+from geoetl.runs.versions import other_versions, own_versions
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -33,9 +34,8 @@ BATCH_BYTES = 16 * 1024**2
 MAX_BATCH = 1000
 # A batch has at most so many times the tasks of the one before: how long a task takes is only known by the last ones.
 GROWTH = 4
-# How often it is looked which workers there are, and how long an answer may take.
+# How often it is looked which workers there are.
 LOOK_S = 2.0
-ANSWER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,7 @@ class _FanOut:
         now = time.monotonic()
         if now - self._looked_at < LOOK_S:
             return
-        try:
-            threads = sum(self.dask.nthreads(callback_timeout=ANSWER_S).values())
-        except (OSError, TimeoutError):
-            raise _lost() from None
+        threads = replace_lost_workers(self.dask, self.settings)
         self._looked_at = now
         if threads:
             self._threads, self._seen_at = threads, now
@@ -175,10 +172,12 @@ class _FanOut:
     def _fly(self, positions: list[int], versions: Mapping[str, str], *, is_alone: bool = False) -> None:
         batch = Batch(self.function, [self.items[position] for position in positions], versions)
         key = f"{self.name}-{uuid4().hex}"
-        future = self.dask.submit(batch, key=key, pure=False)
-        self._flying[key] = _Flight(future, positions, is_alone)
+        self._await(key, _Flight(self.dask.submit(batch, key=key, pure=False), positions, is_alone))
+
+    def _await(self, key: str, flight: _Flight) -> None:
         landed = self._landed
-        future.add_done_callback(lambda _: landed.put(key))
+        self._flying[key] = flight
+        flight.future.add_done_callback(lambda _: landed.put(key))
 
     def _next_landed(self) -> list[str]:
         """Wait a while until something has landed, and return all that has."""
@@ -196,15 +195,19 @@ class _FanOut:
         try:
             results = self.dask.gather(fine, errors="skip")
         except (OSError, TimeoutError, CancelledError):
-            raise _lost() from None
+            raise lost_scheduler() from None
         for key, flight in landed.items():
             done = results.get(key)
-            if done is None:
-                yield from self._failed(flight)
+            if isinstance(done, Done):
+                yield from self._finished(done, flight.positions)
             elif isinstance(done, GeoetlError):
                 raise done
+            elif flight.future.status == "cancelled":
+                raise lost_scheduler()
+            elif flight.future.status == "error":
+                yield from self._failed(flight)
             else:
-                yield from self._finished(done, flight.positions)
+                self._await(key, flight)  # its worker was lost before anyone took the result: it is computed again
 
     def _finished(self, done: Done, positions: list[int]) -> Iterator[tuple[int, Any]]:
         from distributed.protocol.pickle import loads
@@ -222,9 +225,7 @@ class _FanOut:
         try:
             error = flight.future.exception(timeout=ANSWER_S)
         except (OSError, TimeoutError):
-            raise _lost() from None
-        if isinstance(error, CancelledError):
-            raise _lost()
+            raise lost_scheduler() from None
         if not isinstance(error, KilledWorker):
             told = unforeseen("a Dask worker", error)
             raise RunFailed(told.detail, hint="The same packages have to be installed on all Dask workers.") from None
@@ -245,9 +246,3 @@ def _pickled(outcome: Any) -> bytes:
         return bytes(dumps(outcome))
     except Exception as error:  # noqa: BLE001  what cannot be sent is the task's error, not that of its batch
         return bytes(dumps(unforeseen("the result of a task", error)))
-
-
-def _lost() -> Unavailable:
-    return Unavailable(
-        "The Dask scheduler was lost.", hint="Start it, then run it again: what is done is not repeated."
-    )

@@ -94,7 +94,7 @@ class RunEvent(BaseModel):
             case EventKind.PROGRESS:
                 return f"{data['stage']}: {data['done']} done"
             case EventKind.DASK:
-                return f"{data['workers']} Dask workers, to be watched at {data['dashboard']}"
+                return f"{data['workers']} Dask workers, to be watched on {data['host']} at {data['dashboard']}"
             case EventKind.STARTED:
                 return f"started, attempt {data['attempt']}"
             case EventKind.RETRYING:

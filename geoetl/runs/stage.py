@@ -223,9 +223,9 @@ class Run:
             for position, outcome in spread(Attempt(function), items, processes=self.dask.workers):
                 yield [(keys[position], outcome)]
             return
-        if self.dashboard and self.dashboard is not known:
-            self.repository.tell_dashboard(self.id, self.attempt, self.dashboard.url, self.dashboard.workers)
-            self.tell(f"{DASK_DASHBOARD} {self.dashboard}")
+        if (shown := self.dashboard) and shown is not known:
+            self.repository.tell_dashboard(self.id, self.attempt, shown.url, shown.host, shown.workers)
+            self.tell(f"{DASK_DASHBOARD} {shown}")
         for outcomes in fan_out(dask, name, Attempt(function), items, self.dask):
             yield [(keys[position], outcome) for position, outcome in outcomes]
 

@@ -15,10 +15,10 @@ from distributed import Client, LocalCluster
 from geoetl.core.errors import ConfigurationError, GeoetlError, InvalidParameter, RunFailed, Unavailable
 from geoetl.core.settings import DaskSettings
 from geoetl.runs.attempt import Attempt
-from geoetl.runs.cluster import own_versions
 from geoetl.runs.fanout import Batch, fan_out
 from geoetl.runs.queue import Ending, Submission
 from geoetl.runs.stage import Run
+from geoetl.runs.versions import own_versions
 from tests.runs.dask_tasks import Struck, moments
 
 ITEMS = range(60)

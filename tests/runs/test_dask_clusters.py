@@ -26,7 +26,7 @@ from geoetl.api.app import create_app
 from geoetl.core.errors import ConfigurationError, Unavailable
 from geoetl.core.settings import DaskSettings, load_settings
 from geoetl.platform import Platform
-from geoetl.runs import cluster as module
+from geoetl.runs import deployments
 from geoetl.runs.attempt import Attempt
 from geoetl.runs.cluster import Cluster
 from geoetl.runs.fanout import fan_out
@@ -91,7 +91,7 @@ def test_a_run_tells_where_its_workers_can_be_watched(run: Run, platform: Platfo
     assert record.dashboard == run.dashboard.url
     assert run.dashboard.url in record._repr_html_()
     (event,) = [one for one in platform.runs.events(run.id) if one.kind is EventKind.DASK]
-    assert event.lines()[0].endswith(f"2 Dask workers, to be watched at {run.dashboard.url}")
+    assert event.lines()[0].endswith(f"2 Dask workers, to be watched on {socket.gethostname()} at {run.dashboard.url}")
     with TestClient(create_app(platform), base_url="http://127.0.0.1:8000") as client:
         assert client.get(f"/api/runs/{run.id}").json()["dashboard"] == run.dashboard.url
 
@@ -232,7 +232,7 @@ def test_in_jupyterhub_the_link_goes_through_the_proxy_of_its_user(
 
 
 def test_an_address_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(deployments, "CONNECT_TIMEOUT_S", 0.3)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
@@ -241,9 +241,15 @@ def test_an_address_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_address_without_encryption_on_another_machine_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(deployments, "CONNECT_TIMEOUT_S", 0.3)
     with pytest.warns(UserWarning, match="without encryption"), pytest.raises(Unavailable):
         Cluster(DaskSettings(address="tcp://0.0.0.0:1")).client()
+
+
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+    paths = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), tmp_path / "none.pem")
+    with pytest.raises(ConfigurationError, match="no file where GEOETL_DASK__TLS_CA says"):
+        Cluster(DaskSettings.model_validate({"address": "tls://127.0.0.1:1", **paths})).client()
 
 
 @pytest.mark.parametrize(
