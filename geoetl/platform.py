@@ -696,18 +696,20 @@ class Platform:
         return Schedules(self.runs.queue, prepare)
 
     def declared_schedules(self) -> "Schedules":
-        """Return what runs by itself, after it was brought in step with the file that declares it.
+        """Return what runs by itself, after it was brought in step with the file that declares it and the datasets.
 
         A platform that reads only leaves that to the others, and returns what is stored.
 
         Raises:
             ConfigurationError: The file is missing or malformed.
         """
+        from geoetl.datasets.scheduled import checks
         from geoetl.runs.schedule import read_declarations
 
         if self.database.read_only:
             return self.schedules
-        self.schedules.declare(read_declarations(self.settings.schedules))
+        looks = checks(self.datasets.repository.list())
+        self.schedules.declare([*read_declarations(self.settings.schedules), *looks])
         return self.schedules
 
     def _submission(self, notebook: Pipeline, values: dict[str, Any], *, salt: str, **further: Any) -> Submission:

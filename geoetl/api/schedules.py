@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Slots that are told of one schedule.
 NEXT, LATEST = 5, 20
 
-Name = Annotated[str, InPath(description="Name of the schedule", pattern=r"^[a-z0-9-]{1,100}$")]
+Name = Annotated[str, InPath(description="Name of the schedule", pattern=r"^[a-z0-9_-]{1,100}$")]
 
 
 class SlotAnswer(BaseModel):

@@ -1,16 +1,34 @@
 """The scheduled look for a new release; it is cheap, so it is no notebook."""
 
+from collections.abc import Iterable
 from typing import Any, final
 
 from pydantic import Field
 
 from geoetl.core.errors import GeoetlError
-from geoetl.datasets.model import UpdateRequest, UpdateStatus, UpdateType
+from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, UpdateType
 from geoetl.runs.functions import LightFunction
-from geoetl.runs.model import Result
+from geoetl.runs.model import Result, RunKind
+from geoetl.runs.schedule import Declaration
 from geoetl.runs.stage import Run
 
 CHECK = "check-dataset"
+
+
+def checks(datasets: Iterable[ManagedDataset]) -> tuple[Declaration, ...]:
+    """Return the schedules of datasets: when the source of each that is enabled is asked by itself."""
+    return tuple(
+        Declaration(
+            name=f"{CHECK}-{one.dataset_id}",
+            title=f"Look for a new release: {one.name}",
+            kind=RunKind.FUNCTION,
+            target=CHECK,
+            parameters={"dataset_id": one.dataset_id},
+            cron=one.update_schedule,
+        )
+        for one in datasets
+        if one.enabled and one.update_schedule
+    )
 
 
 class Looked(Result):

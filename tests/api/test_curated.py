@@ -154,6 +154,27 @@ def test_a_name_that_is_not_there_says_what_is(client: TestClient) -> None:
     assert client.post(f"{DATASETS}/countrys/enable").status_code == 404
 
 
+def test_what_is_enabled_is_a_schedule_at_once(client: TestClient) -> None:
+    def looks() -> dict[str, str]:
+        return {
+            one["parameters"]["dataset_id"]: one["cron"]
+            for one in client.get("/api/schedules").json()["schedules"]
+            if one["target"] == "check-dataset"
+        }
+
+    assert looks() == {ID: "0 2 * * *", DECLARED: "0 2 * * *"}
+    client.post(f"{ONE}/disable")
+    assert looks() == {DECLARED: "0 2 * * *"}
+    client.post(f"{ONE}/enable")
+    client.post(DATASETS, json=new(dataset_id="more_parks", update_schedule="15 3 * * 1"))
+    assert looks()["more_parks"] == "15 3 * * 1" and ID in looks()
+    assert client.get("/api/schedules/check-dataset-more_parks").status_code == 200
+    asked = client.post(f"/api/schedules/check-dataset-{ID}/run")
+    assert (asked.status_code, asked.json()["kind"]) == (202, "function")
+    client.delete(f"{DATASETS}/more_parks?confirm=yes")
+    assert set(looks()) == {ID, DECLARED}
+
+
 # -- plans and updates -------------------------------------------------------------------------------------------------
 
 

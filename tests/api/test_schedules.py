@@ -18,7 +18,6 @@ from geoetl.platform import Platform
 from geoetl.runs.model import RunKind
 from geoetl.runs.processes import ProcessMark
 from geoetl.runs.queue import Ending
-from tests.served import PASSWORD
 
 ADDRESS = "http://127.0.0.1:8000"
 NAME = "purge-events"
@@ -37,9 +36,11 @@ def platform(home: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     declared = home.parent / "schedules.yaml"
     declared.write_text(FILE, encoding="utf-8")
     monkeypatch.setenv("GEOETL_SCHEDULES", str(declared))
+    (home.parent / "managed").mkdir()
+    monkeypatch.setenv("GEOETL_MANAGED", str(home.parent / "managed"))
     made = geoetl.connect()
     for role in Role:
-        made.identity.add(role.value, role, PASSWORD)
+        made.identity.external("https://id.example.org", role.value, role.value, role)
     return made
 
 

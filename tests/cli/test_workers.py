@@ -40,8 +40,8 @@ def alive(process: int) -> bool:
 
 
 def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(home: Path) -> None:
-    (listed,) = call("schedule", "list")
-    assert (listed["name"], listed["is_paused"]) == ("purge-events", False)
+    listed = next(one for one in call("schedule", "list") if one["name"] == "purge-events")
+    assert not listed["is_paused"]
     assert listed["next_slot"] > time.time()
     assert call("schedule", "pause", "purge-events")["is_paused"]
     assert not call("schedule", "resume", "purge-events")["is_paused"]

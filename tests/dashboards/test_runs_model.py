@@ -24,8 +24,9 @@ PURGE = "purge-events"
 
 @pytest.fixture
 def platform(home: Path) -> Platform:
-    """Give an empty platform."""
-    return geoetl.connect()
+    """Give an empty platform, without managed datasets."""
+    (home.parent / "managed").mkdir()
+    return geoetl.connect(managed=home.parent / "managed")
 
 
 @pytest.fixture
