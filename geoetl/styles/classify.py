@@ -1,17 +1,15 @@
 """Classes of a column: categories, quantiles, equal intervals, Jenks, natural breaks, or limits of one's own.
 
-Jenks and natural breaks are mapclassify's.  Quantiles and equal intervals are a line of numpy each, with its results:
-importing mapclassify compiles for seconds, which a layer that only gets its default style need not wait for.
+Quantiles, equal intervals and Jenks have the results of mapclassify, which is not used: importing it compiles for
+seconds, and somebody would wait for them.  Natural breaks are as close together as its, or closer (see `breaks`).
 
 Classes of numbers are half-open, ``lower <= value < upper``, the first and the last open to the outside: they neither
 overlap nor leave a gap, whatever values are added later.  The limit between two classes is the number of fewest digits
 that parts their values, so that what a legend says is what the condition does.
 """
 
-import threading
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from geoetl.core import html
 from geoetl.core.errors import InvalidParameter, did_you_mean
 from geoetl.core.findings import Finding, Severity
+from geoetl.styles.breaks import fisher_jenks, natural_breaks
 from geoetl.styles.numbers import number_text, readable, simplest_between
 
 if TYPE_CHECKING:
@@ -35,10 +34,8 @@ DEFAULT_CLASSES = 5
 # More categories than colours that everybody can tell apart help nobody.
 DEFAULT_CATEGORIES = 8
 MAX_CLASSES = 64
-# Jenks is quadratic in values: as many as mapclassify's own FisherJenksSampled takes at most.
-JENKS_SAMPLE = 1000
-# k-means is linear, and tries ten starts.
-NATURAL_SAMPLE = 20_000
+# Where more values are different, neighbours are put together before the best of all ways is looked for.
+MAX_PARTED = 10_000
 # A text longer than this is cut on the legend.
 MAX_LABEL = 80
 OTHER = "other"
@@ -46,9 +43,6 @@ OTHER = "other"
 _LARGEST_INCLUSIVE = 10_000
 # Beyond, doubles have gaps between whole numbers.
 _LARGEST_EXACT = 2.0**53
-# scikit-learn's k-means draws its starts from numpy's one global generator, which is seeded for it.
-_SEED = 0
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Class(BaseModel):
@@ -83,7 +77,7 @@ class Classes(BaseModel):
         classes: From low to high; of categories the most frequent first, and then all others together.
         missing: Rows without a value: null, NaN or infinite.
         rows: All rows.
-        sampled: How many values the limits were worked out from; None where that was all of them.
+        grouped: Groups of neighbouring values that the limits lie between; None where they lie between all values.
         findings: What a person should know: fewer classes than wanted, a sample, categories put together.
     """
 
@@ -95,7 +89,7 @@ class Classes(BaseModel):
     classes: tuple[Class, ...]
     missing: int
     rows: int
-    sampled: int | None = None
+    grouped: int | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -373,12 +367,12 @@ def _intervals(column: _Column, method: Method, wanted: int, limits: list[float]
     missing = len(numbers) - len(finite)
     findings = []
     distinct = finite[np.concatenate([[True], finite[1:] != finite[:-1]])] if finite.size else finite
-    sampled = None
+    grouped = None
     if method != "manual" and finite.size:
         if len(distinct) <= wanted:
             limits = [simplest_between(a, b) for a, b in pairwise(distinct.tolist())]
         else:
-            limits, sampled = _limits(method, finite, distinct, wanted)
+            limits, grouped = _limits(method, finite, distinct, wanted)
         if len(limits) + 1 < wanted:
             findings.append(
                 _finding(
@@ -394,11 +388,11 @@ def _intervals(column: _Column, method: Method, wanted: int, limits: list[float]
             )
     if not finite.size:
         findings.append(_finding("no_values", f"'{column.name}' has no value in any row.", column.name))
-    if sampled:
+    if grouped:
         findings.append(
             _finding(
-                "sampled",
-                f"The limits were worked out from {sampled:,} of {len(finite):,} values, taken evenly.",
+                "grouped",
+                f"The limits lie between {grouped:,} groups of neighbours among {len(distinct):,} different values.",
                 column.name,
             )
         )
@@ -409,7 +403,7 @@ def _intervals(column: _Column, method: Method, wanted: int, limits: list[float]
         classes=_classes_between(column, numbers, finite, limits, units) if finite.size or limits else (),
         missing=missing,
         rows=len(numbers),
-        sampled=sampled,
+        grouped=grouped,
         findings=tuple(findings),
     )
 
@@ -417,7 +411,7 @@ def _intervals(column: _Column, method: Method, wanted: int, limits: list[float]
 def _limits(
     method: Method, finite: "NDArray[np.float64]", distinct: "NDArray[np.float64]", k: int
 ) -> tuple[list[float], int | None]:
-    """Return the limits between `k` classes of sorted values, and from how many of these where not from all."""
+    """Return the limits between `k` classes of sorted values, and between how many groups where not between all."""
     # By a power of two, which changes no digit: squares of what is very large or small are then numbers too.
     exponent = int(np.frexp(max(abs(float(distinct[0])), abs(float(distinct[-1]))))[1])
     scaled = np.ldexp(finite, -exponent)
@@ -427,56 +421,56 @@ def _limits(
         return [limit for limit in limits.tolist() if distinct[0] < limit <= distinct[-1]], None
     if method == "quantiles":
         # In percent and by adding up, as mapclassify does: where a share falls on a value, the last digit decides.
-        uppers, sampled = np.percentile(scaled, np.arange(100 / k, 100, 100 / k)[: k - 1]), None
+        uppers = np.percentile(scaled, np.arange(100 / k, 100, 100 / k)[: k - 1])
     else:
-        size = JENKS_SAMPLE if method == "jenks" else NATURAL_SAMPLE
-        values = scaled if len(scaled) <= size else _sample(scaled, np.ldexp(distinct, -exponent), size)
-        sampled = size if len(scaled) > size else None
-        uppers = _OPTIMAL[method](values, k)[:-1]
+        rows = np.diff(np.searchsorted(finite, distinct, side="left"), append=len(finite))
+        starts, grouped = _close_starts(method, np.ldexp(distinct, -exponent), rows, k)
+        return _limits_at(distinct, starts), grouped
     # A class holds what is at most its upper limit: the next begins with the first value beyond.
     starts = np.unique(np.searchsorted(distinct, np.ldexp(uppers, exponent), side="right"))
-    inside = starts[(starts > 0) & (starts < len(distinct))]
-    return [simplest_between(float(distinct[start - 1]), float(distinct[start])) for start in inside], sampled
+    return _limits_at(distinct, starts), None
 
 
-def _sample(finite: "NDArray[np.float64]", distinct: "NDArray[np.float64]", size: int) -> "NDArray[np.float64]":
-    """Return values of a sorted column, the same for the same column.
+def _close_starts(
+    method: Method, values: "NDArray[np.float64]", rows: "NDArray[np.int64]", k: int
+) -> tuple["NDArray[np.int64]", int | None]:
+    """Return where classes begin that keep their values close together, and the number of groups where there are any.
 
-    Half of them lie evenly among its rows, which keeps their weight, and half among its different values, so that a
-    few large values beside very many zeros are seen; without repeated values both are the same.
+    Args:
+        method: ``jenks``, the best of all ways, or ``natural``, which goes on from the best of groups with all values.
+        values: The different values, ascending; squares of them are numbers.
+        rows: How many rows have each.
+        k: How many classes; fewer than there are values.
     """
-    half = size // 2
-    by_row = finite[np.linspace(0, len(finite) - 1, half).round().astype(int)]
-    by_value = distinct[np.linspace(0, len(distinct) - 1, size - half).round().astype(int)]
-    return np.sort(np.concatenate([by_row, by_value]))
+    if len(values) <= MAX_PARTED:
+        return fisher_jenks(values, rows, k), None
+    groups = _groups(rows, MAX_PARTED)
+    sizes = np.add.reduceat(rows, groups)
+    means = np.add.reduceat(values * rows, groups) / sizes
+    starts = groups[fisher_jenks(means, sizes, k)]
+    return (natural_breaks(values, rows, starts), None) if method == "natural" else (starts, len(groups))
 
 
-def _fisher_jenks(values: "NDArray[np.float64]", k: int) -> "NDArray[np.float64]":
-    from mapclassify import FisherJenks
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without numba it is slow, which the size of the sample accounts for
-        return np.asarray(FisherJenks(values, k).bins)
+def _limits_at(distinct: "NDArray[np.float64]", starts: "NDArray[np.int64]") -> list[float]:
+    """Return the limits below the values that begin the second to last class."""
+    inside = starts[(starts > 0) & (starts < len(distinct))]
+    return [simplest_between(float(distinct[start - 1]), float(distinct[start])) for start in inside]
 
 
-def _natural_breaks(values: "NDArray[np.float64]", k: int) -> "NDArray[np.float64]":
-    from mapclassify import NaturalBreaks
-    from threadpoolctl import threadpool_limits
+def _groups(rows: "NDArray[np.int64]", most: int) -> "NDArray[np.int64]":
+    """Return the numbers of the values that begin a group of neighbours; of a column always the same.
 
-    # Its threads wait for each other so often that on a busy machine they take thirty times as long as one.
-    with _ONE_AT_A_TIME, threadpool_limits(1):
-        state = np.random.get_state()
-        np.random.seed(_SEED)
-        try:
-            return np.asarray(NaturalBreaks(values, k).bins)
-        finally:
-            np.random.set_state(state)
+    Half of them lie evenly among the rows, and half among the different values, so that the tail of a column in which
+    most rows are alike is not one group.
 
-
-_OPTIMAL: Mapping[str, Callable[["NDArray[np.float64]", int], "NDArray[np.float64]"]] = {
-    "jenks": _fisher_jenks,
-    "natural": _natural_breaks,
-}
+    Args:
+        rows: How many rows have each value.
+        most: How many groups there may be.
+    """
+    half, ends = most // 2, np.cumsum(rows)
+    by_row = np.searchsorted(ends, np.linspace(0, ends[-1] - 1, half).round().astype(int), side="right")
+    by_value = np.linspace(0, len(rows) - 1, most - half).round().astype(int)
+    return np.unique(np.concatenate([by_row, by_value]))
 
 
 def _classes_between(
