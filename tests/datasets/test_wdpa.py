@@ -277,7 +277,8 @@ def test_what_stands_in_two_parts_is_taken_once(tmp_path: Path, put: Callable[..
         found = handler.check(update.task)
         made = list(handler.prepare(update.task, found, handler.fetch(update.task, found)))
         assert [read_prepared(update, one).num_rows for one in made] == [120, 30]  # type: ignore[arg-type]
-    assert any("20 features stood in several parts" in told for told in update.told)
+    told = [finding.message for one in made for finding in one.findings]  # type: ignore[union-attr]
+    assert told == ["10 features stood in several parts of the release, and were taken once."] * 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from geoetl.core.errors import EmptyDataset, UnreadableFile
+from geoetl.core.findings import Finding, Severity
 from geoetl.core.request import Request
 from geoetl.datasets.handlers.wdpa.archive import layers_of
 from geoetl.datasets.handlers.wdpa.columns import KEY, Columns
@@ -69,8 +70,6 @@ class Wdpa:
                 task.tell(f"{layer.part}: {layer.name or 'its features'}")
                 with task.gate.open_vector(layer.path, VectorQuestion(layer=layer.name)) as source:
                     features.add(source, layer.part)
-        if features.repeated:
-            task.tell(f"{features.repeated} features stood in several parts, and were taken once.")
         for kind in KINDS:
             if features.count(kind):
                 yield PreparedVector(
@@ -81,6 +80,7 @@ class Wdpa:
                     key=KEY,
                     valid_at=first_of_month(release.source_version),
                     keywords=_KEYWORDS,
+                    findings=features.findings(kind),
                     # Without one, `geoetl.styles` knows IUCN_CAT, and has a colour for each of its categories.
                     style=None,
                 )
@@ -105,7 +105,7 @@ class _Sorted:
         self._columns: dict[Kind, pa.Schema] = {}
         self._crs: CRS | None = None
         self._seen: dict[Kind, set[bytes]] = {kind: set() for kind in KINDS}
-        self.repeated = 0
+        self._repeated: dict[Kind, int] = dict.fromkeys(KINDS, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +120,14 @@ class _Sorted:
     def count(self, kind: Kind) -> int:
         """Return how many features there are of a kind."""
         return self._writers[kind].rows if kind in self._writers else 0
+
+    def findings(self, kind: Kind) -> tuple[Finding, ...]:
+        """Return what was noticed of those of a kind."""
+        count = self._repeated[kind]
+        if not count:
+            return ()
+        message = f"{count:,} features stood in several parts of the release, and were taken once."
+        return (Finding(severity=Severity.WARNING, code="rows_repeated", message=message),)
 
     def add(self, source: VectorSource, part: str) -> None:
         """Take the features of a layer.
@@ -177,7 +185,7 @@ class _Sorted:
             own.update(shape.as_py() or b"")
             news.append(own.digest() not in seen)
             seen.add(own.digest())
-        self.repeated += news.count(False)
+        self._repeated[kind] += news.count(False)
         return pa.array(news, pa.bool_())
 
     def _writer(self, kind: Kind, columns: Columns, source: VectorSource) -> "FeatureWriter":
