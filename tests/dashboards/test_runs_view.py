@@ -9,7 +9,6 @@ import geoetl
 from dashboards.runs import watch
 from dashboards.runs.view import RunsView
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
-from dashboards.shared.styling import VersionList
 from dashboards.shared.theme import DARK
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.platform import Platform
@@ -63,7 +62,7 @@ def test_an_empty_page_says_what_to_do_first(view: RunsView) -> None:
     view.model.ask(state="failed")
     assert listed.message["title"] == "No such runs"
     assert "No worker is at work" in view._list._workers.object
-    assert the(view, VersionList).message == "Nothing failed lately."
+    assert view._schedules._causes.message == "Nothing failed lately."
 
 
 def test_a_run_is_opened_moved_and_closed(view: RunsView, platform: Platform, worker: HandWorker) -> None:
