@@ -8,18 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoetl.core.errors import (
-    Unavailable,
-)
+from geoetl.core.errors import Unavailable
 from geoetl.core.identifiers import file_digest
 from geoetl.datasets.handlers.fathom import Fathom
-from geoetl.datasets.handlers.fathom.names import (
-    RETURN_PERIODS,
-    Layout,
-)
-from geoetl.datasets.model import (
-    Definition,
-)
+from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS, Layout
+from geoetl.datasets.model import Definition
 from geoetl.testing.datasets import HandlerConformance
 from geoetl.testing.upstream import LocalUpstream
 from tests.datasets.fathom_tiles import (

@@ -6,11 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoetl.core.errors import (
-    GeoetlError,
-    InvalidBBox,
-    InvalidParameter,
-)
+from geoetl.core.errors import GeoetlError, InvalidBBox, InvalidParameter
 from geoetl.datasets.handlers.fathom.config import FathomConfig
 from geoetl.datasets.handlers.fathom.drop import Cell
 from geoetl.datasets.handlers.fathom.names import (
@@ -23,11 +19,7 @@ from geoetl.datasets.handlers.fathom.names import (
     TileName,
     Variant,
 )
-from tests.datasets.fathom_tiles import (
-    CELL,
-    RIVER_2050,
-    tile_name,
-)
+from tests.datasets.fathom_tiles import CELL, RIVER_2050, tile_name
 
 # -- names -------------------------------------------------------------------------------------------------------------
 
@@ -73,10 +65,7 @@ def test_cells_tile_the_earth(name: TileName, size: int) -> None:
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        (
-            "FLUVIAL_DEFENDED/2020/1in100/1in100-FLUVIAL-DEFENDED-2020_n04w006.tif",
-            tile_name("n04w006", 100),
-        ),
+        ("FLUVIAL_DEFENDED/2020/1in100/1in100-FLUVIAL-DEFENDED-2020_n04w006.tif", tile_name("n04w006", 100)),
         (
             "FLUVIAL_DEFENDED/2050/SSP2_4.5/1in100-FLUVIAL-DEFENDED-2050-SSP2_4.5_n07w005.tif",
             tile_name("n07w005", 100, RIVER_2050),

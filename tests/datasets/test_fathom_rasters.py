@@ -1,5 +1,7 @@
 """Rasters of FATHOM's tiles against numpy, and what is served of them."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +10,12 @@ import rasterio
 from rasterio.transform import from_origin
 
 import geoetl
+from geoetl.core.errors import NotFound
 from geoetl.core.spatial import Point
 from geoetl.datasets.handlers.fathom import Fathom
 from geoetl.datasets.handlers.fathom.describe import SHOWN_BAND, depth_style
-from geoetl.datasets.handlers.fathom.names import (
-    RETURN_PERIODS,
-    Corner,
-    Layout,
-)
-from geoetl.datasets.model import (
-    PreparedRaster,
-)
+from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS, Corner, Layout
+from geoetl.datasets.model import PreparedRaster, UpdateStatus
 from geoetl.platform import DatasetLoader
 from geoetl.store.catalog.item import new_collection
 from geoetl.styles.coverage import coverage_symbol, render_of
@@ -28,6 +25,7 @@ from tests.datasets.fathom_tiles import (
     CELL,
     RIVER_2050,
     SIDE,
+    WRITTEN,
     Played,
     definition,
     depths,
@@ -35,6 +33,7 @@ from tests.datasets.fathom_tiles import (
     put_all,
     tile_name,
 )
+from tests.datasets.released import Upkeep
 
 
 @pytest.fixture
@@ -160,6 +159,29 @@ def test_a_point_of_the_item_has_metres(home: Path, drop: Path, played: Played) 
     # Dry is 0, and no tile is no value.
     assert platform.raster.point("curated", "floods", Point(-5.9, 4.1), bands=[5]).values == (0.0,)
     assert platform.raster.point("curated", "floods", Point(-4.5, 5.5), bands=[5]).values == (None,)
+
+
+def test_every_version_is_drawn_as_depths_and_an_empty_folder_changes_nothing(home: Path, drop: Path) -> None:
+    put_all(drop, ["n04w006"])
+    said = definition(drop).model_dump(include={"source_config", "target_table_name"})
+    platform = geoetl.connect(home, allowed_roots=[drop.parent])
+    kept = Upkeep.begin(platform, drop, handler="fathom", target_schema="floods", **said)
+    assert kept.update().items == (f"curated_floods_{CELL}",)
+    assert kept.update().status is UpdateStatus.SKIPPED
+    # Much shallower, and one more.
+    for period in RETURN_PERIODS:
+        path = put(drop, tile_name("n04w006", period), np.full((SIDE, SIDE), 3, np.int16))
+        os.utime(path, (WRITTEN + 9, WRITTEN + 9))
+    put_all(drop, ["n06w006"])
+    outcome = kept.update()
+    assert (outcome.records_added, outcome.records_updated, outcome.records_deleted) == (1, 1, 0)
+    for item_id in outcome.items:
+        render = platform.catalog.item("floods", item_id)["properties"]["renders"]["default"]
+        assert (render["title"], render["bidx"]) == ("Flood depth, 1 in 100 years (m)", [5])
+    shutil.rmtree(drop / "FLUVIAL_DEFENDED")
+    with pytest.raises(NotFound, match="it is empty"):
+        kept.update()
+    assert platform.raster.point("floods", outcome.items[0], Point(-5.5, 4.5), bands=[5]).values == (0.03,)
 
 
 def test_the_style_draws_depths_of_100_years_blue_and_leaves_dry_land_out() -> None:

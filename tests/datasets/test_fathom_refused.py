@@ -22,22 +22,10 @@ from geoetl.core.errors import (
 )
 from geoetl.core.settings import LimitSettings
 from geoetl.datasets.handlers.fathom import Fathom
-from geoetl.datasets.handlers.fathom.names import (
-    Layout,
-)
+from geoetl.datasets.handlers.fathom.names import Layout
 from geoetl.datasets.upstream import SourceChanged
 from geoetl.testing.datasets import rehearsal
-from tests.datasets.fathom_tiles import (
-    CELL,
-    SIDE,
-    WRITTEN,
-    Played,
-    definition,
-    depths,
-    put,
-    put_all,
-    tile_name,
-)
+from tests.datasets.fathom_tiles import CELL, SIDE, WRITTEN, Played, definition, depths, put, put_all, tile_name
 
 
 @pytest.fixture

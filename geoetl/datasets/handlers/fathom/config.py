@@ -1,6 +1,6 @@
 """Which of FATHOM's tiles a dataset is made of, and how large its rasters are."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from geoetl.core.errors import InvalidParameter, did_you_mean
 from geoetl.core.request import Request
 from geoetl.core.spatial import BBox
-from geoetl.datasets.handlers.fathom.names import YEARS, FloodType, Scenario, TileName
+from geoetl.datasets.handlers.fathom.names import YEARS, Corner, FloodType, Scenario, TileName
 
 type Box = tuple[float, float, float, float]
 
@@ -85,7 +85,11 @@ class FathomConfig(Request):
             return False
         if self.ssp_scenarios and variant.scenario is not None and variant.scenario not in self.ssp_scenarios:
             return False
-        if not self.boxes:
-            return True
-        tile = BBox(corner.west, corner.south, corner.west + 1, corner.south + 1)
-        return any(tile.overlaps(box) for box in self.boxes)
+        return not self.boxes or _overlaps(corner, self.boxes)
+
+
+# A corner has as many files as there are maps and return periods.
+@lru_cache(maxsize=65_536)
+def _overlaps(corner: Corner, boxes: tuple[BBox, ...]) -> bool:
+    tile = BBox(corner.west, corner.south, corner.west + 1, corner.south + 1)
+    return any(tile.overlaps(box) for box in boxes)

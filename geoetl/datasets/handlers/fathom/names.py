@@ -11,7 +11,6 @@ A tile is one degree by one degree, one return period to a file::
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 from geoetl.core.errors import InvalidParameter
 
@@ -184,15 +183,15 @@ class TileName:
         Raises:
             InvalidParameter: It is none of FATHOM's, or its folders say something else than it does.
         """
-        parts = PurePosixPath(path).parts
+        parts = path.split("/")
         layer = _FOLDER.fullmatch(parts[-2]) if len(parts) > 1 else None
         if layer is not None and parts[-1].endswith(".tif"):
             return cls._of(layer.groupdict(), parts[-1].removesuffix(".tif"), Layout.BY_LAYER)
-        leaf = _LEAF.fullmatch(parts[-1]) if parts else None
+        leaf = _LEAF.fullmatch(parts[-1])
         if leaf is None:
             raise InvalidParameter("It is no name of a FATHOM tile.")
         name = cls._of(leaf.groupdict(), leaf["corner"], Layout.BY_TYPE)
-        if list(parts[-4:]) != name.path.split("/"):
+        if parts[-4:] != name.path.split("/"):
             raise InvalidParameter(f"By its name it belongs into {name.path.rpartition('/')[0]}.")
         return name
 
