@@ -20,6 +20,7 @@ from geoetl.runs.queue import Ending, Submission
 from geoetl.runs.stage import Run
 from geoetl.runs.versions import own_versions
 from tests.runs.dask_tasks import Struck, moments
+from tests.runs.dask_workers import dask_workers
 
 ITEMS = range(60)
 # For what comes about by itself.
@@ -29,13 +30,7 @@ PATIENCE_S = 60
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """Give two workers, of which a task may lose one."""
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"allowed_failures": 1},
-    ) as cluster:
+    with dask_workers(2, allowed_failures=1) as cluster:
         yield cluster
 
 
@@ -196,7 +191,7 @@ def test_a_worker_that_came_later_with_other_versions_is_refused() -> None:
 
 def test_without_any_worker_left_the_run_ends_and_may_be_tried_again() -> None:
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        dask_workers(1) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         outcomes = fan_out(client, "moments", Attempt(moments), list(range(100_000)), DaskSettings(start_seconds=1.0))
@@ -207,7 +202,7 @@ def test_without_any_worker_left_the_run_ends_and_may_be_tried_again() -> None:
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_which_may_be_tried_again(tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+    with dask_workers(1) as cluster:
         with Client(cluster.scheduler_address, set_as_default=False, timeout=1) as client:
             outcomes = fan_out(client, "moments", Attempt(moments), list(range(100_000)), DaskSettings())
             next(outcomes)

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Security
 from fastapi.testclient import TestClient
 
 import geoetl
@@ -34,6 +34,7 @@ from geoetl.runs.model import EventKind, Result, RunState
 from geoetl.runs.stage import DASK_DASHBOARD, Run
 from tests.conftest import missing
 from tests.runs.dask_tasks import Struck, moments, process_of
+from tests.runs.dask_workers import dask_workers
 from tests.runs.ssh import ssh_to_here
 from tests.served import handshake
 
@@ -182,7 +183,7 @@ def test_the_cluster_ends_with_its_run(run: Run, platform: Platform) -> None:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """Give the address of a scheduler that has no worker."""
-    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+    with dask_workers(0) as cluster:
         yield cluster.scheduler_address
 
 
