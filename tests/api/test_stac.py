@@ -22,6 +22,7 @@ from geoetl.platform import Platform
 from tests import catalogued
 from tests.api.conftest import ADDRESS
 from tests.catalogued import CLIMATE, HILL, IMAGES, MODEL, PLACES, SHIRES
+from tests.datasets.released import declared_here
 from tests.served import serving
 from tests.stac import a_collection, an_item
 
@@ -379,11 +380,15 @@ def _bodies(document: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
     return [document["components"]["schemas"][name] for name in names]
 
 
-def test_the_examples_of_reading_are_answered(demo_home: Path) -> None:
-    app = dashboards.app.create_app(geoetl.connect(demo_home))
+# What is there after an update, which takes longer than all questions together.
+AFTER_UPDATES = "/api/curated/datasets/{dataset_id}/versions/{number}"
+
+
+def test_the_examples_of_reading_are_answered(demo_home: Path, tmp_path: Path) -> None:
+    app = dashboards.app.create_app(geoetl.connect(demo_home, managed=declared_here(tmp_path / "managed")))
     with serving(app) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
         for method, path, operation in operations(app.openapi()):
-            if method != "get":
+            if method != "get" or path.startswith(AFTER_UPDATES):
                 continue
             asked = {parameter["name"]: parameter for parameter in operation.get("parameters", ())}
             for name, parameter in asked.items():

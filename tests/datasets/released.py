@@ -43,6 +43,16 @@ def lands(count: int) -> list[dict[str, Any]]:
     return [country(number) for number in range(count)]
 
 
+def declared_here(folder: Path) -> Path:
+    """Declare in a new folder the dataset that the description of the API asks for, with the sample as its source."""
+    folder.mkdir()
+    (folder / "admin0.yaml").write_text(
+        "name: Countries\nhandler: admin0\nsource_type: manual\nsource_url: samples:ne_10m_admin_0_countries.zip\n"
+        "target_table_name: curated_admin0\nlicense: CC0-1.0\nattribution: Made with Natural Earth\n"
+    )
+    return folder
+
+
 @dataclass(frozen=True)
 class Upkeep:
     """A platform that keeps one dataset.

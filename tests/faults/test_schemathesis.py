@@ -12,6 +12,7 @@ from pathlib import Path
 import dashboards.app
 import geoetl
 from tests import catalogued
+from tests.datasets.released import declared_here
 from tests.served import serving
 
 # In every test run; enough for a first look at each operation.
@@ -20,7 +21,8 @@ SHORT_S = 40
 
 def test_no_operation_answers_with_an_error_of_the_server_or_a_status_that_it_hides(tmp_path: Path) -> None:
     seconds = int(os.environ.get("GEOETL_TEST_FUZZ_S", SHORT_S))
-    platform = geoetl.connect(tmp_path / "home")
+    # A plan asks the source of a dataset: here it is a file.
+    platform = geoetl.connect(tmp_path / "home", managed=declared_here(tmp_path / "managed"))
     catalogued.fill(platform, tmp_path / "home" / "shelf")
     with serving(dashboards.app.create_app(platform)) as address:
         command = [
