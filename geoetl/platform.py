@@ -3,6 +3,7 @@
 What joins two capabilities, and is no pipeline's own business, is written here.
 """
 
+import logging
 import os
 import tempfile
 import threading
@@ -58,9 +59,12 @@ if TYPE_CHECKING:
     from geoetl.virtual.outcome import VirtualCube
     from geoetl.virtual.upkeep import CubeCheck, StoredCube
 
+_log = logging.getLogger(__name__)
 # How often a watcher is told how a run stands.
 WATCH_EVERY_S = 0.25
 THUMBNAIL_SIDE = 256
+# So many are drawn anew while somebody waits for another default style; later ones follow with their next data.
+MAX_REDRAWN = 24
 # Classes that are in the legend of a raster are those of a picture of so many pixels a side.
 MAX_CLASSES_SIDE = 1024
 # A grid of fewer cells a side shows nothing in a picture.
@@ -307,24 +311,27 @@ class Platform:
 
     def illustrate(self, registered: Registered) -> Registered:
         """Give registered rasters and cubes a thumbnail; a grid too coarse to show anything gets none."""
-        changed = []
-        for item_id in registered.items:
-            item = dict(self.catalog.item(registered.collection, item_id))
-            picture = self._picture(item)
-            if picture is None:
-                continue
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                path = Path(folder) / "thumbnail.png"
-                path.write_bytes(picture)
-                kind = "cubes" if "cube:dimensions" in item["properties"] else "rasters"
-                key = f"{kind}/{registered.collection}/{item_id}/thumbnail-{file_digest(path)[:8]}.png"
-                stored = self.zones.internal.put(path, key, owner=f"{registered.collection}/{item_id}")
-            asset = object_asset(stored, title="Thumbnail", roles=["thumbnail"])
-            changed.append({**item, "assets": {**item["assets"], "thumbnail": asset}})
+        items = [dict(self.catalog.item(registered.collection, item_id)) for item_id in registered.items]
+        changed = [drawn for item in items if (drawn := self._illustrated(item))]
         if changed:
             self._keeper.upsert_items(changed)
         return registered
+
+    def _illustrated(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return an item with a thumbnail of how it is drawn now; None where it would show nothing."""
+        picture = self._picture(item)
+        if picture is None:
+            return None
+        collection, item_id = item["collection"], item["id"]
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            path = Path(folder) / "thumbnail.png"
+            path.write_bytes(picture)
+            kind = "cubes" if "cube:dimensions" in item["properties"] else "rasters"
+            key = f"{kind}/{collection}/{item_id}/thumbnail-{file_digest(path)[:8]}.png"
+            stored = self.zones.internal.put(path, key, owner=f"{collection}/{item_id}")
+        asset = object_asset(stored, title="Thumbnail", roles=["thumbnail"])
+        return {**item, "assets": {**item["assets"], "thumbnail": asset}}
 
     def _picture(self, item: Mapping[str, Any]) -> bytes | None:
         collection, item_id = item["collection"], item["id"]
@@ -386,6 +393,19 @@ class Platform:
 
         items = [item for item in walk(self.catalog, Search(collections=(layer.id,))) if is_coverage(item)]
         changed = [styled for item in items if (styled := styled_item(item, style, layer))]
+        if changed:
+            self._keeper.upsert_items(changed)
+        self._redraw([item for item in changed if "thumbnail" in item["assets"]][:MAX_REDRAWN])
+
+    def _redraw(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Let thumbnails show how items are drawn now; one whose data cannot be read keeps its old one."""
+        drawn = []
+        for item in items:
+            try:
+                drawn.append(self._illustrated(item))
+            except GeoetlError as error:
+                _log.warning("thumbnail of %s/%s: %s", item["collection"], item["id"], error.detail)
+        changed = [item for item in drawn if item is not None]
         if changed:
             self._keeper.upsert_items(changed)
 

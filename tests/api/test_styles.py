@@ -1,5 +1,6 @@
 """OGC API - Styles over HTTP: what the draft asks for, against its own schemas and examples, and hostile questions."""
 
+import io
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import PIL.Image
 import pytest
 import yaml
 from fastapi import FastAPI
@@ -21,9 +23,9 @@ from geoetl.api.security import Access
 from geoetl.api.styles.request import offered
 from geoetl.api.styles.routes import PREFIXES
 from geoetl.core.principal import Role
-from geoetl.platform import Platform
+from geoetl.platform import Platform, Registered
 from tests import catalogued
-from tests.catalogued import IMAGES, PLACES, SHIRES
+from tests.catalogued import HILL, IMAGES, PLACES, SHIRES
 
 ADDRESS = "http://127.0.0.1:8000"
 LAYER = f"{PLACES}:{SHIRES}"
@@ -696,3 +698,24 @@ def test_a_method_that_is_not_taken_is_told_with_all_that_are(platform: Platform
         assert answer.json()["hint"] == f"It takes {allowed}."
     reader = TestClient(create_app(platform, ServerRole.READER), base_url=ADDRESS)
     assert reader.put(f"{STYLES}/mine", json=a_style()).headers["allow"] == "GET, HEAD"
+
+
+def test_thumbnails_follow_the_default_style_of_a_coverage(platform: Platform, client: TestClient) -> None:
+    platform.illustrate(Registered(collection=IMAGES, items=(HILL,)))
+
+    def thumbnail() -> Any:
+        picture = platform.catalog.item(IMAGES, HILL)["assets"]["thumbnail"]
+        content = client.get(f"/assets/{IMAGES}/{HILL}/thumbnail").content
+        with PIL.Image.open(io.BytesIO(content)) as opened:
+            return picture["href"], opened.convert("RGB").getpixel((opened.width // 2, opened.height // 2))
+
+    plain, seen = thumbnail(), {}
+    merging = {"Content-Type": "application/merge-patch+json"}
+    for name, colour in (("red", [255, 0, 0]), ("blue", [0, 0, 255])):
+        symbolizer = {"singleChannel": {"property": "height"}, "colorMap": [[-1e6, colour], [1e6, colour]]}
+        style = {"stylingRules": [{"symbolizer": symbolizer}]}
+        assert client.put(f"/collections/{IMAGES}/styles/{name}", json=style).status_code == 204
+        assert client.patch(f"/collections/{IMAGES}/styles", json={"default": name}, headers=merging).status_code == 204
+        seen[name] = thumbnail()
+        assert seen[name][1] == tuple(colour)
+    assert len({plain[0], *(href for href, _ in seen.values())}) == 3
