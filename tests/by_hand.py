@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import geoetl
 from geoetl.core.errors import GeoetlError, UnreadableFile
 from geoetl.platform import Platform
 from geoetl.runs.model import RunKind, notebook_key
@@ -11,6 +13,19 @@ from geoetl.runs.processes import ProcessMark
 from geoetl.runs.queue import Ending
 
 SAMPLE = "samples:landsat_rgb.tif"
+_SCHEDULES = """
+schedules:
+  purge-events: {title: Remove the events of old runs by night, cron: "30 1 * * *", function: purge-events}
+"""
+
+
+def scheduled(home: Path) -> Platform:
+    """Return an empty platform with one schedule, `purge-events`."""
+    declared = home.parent / "schedules.yaml"
+    declared.write_text(_SCHEDULES, encoding="utf-8")
+    managed = home.parent / "managed"
+    managed.mkdir()
+    return geoetl.connect(home, schedules=declared, managed=managed)
 
 
 @dataclass

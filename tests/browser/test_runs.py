@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-import geoetl
 from geoetl.core.errors import UnreadableFile
 from geoetl.core.principal import Role
 from geoetl.platform import Platform
 from tests.browser.conftest import SLOW_MS, Watched, note, serving
-from tests.by_hand import SAMPLE, HandWorker, submit
+from tests.by_hand import SAMPLE, HandWorker, scheduled, submit
 from tests.served import PASSWORD
 
 Open = Callable[[str], Watched]
@@ -23,7 +22,7 @@ ATTACK = "</script><img src=x onerror=window.__pwned=1>"
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """Give a platform that is empty at first; each test has collections of its own."""
-    return geoetl.connect(tmp_path_factory.mktemp("runs") / "home")
+    return scheduled(tmp_path_factory.mktemp("runs") / "home")
 
 
 @pytest.fixture(scope="module")

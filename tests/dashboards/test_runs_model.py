@@ -14,7 +14,7 @@ from dashboards.runs.model import PAGE, RunsModel
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.platform import Platform
 from geoetl.runs.model import RunKind, RunState
-from tests.by_hand import SAMPLE, HandWorker, submit
+from tests.by_hand import SAMPLE, HandWorker, scheduled, submit
 
 EDITOR = Principal("1", "Ada Editor", Role.EDITOR, Via.COOKIE)
 VIEWER = Principal("2", "Vera Viewer", Role.VIEWER, Via.COOKIE)
@@ -24,9 +24,8 @@ PURGE = "purge-events"
 
 @pytest.fixture
 def platform(home: Path) -> Platform:
-    """Give an empty platform, without managed datasets."""
-    (home.parent / "managed").mkdir()
-    return geoetl.connect(managed=home.parent / "managed")
+    """Give an empty platform with one schedule."""
+    return scheduled(home)
 
 
 @pytest.fixture
@@ -364,7 +363,7 @@ def test_schedules_are_shown_and_an_operator_lets_them_rest_and_run(platform: Pl
     model.show_schedules()
     model.pause(PURGE)
     assert model.planned[0].schedule.is_paused
-    assert model.said == "“Remove the events of runs that were over 90 days ago” rests until somebody resumes it."
+    assert model.said == "“Remove the events of old runs by night” rests until somebody resumes it."
     model.resume(PURGE)
     assert not model.planned[0].schedule.is_paused
     model.run_now(PURGE)

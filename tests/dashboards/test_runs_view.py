@@ -5,22 +5,21 @@ from pathlib import Path
 
 import pytest
 
-import geoetl
 from dashboards.runs import watch
 from dashboards.runs.view import RunsView
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
 from dashboards.shared.theme import DARK
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.platform import Platform
-from tests.by_hand import SAMPLE, HandWorker, submit
+from tests.by_hand import SAMPLE, HandWorker, scheduled, submit
 
 VIEWER = Principal("2", "Vera Viewer", Role.VIEWER, Via.COOKIE)
 
 
 @pytest.fixture
 def platform(home: Path) -> Platform:
-    """Give an empty platform."""
-    return geoetl.connect()
+    """Give an empty platform with one schedule."""
+    return scheduled(home)
 
 
 @pytest.fixture
