@@ -8,11 +8,13 @@ from geoetl.core.errors import EmptyDataset, InvalidParameter, NotFound
 from geoetl.core.findings import Finding
 from geoetl.core.identifiers import digest
 from geoetl.datasets.changes import Comparison
+from geoetl.datasets.made import MadeItems, Record
 from geoetl.datasets.model import (
     Candidate,
     Definition,
     Fetched,
     ItemProfile,
+    MadeBefore,
     ManagedDataset,
     Prepared,
     PreparedRaster,
@@ -25,6 +27,8 @@ from geoetl.datasets.protocol import DatasetHandler, Loader, Task
 from geoetl.datasets.sanity import look
 from geoetl.store.catalog.item import SCIENTIFIC, VERSION
 
+_Item = tuple[dict[str, Any], ItemProfile, dict[str, Any] | None, tuple[Finding, ...]]
+
 
 @dataclass(frozen=True)
 class Making:
@@ -35,6 +39,7 @@ class Making:
         handler: Knows the source.
         task: What the handler is given.
         loader: Makes items of files.
+        made: What this update has made before.
         owner: Of the objects.
         notebook: Portable address of the executed notebook.
     """
@@ -43,6 +48,7 @@ class Making:
     handler: DatasetHandler
     task: Task
     loader: Loader
+    made: MadeItems
     owner: str
     notebook: str | None
 
@@ -68,13 +74,13 @@ class Making:
             item_id = f"{dataset.target_table_name}{prepared.suffix}"
             if item_id in items:
                 raise InvalidParameter(f"The handler '{dataset.handler}' made '{item_id}' twice.", field="handler")
-            item, profile, found = self._item(prepared, item_id)
+            item, profile, style, found = self._item(prepared, item_id)
             items[item_id] = _finished(item, dataset.definition, release)
             profiles.append(profile)
             findings += found
-            if not isinstance(prepared, Unchanged) and prepared.style is not None:
+            if style is not None:
                 layer = f"{dataset.target_schema}:{item_id}" if profile.index else dataset.target_schema
-                styles[layer] = prepared.style
+                styles[layer] = style
         if not items:
             raise EmptyDataset(f"The release {release.source_version} has nothing in it.", hint="Look at the source.")
         old, new = live.profile if live else None, Profile(items=tuple(profiles))
@@ -96,10 +102,15 @@ class Making:
             is_same=old is not None and _shapes(old) == _shapes(new) and not changes.is_any,
         )
 
-    def _item(self, prepared: Prepared, item_id: str) -> tuple[dict[str, Any], ItemProfile, tuple[Finding, ...]]:
+    def _item(self, prepared: Prepared, item_id: str) -> _Item:
         task, definition = self.task, self.dataset.definition
         if isinstance(prepared, Unchanged):
-            return *self._present(item_id), ()
+            return *self._present(item_id), None, ()
+        if isinstance(prepared, MadeBefore):
+            record = self.made.get(prepared.suffix)
+            if record is None:
+                raise NotFound(f"'{item_id}' is not there any more.", hint="Update again.", field="handler")
+            return record.loaded.item, record.profile, record.style, record.loaded.findings
         path = task.workspace / prepared.file
         if isinstance(prepared, PreparedRaster):
             loaded = self.loader.raster(prepared, path, definition, item_id, self.notebook)
@@ -108,7 +119,18 @@ class Making:
             loaded = self.loader.vector(prepared, path, definition, item_id, self.notebook)
             profile = profile_of_features(loaded, prepared, task.gate, task.zone, task.workspace, self.owner)
         path.unlink()
-        return loaded.item, profile, (*prepared.findings, *loaded.findings)
+        loaded = loaded.model_copy(update={"findings": (*prepared.findings, *loaded.findings)})
+        if isinstance(prepared, PreparedRaster) and prepared.content:
+            self.made.keep(
+                Record(
+                    suffix=prepared.suffix,
+                    content=prepared.content,
+                    loaded=loaded,
+                    profile=profile,
+                    style=prepared.style,
+                )
+            )
+        return loaded.item, profile, prepared.style, loaded.findings
 
     def _present(self, item_id: str) -> tuple[dict[str, Any], ItemProfile]:
         live = self.task.live

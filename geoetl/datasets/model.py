@@ -315,6 +315,8 @@ class PreparedRaster(Result):
         valid_at: What time it describes (ISO 8601).
         properties: Further properties of the item.
         style: CartoSym-JSON to draw it by; None takes one from the data.
+        content: Digest of what it is made of; an update that goes on after it was interrupted makes it once
+            (`Task.is_made`).
         findings: What the handler noticed: rows left out, values that are none; an error holds the version.
     """
 
@@ -325,6 +327,7 @@ class PreparedRaster(Result):
     valid_at: str = ""
     properties: dict[str, Any] = Field(default_factory=dict)
     style: dict[str, Any] | None = None
+    content: str = ""
     findings: tuple[Finding, ...] = ()
 
 
@@ -338,7 +341,17 @@ class Unchanged(Result):
     suffix: str
 
 
-Prepared = PreparedVector | PreparedRaster | Unchanged
+class MadeBefore(Result):
+    """An item that this update has made already, before it was interrupted.
+
+    Attributes:
+        suffix: Ends its id.
+    """
+
+    suffix: str
+
+
+Prepared = PreparedVector | PreparedRaster | Unchanged | MadeBefore
 
 # -- what the stages return --------------------------------------------------------------------------------------------
 
@@ -409,6 +422,11 @@ class ItemProfile(Result):
     index: StoredObject | None = None
     data: StoredObject
     key: str | None = None
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the objects that it tells of."""
+        return {self.data.key, *([self.index.key] if self.index else [])}
 
 
 class Profile(Result):

@@ -41,6 +41,8 @@ class Task:
         folder: Where fetched files lie; they are there still when an update goes on after it was interrupted.
         workspace: A folder for what is in between; it is emptied after the update.
         tell: Says how far it is.
+        is_made: Tells whether this update has made an item before it was interrupted, by its suffix and the digest of
+            what it is made of (`PreparedRaster.content`); then `MadeBefore` stands for it.
     """
 
     definition: Definition
@@ -51,6 +53,7 @@ class Task:
     folder: Path
     workspace: Path
     tell: Callable[[str], None]
+    is_made: Callable[[str, str], bool] = lambda suffix, content: False
 
 
 class DatasetHandler(Protocol):

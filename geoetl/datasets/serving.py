@@ -5,7 +5,7 @@ A person may accept or reject a version that is held, and go back to a former on
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from geoetl.core.errors import Conflict, NotFound
 from geoetl.datasets.defining import declared_elsewhere
+from geoetl.datasets.made import keys_of_item
 from geoetl.datasets.model import Forgotten, ManagedDataset, Version, VersionState
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.runs.repository import RunRepository
@@ -151,14 +152,15 @@ class Serving:
 
     # -- cleaning up ---------------------------------------------------------------------------------------------------
 
-    def sweep(self, dataset: ManagedDataset, run_id: str | None = None) -> int:
+    def sweep(self, dataset: ManagedDataset, run_id: str | None = None, *, besides: Collection[str] = ()) -> int:
         """Remove the objects of versions beyond those that are kept, and what updates that died have left.
 
         Nothing is removed while another update of the dataset is executed: it may be making what no version has yet.
 
         Args:
             dataset: Which one.
-            run_id: The update that asks, before it makes anything.
+            run_id: The update that asks, before it makes anything more.
+            besides: Keys of objects that it has made already.
 
         Returns:
             How many objects were removed.
@@ -175,7 +177,7 @@ class Serving:
             self.repository.decide(version, VersionState.REJECTED, reason="A later release is held.")
         gone |= {version.number for version in held[1:]}
         gone |= {version.number for version in versions if version.state is VersionState.REJECTED}
-        wanted: set[str] = set()
+        wanted = set(besides)
         for version in self.repository.versions(dataset.dataset_id):
             if version.number not in gone and version.state is not VersionState.REMOVED:
                 wanted |= _keys_of(version, self.zone.name)
@@ -279,18 +281,12 @@ def owner_of(dataset: ManagedDataset) -> str:
 
 def _keys_of(version: Version, zone: str) -> set[str]:
     """Return the keys of all objects that a version needs."""
-    keys = {item.data.key for item in version.profile.items}
-    keys |= {item.index.key for item in version.profile.items if item.index}
-    if version.changes.features:
-        keys.add(version.changes.features.key)
-    return keys | _keys_of_items(version.items, zone)
+    keys = _keys_of_items(version.items, zone).union(*(item.keys for item in version.profile.items))
+    return keys | ({version.changes.features.key} if version.changes.features else set())
 
 
 def _keys_of_items(items: Sequence[Mapping[str, Any]], zone: str) -> set[str]:
-    """Return the keys of the objects that items name."""
-    prefix = f"{zone}://"
-    hrefs = [str(asset["href"]) for item in items for asset in item["assets"].values()]
-    return {href.removeprefix(prefix) for href in hrefs if href.startswith(prefix)}
+    return set().union(*(keys_of_item(item, zone) for item in items))
 
 
 def _not(version: Version, expected: VersionState) -> Conflict:

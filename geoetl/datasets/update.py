@@ -19,6 +19,7 @@ from geoetl.core.errors import ConfigurationError, Conflict, GeoetlError
 from geoetl.core.findings import Severity, has_errors, sentences
 from geoetl.core.identifiers import digest
 from geoetl.core.registry import Registry
+from geoetl.datasets.made import MadeItems
 from geoetl.datasets.making import Making
 from geoetl.datasets.model import (
     Candidate,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 # Somebody waits for the answer, and asks again.
 _AWAITED = Limits(connect_s=5, silence_s=15, answer_s=25, attempts=2, longest_backoff_s=2, longest_retry_after_s=2)
+# Within the folder of fetched files: what was made of them.
+MADE = "made"
 # Their objects were, or are about to be, removed.
 _WITHOUT_OBJECTS = (VersionState.REJECTED, VersionState.REMOVED)
 # What became of releases that are not fetched again.
@@ -156,12 +159,13 @@ class DatasetUpdates(Serving):
                 self.repository.note_update(request.dataset_id, run_id, UpdateStatus.PROCESSING)
             dataset = self.repository.get(request.dataset_id)
             live = self._based_on(dataset, checked.based_on)
-            self.sweep(dataset, run_id)
             folder = self._downloads(dataset, checked.release)
+            made = MadeItems(folder / MADE, self.zone)
+            self.sweep(dataset, run_id, besides=made.keys())
             with self._task(dataset, live, folder) as (handler, task):
                 # On another machine, or after a while, what was fetched is not there any more.
                 fetched = handler.fetch(task, checked.release) if self._lacks(folder, fetched) else fetched
-                making = Making(dataset, handler, task, self.loader, owner_of(dataset), notebook)
+                making = Making(dataset, handler, task, self.loader, made, owner_of(dataset), notebook)
                 return making.candidate(checked.release, fetched)
 
     def finalise(self, run: Run, request: UpdateRequest, checked: Checked, candidate: Candidate) -> UpdateOutcome:
@@ -373,6 +377,7 @@ class DatasetUpdates(Serving):
                     folder=folder,
                     workspace=Path(workspace),
                     tell=self.tell,
+                    is_made=MadeItems(folder / MADE, self.zone).has,
                 ),
             )
 

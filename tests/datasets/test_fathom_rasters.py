@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ import rasterio
 from rasterio.transform import from_origin
 
 import geoetl
-from geoetl.core.errors import NotFound
+from geoetl.core.errors import NotFound, Unavailable
 from geoetl.core.spatial import Point
-from geoetl.datasets.handlers.fathom import Fathom
+from geoetl.datasets.handlers.fathom import Fathom, handler
 from geoetl.datasets.handlers.fathom.describe import SHOWN_BAND, depth_style
 from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS, Corner, Layout
 from geoetl.datasets.model import PreparedRaster, UpdateStatus
@@ -213,3 +214,40 @@ def test_what_is_in_memory_does_not_grow_with_the_cell(
     _, folder = played.run()
     with rasterio.open(folder / f"{CELL}.tif") as made:
         np.testing.assert_array_equal(made.read(), whole)
+
+
+def test_an_interrupted_update_goes_on_behind_the_cells_that_are_made(
+    home: Path, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(drop, ["n04w006", "n06w006", "n08w006"])
+    said = definition(drop).model_dump(include={"source_config", "target_table_name"})
+    platform = geoetl.connect(home, allowed_roots=[drop.parent])
+    kept = Upkeep.begin(platform, drop, handler="fathom", target_schema="floods", **said)
+    stacked: list[str] = []
+
+    def stack(gate: Any, folder: Path, cell: Any, files: Any, target: Path) -> None:
+        if len(stacked) == 2:
+            stacked.clear()
+            raise Unavailable("The disk is full.")
+        stacked.append(target.stem)
+        handler_stack(gate, folder, cell, files, target)
+
+    handler_stack = handler.stack
+    monkeypatch.setattr(handler, "stack", stack)
+    with pytest.raises(Unavailable):
+        kept.update()
+    assert len(kept.update().items) == 3
+    assert stacked == ["fluvial_defended_2020_n08w006"]
+
+
+def test_a_raster_that_lost_tiles_is_held(home: Path, drop: Path) -> None:
+    put_all(drop, ["n04w006", "n05w005"])
+    said = definition(drop).model_dump(include={"source_config", "target_table_name"})
+    platform = geoetl.connect(home, allowed_roots=[drop.parent])
+    kept = Upkeep.begin(platform, drop, handler="fathom", target_schema="floods", **said)
+    kept.update()
+    for path in drop.rglob("*_n05w005.tif"):
+        path.unlink()
+    outcome = kept.update()
+    assert outcome.status is UpdateStatus.HELD
+    assert "1 tiles of the live raster are not in the drop folder any more" in outcome.reason

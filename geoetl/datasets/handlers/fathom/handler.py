@@ -1,12 +1,13 @@
 """The handler: what is new in the drop folder, whether it is sound, and rasters made of it."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, final
 
 from geoetl.core.errors import GeoetlError, LimitExceeded, Unavailable, VerificationFailed
+from geoetl.core.findings import Finding, Severity
 from geoetl.core.html import human_bytes
 from geoetl.core.identifiers import digest
 from geoetl.core.request import Request
@@ -14,9 +15,10 @@ from geoetl.datasets.handlers.fathom.config import FathomConfig
 from geoetl.datasets.handlers.fathom.describe import described
 from geoetl.datasets.handlers.fathom.drop import Cell, Drop, Ready, look, lost
 from geoetl.datasets.handlers.fathom.memory import Digests, KnownCell, Memo, known_cell
+from geoetl.datasets.handlers.fathom.names import TileName
 from geoetl.datasets.handlers.fathom.stack import BANDS, check_grid, check_unchanged, size_of, stack
 from geoetl.datasets.handlers.fathom.tiles import Raster, measured, opened
-from geoetl.datasets.model import Download, Fetched, Prepared, Release, Unchanged
+from geoetl.datasets.model import Download, Fetched, MadeBefore, Prepared, Release, Unchanged
 from geoetl.datasets.protocol import Task
 from geoetl.datasets.upstream.errors import SourceChanged
 
@@ -114,11 +116,27 @@ class Fathom:
             if is_live and known[slug].content(memo.grid_size) == made_of.content(memo.grid_size):
                 yield Unchanged(suffix=f"_{slug}")
                 continue
+            content = made_of.content(memo.grid_size)
+            if task.is_made(f"_{slug}", content):
+                yield MadeBefore(suffix=f"_{slug}")
+                continue
             files = made_of.listed()
             cell = Cell.of(files[0].name, memo.grid_size)
             task.tell(f"{cell.title}: {len(files)} files become one raster")
             stack(task.gate, folder, cell, files, task.workspace / f"{slug}.tif")
-            yield described(cell, files, f"{slug}.tif", task.definition.name)
+            before = known[slug].files if slug in known else ()
+            made = described(cell, files, f"{slug}.tif", task.definition.name)
+            yield made.model_copy(update={"content": content, "findings": _lost(before, made_of.files)})
+
+
+def _lost(before: Iterable[str], now: Iterable[str]) -> tuple[Finding, ...]:
+    """Return what is to be looked at: tiles that the live raster has and the folder has no more, however named."""
+    there = {TileName.parse(path).corner for path in now}
+    gone = sorted({str(corner) for path in before if (corner := TileName.parse(path).corner) not in there})
+    if not gone:
+        return ()
+    message = f"{len(gone)} tiles of the live raster are not in the drop folder any more: {_some(gone)}."
+    return (Finding(severity=Severity.ERROR, code="tiles_lost", message=message),)
 
 
 @dataclass(frozen=True)
