@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from geoetl.core.errors import GeoetlError
@@ -54,6 +55,12 @@ def reduced(parts: list[list[float]]) -> "np.ndarray[tuple[int, ...], np.dtype[n
     return np.array([mean, squares.sum() / count - mean**2, largest.max()])
 
 
+def worker_processes() -> list[int]:
+    """Return the processes of the workers, also of those that are only starting."""
+    children = psutil.Process().children(recursive=True)
+    return sorted(child.pid for child in children if any("spawn_main" in part for part in child.cmdline()))
+
+
 @pytest.mark.parametrize("number", range(REDUCTIONS))
 def test_a_reduction_whose_worker_is_struck_gives_what_the_serial_one_gives(
     number: int, cluster: Cluster, oracle: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", tmp_path: Path
@@ -65,19 +72,19 @@ def test_a_reduction_whose_worker_is_struck_gives_what_the_serial_one_gives(
     while replace_lost_workers(client, SETTINGS) < SETTINGS.workers:  # of the one before
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    processes = sorted(client.run(os.getpid).values())
     kind = signal.SIGSTOP if luck.random() < 0.25 else signal.SIGKILL
     outcomes: dict[int, object] = {}
     done: list[int] = []
 
-    def strike(process: int) -> None:
+    def strike() -> None:
         done.append(len(outcomes))
+        process = luck.choice(worker_processes())
         os.kill(process, kind)
         if kind == signal.SIGSTOP:
             threading.Timer(STOPPED_S, os.kill, (process, signal.SIGCONT)).start()
 
     task = Struck(tmp_path, -1, sleep_s=SLEEP_S)
-    timer = threading.Timer(luck.uniform(*STRIKE_S), strike, (luck.choice(processes),))
+    timer = threading.Timer(luck.uniform(*STRIKE_S), strike)
     timer.start()
     for some in fan_out(client, "moments", Attempt(task), list(ITEMS), SETTINGS):
         outcomes.update(some)
