@@ -95,6 +95,21 @@ ANSWERS: Mapping[str, Any] = {
             }
         ]
     },
+    "/api/schedules": {
+        "schedules": [
+            {
+                "name": "check-dataset-admin0",
+                "title": "Look for a new release: Countries of the world",
+                "kind": "function",
+                "target": "check-dataset",
+                "parameters": {"dataset_id": "admin0"},
+                "cron": "15 2 * * 1",
+                "is_paused": False,
+                "next_slot": 1767579300,
+                "latest": None,
+            }
+        ]
+    },
     "/api/styles/leaflet-style.js": "export function leafletOptions(L, document, zoomOf) {}",
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
