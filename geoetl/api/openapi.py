@@ -98,7 +98,7 @@ ANSWERS: Mapping[str, Any] = {
     "/api/schedules": {
         "schedules": [
             {
-                "name": "check-dataset-admin0",
+                "name": "check-admin0",
                 "title": "Look for a new release: Countries of the world",
                 "kind": "function",
                 "target": "check-dataset",

@@ -62,7 +62,7 @@ def next_steps(one: "Overview") -> list[str]:
 def how_to_decide(dataset_id: str, number: int) -> str:
     """Return what to do about a held version; markup."""
     return (
-        f"[yellow]Version {number} of {dataset_id} is held; the one before is served.[/] Look at it, then decide:\n"
+        f"[yellow]Version {number} of {dataset_id} is held[/] until somebody decides:\n"
         f"  geoetl datasets changes {dataset_id} {number}\n"
         f"  geoetl datasets accept {dataset_id} {number}\n"
         f'  geoetl datasets reject {dataset_id} {number} --reason "…"'

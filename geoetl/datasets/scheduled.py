@@ -19,7 +19,7 @@ def checks(datasets: Iterable[ManagedDataset]) -> tuple[Declaration, ...]:
     """Return the schedules of datasets: when the source of each that is enabled is asked by itself."""
     return tuple(
         Declaration(
-            name=f"{CHECK}-{one.dataset_id}",
+            name=f"check-{one.dataset_id}",
             title=f"Look for a new release: {one.name}",
             kind=RunKind.FUNCTION,
             target=CHECK,

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from geoetl.core.errors import ConfigurationError, Conflict, GeoetlError
 from geoetl.core.findings import Severity, has_errors, sentences
+from geoetl.core.html import human_bytes
 from geoetl.core.identifiers import digest
 from geoetl.core.registry import Registry
 from geoetl.datasets.made import MadeItems
@@ -420,7 +421,7 @@ def _plan(dataset: ManagedDataset, live: Version | None, release: Release, *, ne
         return ()
     lines = []
     for download in release.downloads:
-        size = f", {download.bytes / 1e6:,.1f} MB" if download.bytes is not None else ""
+        size = f", {human_bytes(download.bytes)}" if download.bytes is not None else ""
         lines.append(f"fetch {download.name}{size}")
     lines += release.about
     place = f"{dataset.target_schema}/{dataset.target_table_name}"

@@ -168,8 +168,8 @@ def test_what_is_enabled_is_a_schedule_at_once(client: TestClient) -> None:
     client.post(f"{ONE}/enable")
     client.post(DATASETS, json=new(dataset_id="more_parks", update_schedule="15 3 * * 1"))
     assert looks()["more_parks"] == "15 3 * * 1" and ID in looks()
-    assert client.get("/api/schedules/check-dataset-more_parks").status_code == 200
-    asked = client.post(f"/api/schedules/check-dataset-{ID}/run")
+    assert client.get("/api/schedules/check-more_parks").status_code == 200
+    asked = client.post(f"/api/schedules/check-{ID}/run")
     assert (asked.status_code, asked.json()["kind"]) == (202, "function")
     client.delete(f"{DATASETS}/more_parks?confirm=yes")
     assert set(looks()) == {ID, DECLARED}
