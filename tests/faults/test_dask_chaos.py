@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,18 @@ def reduced(parts: list[list[float]]) -> "np.ndarray[tuple[int, ...], np.dtype[n
 
 def worker_processes() -> list[int]:
     """Return the processes of the workers, also of those that are only starting."""
-    children = psutil.Process().children(recursive=True)
-    return sorted(child.pid for child in children if any("spawn_main" in part for part in child.cmdline()))
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # one that has just ended
+            if any("spawn_main" in part for part in child.cmdline()):
+                found.append(child.pid)
+    return sorted(found)
+
+
+def go_on(process: int) -> None:
+    """Let a stopped process go on, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("number", range(REDUCTIONS))
@@ -77,11 +88,11 @@ def test_a_reduction_whose_worker_is_struck_gives_what_the_serial_one_gives(
     done: list[int] = []
 
     def strike() -> None:
-        done.append(len(outcomes))
         process = luck.choice(worker_processes())
         os.kill(process, kind)
+        done.append(len(outcomes))
         if kind == signal.SIGSTOP:
-            threading.Timer(STOPPED_S, os.kill, (process, signal.SIGCONT)).start()
+            threading.Timer(STOPPED_S, go_on, (process,)).start()
 
     task = Struck(tmp_path, -1, sleep_s=SLEEP_S)
     timer = threading.Timer(luck.uniform(*STRIKE_S), strike)
@@ -89,6 +100,7 @@ def test_a_reduction_whose_worker_is_struck_gives_what_the_serial_one_gives(
     for some in fan_out(client, "moments", Attempt(task), list(ITEMS), SETTINGS):
         outcomes.update(some)
     timer.join()
+    assert done, "nothing was struck"
     assert done[0] < len(ITEMS), "it was struck too late"
     assert not any(isinstance(outcome, GeoetlError) for outcome in outcomes.values())
     assert np.array_equal(reduced([outcomes[place] for place in ITEMS]), oracle)  # type: ignore[misc]
