@@ -66,6 +66,8 @@ class StartPanel(pn.viewable.Viewer):
         )
         background.follow(model, ["form"], self._show)
         background.follow(model, ["busy"], self._show_busy)
+        self._submit.visible = self._again.visible = model.may_run
+        self._show()
 
     def _show(self) -> None:
         form = self._model.form
@@ -112,7 +114,9 @@ class StartPanel(pn.viewable.Viewer):
         self._model.fill(name, value if isinstance(value, bool) else str(value or ""))
 
     def _say(self, form: Form) -> None:
-        if form.wrong:
+        if not self._model.may_run:
+            said = "You may look at what it takes. Starting it takes the role of an editor, on a server that writes."
+        elif form.wrong:
             elsewhere = form.wrong.get("")
             names = [one.label for one in form.fields if one.name in form.wrong]
             said = (

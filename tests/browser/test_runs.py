@@ -185,7 +185,7 @@ def test_links_back_and_forward_lead_to_the_same_views(
     expect(page).to_have_url(f"{address}/runs?run={first}&text=two")
     page.reload()
     expect(page.locator(".run")).to_have_count(1)
-    assert page.get_by_label("Search").input_value() == "two"
+    expect(page.get_by_label("Search")).to_have_value("two")
 
 
 def test_on_a_phone_the_list_gives_way_to_what_is_opened(

@@ -144,11 +144,16 @@ def test_a_viewer_has_no_buttons_that_change_anything(platform: Platform, worker
     run = shown._run
     assert not any(button.visible for button in (run._cancel, run._retry, run._again, run._like))
     assert the(shown, ScheduleList).schedules[0]["actions"] == []
+    shown.model.prepare("ingest-raster")
+    assert not shown._start._submit.visible and "role of an editor" in shown._start._said.object
     shown.model.leave()
 
 
 def test_another_pipeline_has_another_form(view: RunsView) -> None:
+    view.model.prepare()
+    assert view._start._all.visible and not (view._start._foot.visible or view._start._fold.visible)
     view.model.prepare("ingest-raster", {"source": SAMPLE})
+    assert not view._start._all.visible and view._start._foot.visible
     assert view._start._inputs["source"].value == SAMPLE
     view._start._choice.value = "virtualise-cmip6"
     assert "naming" in view._start._inputs and view._start._inputs["source"].value == ""
