@@ -1,0 +1,226 @@
+"""What is published and how it stands: releases bound to a digest, their states, and who may move them where.
+
+Pure: no database, no files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from pydantic import Field
+
+from geoetl.core.identifiers import digest
+from geoetl.runs.model import Result
+
+PLATFORM = "geoetl"
+_ASSET_ID_LENGTH = 32
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class State(StrEnum):
+    """Where a release stands."""
+
+    DRAFT = "draft"
+    PENDING_REVIEW = "pending_review"
+    CHANGES_REQUESTED = "changes_requested"
+    APPROVED = "approved"
+    COPYING = "copying"
+    PUBLISHED = "published"
+    COPY_FAILED = "copy_failed"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is to come of it; an asset has one release at most that is open."""
+        return self not in (State.PUBLISHED, State.REJECTED, State.WITHDRAWN)
+
+
+class Action(StrEnum):
+    """What may be done to a release."""
+
+    EDIT = "edit"  # what it is made of changed
+    SUBMIT = "submit"
+    APPROVE = "approve"
+    REQUEST_CHANGES = "request_changes"
+    REJECT = "reject"
+    REVOKE = "revoke"
+    EXPIRE = "expire"  # the approval was not used in time
+    BEGIN_COPY = "begin_copy"
+    FINISH_COPY = "finish_copy"
+    FAIL_COPY = "fail_copy"
+    WITHDRAW = "withdraw"
+    REOPEN = "reopen"
+
+
+class Clearance(StrEnum):
+    """Who may see it; only what is public is copied to the external zone."""
+
+    UNCLEARED = "uncleared"
+    RESTRICTED = "restricted"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Move:
+    """What an action does.
+
+    Attributes:
+        before: States that it may be done in.
+        after: State that it leads to.
+        needs_reason: Whether it has to be said why.
+        is_decision: Whether whoever submitted may not do it.
+        ends_approval: Whether an approval that was given is void from then on.
+    """
+
+    before: frozenset[State]
+    after: State
+    needs_reason: bool = False
+    is_decision: bool = False
+    ends_approval: bool = False
+
+
+_WAITING = frozenset({State.DRAFT, State.PENDING_REVIEW, State.CHANGES_REQUESTED})
+
+#: The one table of all that may happen. Anything else is a conflict.
+MOVES: Mapping[Action, Move] = {
+    # Whoever edits what waits for review takes it back: nobody approves what they have not seen.
+    Action.EDIT: Move(_WAITING, State.DRAFT),
+    Action.SUBMIT: Move(frozenset({State.DRAFT, State.CHANGES_REQUESTED}), State.PENDING_REVIEW),
+    Action.APPROVE: Move(frozenset({State.PENDING_REVIEW}), State.APPROVED, is_decision=True),
+    Action.REQUEST_CHANGES: Move(
+        frozenset({State.PENDING_REVIEW}), State.CHANGES_REQUESTED, needs_reason=True, is_decision=True
+    ),
+    Action.REJECT: Move(frozenset({State.PENDING_REVIEW}), State.REJECTED, needs_reason=True, is_decision=True),
+    Action.REVOKE: Move(
+        frozenset({State.APPROVED, State.COPY_FAILED}), State.WITHDRAWN, needs_reason=True, ends_approval=True
+    ),
+    Action.EXPIRE: Move(
+        frozenset({State.APPROVED, State.COPY_FAILED}), State.PENDING_REVIEW, needs_reason=True, ends_approval=True
+    ),
+    Action.BEGIN_COPY: Move(frozenset({State.APPROVED, State.COPY_FAILED}), State.COPYING),
+    Action.FINISH_COPY: Move(frozenset({State.COPYING}), State.PUBLISHED),
+    Action.FAIL_COPY: Move(frozenset({State.COPYING}), State.COPY_FAILED, needs_reason=True),
+    Action.WITHDRAW: Move(frozenset({State.PUBLISHED}), State.WITHDRAWN, needs_reason=True, ends_approval=True),
+    Action.REOPEN: Move(frozenset({State.REJECTED, State.WITHDRAWN}), State.DRAFT),
+}
+
+
+def asset_id(collection: str, item: str) -> str:
+    """Return the stable identity of what is published, whatever its version."""
+    return sha256(f"{PLATFORM}|{collection}|{item}".encode()).hexdigest()[:_ASSET_ID_LENGTH]
+
+
+class ManifestObject(Result):
+    """An object that would become public.
+
+    Attributes:
+        source: Key in the internal zone.
+        target: Key in the external zone, below the release's own path.
+        bytes: Its size.
+        sha256: Digest of its content.
+        media_type: As it is served.
+        role: What it is: data, visual, thumbnail, references, style, metadata.
+    """
+
+    source: str
+    target: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=_SHA256)
+    media_type: str
+    role: str
+
+
+class Manifest(Result):
+    """Exactly what would become public: nothing else does.
+
+    Attributes:
+        collection, item: Of the catalogue.
+        objects: By target.
+        documents: STAC documents and styles as they would be served, by target key.
+        license, attribution: As the reviewer reads them.
+    """
+
+    collection: str
+    item: str
+    objects: tuple[ManifestObject, ...]
+    documents: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    license: str = ""
+    attribution: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What approval is bound to: sha256 of the manifest as canonical JSON."""
+        return digest(self.model_dump(mode="json"))
+
+    @property
+    def bytes(self) -> int:
+        """Size of all objects."""
+        return sum(one.bytes for one in self.objects)
+
+
+class Approval(Result):
+    """The leave to publish one manifest, once.
+
+    Attributes:
+        manifest_digest: Which one.
+        nonce: Tells it from every other.
+        by: Principal id of who gave it.
+        at: Unix time.
+        expires_at: Unix time from which it is void.
+        used_at: Unix time when its copy first began; one that failed goes on, another is not begun with it.
+    """
+
+    manifest_digest: str
+    nonce: str
+    by: str
+    at: float
+    expires_at: float
+    used_at: float | None = None
+
+
+class Release(Result):
+    """A release as it stands.
+
+    Attributes:
+        id: Its id; ids sort by the time they were made.
+        asset_id: What it is a release of.
+        collection, item: Of the catalogue.
+        state: Where it stands.
+        revision: Raised by every change; who changes it names the one that they saw.
+        version: Assigned at approval, counted from 1 for each asset.
+        clearance: Who may see it.
+        manifest: What would become public.
+        manifest_digest: Of the manifest.
+        submitted_by, submitted_at: Principal id, Unix time.
+        approval: The leave to publish.
+        publish_after: Unix time before which it is not copied; None for at once.
+        withdraw_after: Unix time from which it is withdrawn; None for never.
+        run_id: The run that copied, or copies.
+        last_error: Why the copy failed.
+        reason: Why it was rejected, sent back, revoked or withdrawn.
+        created_at, updated_at: Unix time.
+    """
+
+    id: str
+    asset_id: str
+    collection: str
+    item: str
+    state: State
+    revision: int
+    version: int | None
+    clearance: Clearance
+    manifest: Manifest
+    manifest_digest: str
+    submitted_by: str | None
+    submitted_at: float | None
+    approval: Approval | None
+    publish_after: float | None
+    withdraw_after: float | None
+    run_id: str | None
+    last_error: str | None
+    reason: str | None
+    created_at: float
+    updated_at: float
