@@ -17,7 +17,7 @@ from panel.io.compile import compile_components
 
 from dashboards.shared.address import Address
 from dashboards.shared.code_block import CodeBlock
-from dashboards.shared.datasets import ChangeLegend, ChangeList, DatasetList
+from dashboards.shared.datasets import ChangeKinds, ChangeList, DatasetList
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.map import BUNDLE, MapView
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
@@ -27,7 +27,7 @@ _FOLDER = Path(__file__).parent
 COMPONENTS = (
     *(MapView, ItemList, LayerList, CodeBlock, Address),
     *(RunList, RunStages, RunLog, ScheduleList),
-    *(DatasetList, ChangeLegend, ChangeList),
+    *(DatasetList, ChangeKinds, ChangeList),
     *(RuleList, RuleForm, ClassifyForm, VersionList, LegendList, CodeEditor, Swipe),
 )
 NOTICE = BUNDLE.with_suffix(".NOTICE.txt")

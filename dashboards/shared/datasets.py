@@ -36,8 +36,10 @@ class DatasetList(Component):
     _stylesheets: ClassVar[list[str]] = [_STYLE]
 
 
-class ChangeLegend(Component):
-    """Kinds of change with their colours and counts; each may be chosen alone.
+class ChangeKinds(Component):
+    """The legend of changed features: kinds with their colours and counts; each may be chosen alone.
+
+    Its name does not end in "Legend": panel-material-ui 0.16 would take it for one of Bokeh's plots and colour it.
 
     Sends the message ``{type: "filter", key}``.
     """
@@ -45,7 +47,7 @@ class ChangeLegend(Component):
     kinds = param.List(default=[], item_type=dict, doc="Kinds: key (empty for all), label, sign, color, count.")
     selected = param.String(default="", doc="Key of the one that is shown alone.")
 
-    _esm: ClassVar[str] = "change_legend.js"
+    _esm: ClassVar[str] = "change_kinds.js"
     _esm_shared: ClassVar[dict[str, Path]] = _PARTS
     _stylesheets: ClassVar[list[str]] = [_STYLE]
 

@@ -2,7 +2,7 @@
 
 import {make, mount, redraw} from "./rows"
 
-function changeLegend(model, host) {
+function changeKinds(model, host) {
   return () => {
     const group = make("div", "chips")
     group.setAttribute("role", "group")
@@ -28,5 +28,5 @@ function changeLegend(model, host) {
 }
 
 export function render({model}) {
-  return mount(model, "legend-of-changes", changeLegend, ["kinds", "selected"])
+  return mount(model, "legend-of-changes", changeKinds, ["kinds", "selected"])
 }
