@@ -2,6 +2,8 @@
 
     runs_per_s           trivial function runs claimed, executed and ended a second, SQLite, 2 workers    at least 200
     notebook_overhead    a pipeline through queue and worker / the same notebook by bare papermill, - 1   at most 0.15
+    map_vs_dask          run.map of 10,000 tasks that do nothing / the same by bare Dask                   at most 1.3
+    work_vs_dask         run.map of tasks that compute for some milliseconds / the same by bare Dask       at most 1.3
 
 For the first, two processes that have loaded everything wait for a sign; then they execute runs that do nothing, each
 of a subject of its own, while as many finished runs lie in the table as a busy year leaves. The time is that from the
@@ -10,6 +12,10 @@ first start to the last end on record. Afterwards each run has been executed onc
 For the second, `ingest-vector` brings in a sample, alternately by papermill alone, with the kernel that it starts by
 itself, and as it is done here: submitted, claimed by a worker, executed in a limited kernel with stages, events,
 heartbeat and the executed notebook kept. Both have to register the same item. The ratio is that of the medians.
+
+For the others, one cluster of two workers is there already. In each round the tasks are done by `Client.map` and
+`gather`, and by `Run.map`, which also records each result in the database; who is first changes from round to round.
+Results have to be equal. Of tasks that do nothing `Run.map` sends many at a time; of those that compute, few.
 """
 
 import argparse
@@ -23,7 +29,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -45,7 +51,7 @@ from geoetl.runs.tables import runs
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results" / "runs.json"
 AT_LEAST = {"runs_per_s": 200.0}
-AT_MOST = {"notebook_overhead": 0.15}
+AT_MOST = {"notebook_overhead": 0.15, "map_vs_dask": 1.3, "work_vs_dask": 1.3}
 WORKERS = 2
 PIPELINE, SOURCE = "ingest-vector", "samples:us_states.geojson"
 # For processes to start and runs to end on a busy machine.
@@ -60,15 +66,21 @@ class Sizes:
         runs: That do nothing.
         finished: Runs that are in the table already.
         rounds: How often it is measured, or each side has its turn.
+        tasks: Of a fan-out that do nothing.
+        computing: Of one that compute.
+        fan_outs: Rounds of these.
     """
 
     runs: int
     finished: int
     rounds: int
+    tasks: int
+    computing: int
+    fan_outs: int
 
 
-QUICK = Sizes(runs=2_000, finished=20_000, rounds=3)
-FULL = Sizes(runs=10_000, finished=100_000, rounds=7)
+QUICK = Sizes(runs=2_000, finished=20_000, rounds=3, tasks=2_000, computing=500, fan_outs=3)
+FULL = Sizes(runs=10_000, finished=100_000, rounds=7, tasks=10_000, computing=2_000, fan_outs=5)
 
 
 class Nothing(LightFunction):
@@ -234,6 +246,56 @@ def at_work(platform: Platform) -> Iterator[None]:
         thread.join()
 
 
+# -- fan-outs ----------------------------------------------------------------------------------------------------------
+
+
+def squared(number: int) -> int:
+    """Do next to nothing."""
+    return number * number
+
+
+def summed(number: int) -> int:
+    """Compute for some milliseconds."""
+    return sum(value * number % 7 for value in range(50_000))
+
+
+def measure_fan_outs(found: Measured, home: Path, sizes: Sizes) -> None:
+    """Measure a fan-out by Dask alone, and as one of a run."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        platform = geoetl.connect(home, dask={"address": cluster.scheduler_address})
+        run = platform.current_run()
+        run.tell = lambda text: None
+
+        def by_dask(function: Callable[[int], int], items: range, name: str) -> list[int]:
+            return list(client.gather(client.map(function, items, pure=False)))
+
+        def by_run(function: Callable[[int], int], items: range, name: str) -> list[int]:
+            return run.map(name, function, items)
+
+        sides = {"dask": by_dask, "run": by_run}
+        for key, function, count in (("map", squared, sizes.tasks), ("work", summed, sizes.computing)):
+            taken: dict[str, list[float]] = {side: [] for side in sides}
+            for number in range(sizes.fan_outs + 1):  # the first one loads what workers need, and is not counted
+                results = []
+                for side in (list(sides), list(reversed(sides)))[number % 2]:
+                    started = time.perf_counter()
+                    results.append(sides[side](function, range(count), f"{key} {number}"))
+                    taken[side].append(time.perf_counter() - started)
+                found.compare(results[0] == results[1], "the two gave different results")
+            found.rounds |= {f"{key}_by_{side}_s": seconds[1:] for side, seconds in taken.items()}
+            alone, here = (statistics.median(taken[side][1:]) for side in sides)
+            found.result[f"{key}_vs_dask"] = round(here / alone, 3)
+            print(f"{key:<12} {alone:8.2f} s by Dask, {here:.2f} s by run.map of {count:,} tasks: {here / alone:.2f}")
+        run.close()
+
+
 # -- the result --------------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +322,7 @@ def save(found: Measured, load_before: tuple[float, ...], *, quick: bool) -> Non
         },
         "versions": {
             "python": machine.python_version(),
-            **{name: version(name) for name in ("ipykernel", "nbclient", "papermill", "sqlalchemy")},
+            **{name: version(name) for name in ("distributed", "ipykernel", "nbclient", "papermill", "sqlalchemy")},
         },
         "result": {**found.result, "equal": found.equal},
         "rounds": {key: [round(value, 3) for value in values] for key, values in found.rounds.items()},
@@ -284,6 +346,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         measure_functions(found, Path(folder) / "functions", sizes)
         measure_notebooks(found, Path(folder) / "notebooks", sizes)
+        measure_fan_outs(found, Path(folder) / "fan-outs", sizes)
     if arguments.save:
         save(found, load_before, quick=arguments.quick)
     missed = broken(found)
