@@ -1,24 +1,55 @@
 """The map component: MapLibre GL, compiled into ``geoetl.bundle.js``, so that nothing is fetched from elsewhere."""
 
+import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
 import param
 
+if TYPE_CHECKING:
+    from bokeh.document import Document
+
 _FOLDER = Path(__file__).parent
 BUNDLE = _FOLDER / "geoetl.bundle.js"
+
+
+# In a notebook there is no address of the bundle: the first component of an output brings it along, and the others,
+# whichever of them the browser starts first, wait for it.
+_SHARED = """
+const shared = globalThis.geoetlBundle ??= (() => {
+  let tell
+  const told = new Promise(done => { tell = done })
+  return {told, tell}
+})()
+"""
+_WAITING = f"{_SHARED}export default await shared.told"
+_BRINGING = f"""{_SHARED}
+const address = URL.createObjectURL(new Blob([%s], {{type: "text/javascript"}}))
+shared.tell((await import(address)).default)
+URL.revokeObjectURL(address)
+export default await shared.told
+"""
 
 
 class Component(pn.custom.JSComponent):
     """Base of our compiled components.
 
     Panel gives the bundle the address of the topmost class that names it, so that the browser loads it once for all.
+    Without a server Panel writes it into every component; here it is in one of each document.
     """
 
     _bundle: ClassVar[Path] = BUNDLE
 
     __abstract = True
+
+    def _get_properties(self, doc: "Document | None") -> dict[str, Any]:
+        properties: dict[str, Any] = super()._get_properties(doc)
+        if doc is None or properties["bundle"] == "url":
+            return properties
+        if doc.template_variables.setdefault("geoetl_bundle", id(self)) == id(self):
+            return {**properties, "bundle": "geoetl", "esm": _BRINGING % json.dumps(properties["esm"])}
+        return {**properties, "bundle": "geoetl-shared", "esm": _WAITING}
 
 
 class MapView(Component):

@@ -10,13 +10,15 @@ import panel as pn
 import param
 import pytest
 import shapely
+from bokeh.document import Document
 
 import dashboards.shared
 from dashboards.shared.background import Background, follow_widget
 from dashboards.shared.basemap import LARGEST_BYTES, basemap
 from dashboards.shared.build import COMPONENTS
 from dashboards.shared.delivery import Inline, PictureShelf, Served
-from dashboards.shared.map import BUNDLE
+from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.styling import LegendList, RuleList
 from dashboards.shared.theme import DARK, LIGHT, POINT_COLOURS, VECTOR_COLOURS, Palette
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import NotFound
@@ -180,3 +182,13 @@ def test_setting_a_widget_is_not_taken_for_a_person() -> None:
     assert commanded == []
     widget.value = 3
     assert commanded == [3]
+
+
+def test_an_output_of_a_notebook_brings_the_components_along_once() -> None:
+    document = Document()
+    parts = [RuleList(), MapView(), RuleList(), LegendList()]
+    models = [part.get_root(document) for part in parts]
+    sizes = [len(model.esm) for model in models]
+    assert max(sizes) > 1_000_000 and sorted(sizes)[-2] < 1_000
+    assert len({model.bundle for model in models}) == 2
+    assert len(RuleList().get_root(Document()).esm) == max(sizes), "another output may be shown without this one"
