@@ -55,7 +55,7 @@ class DaskSettings(_Part):
     )
     workers: int = Field(2, ge=1, le=256, description="Worker processes on this machine, or of the gateway's cluster")
     memory_gib: float | None = Field(
-        None, gt=0, description="Memory of each Dask worker that is started, GiB; unset: its share of its machine"
+        None, gt=0, description="Memory of each Dask worker that is started here or by ssh, GiB; unset: its share"
     )
     scratch: Path | None = Field(
         None, description="Folder where Dask workers of this machine keep what exceeds it; unset: in the home folder"
