@@ -278,9 +278,9 @@ def add(
     definition = read_definition(file)
     updates = platform.datasets
     if dry_run:
-        defining.check(updates.handlers, definition)
+        defining.check(updates, definition)
     else:
-        defining.add(updates.repository, updates.handlers, definition)
+        defining.add(updates, definition)
         platform.declared_schedules()
     if as_json:
         print_json({**definition.model_dump(mode="json"), "added": not dry_run})

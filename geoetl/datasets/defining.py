@@ -2,16 +2,17 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from geoetl.core.errors import Conflict, GeoetlError, InvalidParameter
 from geoetl.core.identifiers import digest
-from geoetl.core.registry import Registry
-from geoetl.datasets.model import Definition, ManagedDataset
-from geoetl.datasets.protocol import DatasetHandler
+from geoetl.datasets.model import TARGET_PREFIX, Definition, ManagedDataset
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.runs.pipeline import load_pipeline
+from geoetl.store.catalog import Search, walk
 
-Handlers = Registry[type[DatasetHandler]]
+if TYPE_CHECKING:
+    from geoetl.datasets.update import DatasetUpdates
 
 
 class DefinitionChanged(Conflict):
@@ -27,29 +28,24 @@ def etag_of(dataset: Definition) -> str:
     return digest(dataset.model_dump(mode="json", include=set(Definition.model_fields)))[:32]
 
 
-def add(repository: DatasetRepository, handlers: Handlers, definition: Definition) -> ManagedDataset:
+def add(updates: "DatasetUpdates", definition: Definition) -> ManagedDataset:
     """Add a dataset.
 
     Raises:
         InvalidParameter: It could never be updated: its handler, or what that is told, is not right.
-        Conflict: There is one of that id, or one that fills the same place.
+        Conflict: There is one of that id, one that fills the same place, or ordinary data in its collection.
     """
-    check(handlers, definition)
-    return repository.create(definition)
+    check(updates, definition)
+    return updates.repository.create(definition)
 
 
 def change(
-    repository: DatasetRepository,
-    handlers: Handlers,
-    definition: Definition,
-    *,
-    expected: Collection[str] | None = None,
+    updates: "DatasetUpdates", definition: Definition, *, expected: Collection[str] | None = None
 ) -> ManagedDataset:
     """Say a dataset anew; of one that a file declares only whether it is enabled.
 
     Args:
-        repository: Where datasets are.
-        handlers: What knows sources.
+        updates: What keeps datasets.
         definition: All that is said of it from now on.
         expected: Tags (`etag_of`) one of which it has to have now, ``*`` for any; None for whatever it has.
 
@@ -57,11 +53,12 @@ def change(
         NotFound: There is none of that id.
         InvalidParameter: It could never be updated.
         DefinitionChanged: It is not the expected one.
-        Conflict: A file declares it, another one fills the same place, or this one has data in another.
+        Conflict: A file declares it, its place is taken, or it has data in another.
     """
-    check(handlers, definition)
-    with repository.database.begin() as connection:
-        within = DatasetRepository(repository.database.within(connection))
+    check(updates, definition)
+    database = updates.repository.database
+    with database.begin() as connection:
+        within = DatasetRepository(database.within(connection))
         present = within.hold(definition.dataset_id)
         if expected is not None and not {"*", etag_of(present)} & set(expected):
             raise DefinitionChanged(
@@ -76,14 +73,15 @@ def change(
         return within.enable(definition.dataset_id, definition.enabled)
 
 
-def check(handlers: Handlers, definition: Definition) -> None:
-    """Check what a definition says of other things: its handler, what that is told, the pipeline.
+def check(updates: "DatasetUpdates", definition: Definition) -> None:
+    """Check what a definition says of other things: its handler, what that is told, the pipeline, the collection.
 
     Raises:
         InvalidParameter: One of them is not right; the field names it.
+        Conflict: There is ordinary data in the collection, which nobody could change any more.
     """
     with _blamed_on("handler"):
-        handler = handlers[definition.handler]
+        handler = updates.handlers[definition.handler]
     with _blamed_on("source_config"):
         handler.config(**definition.source_config)
     with _blamed_on("job_type"):
@@ -94,6 +92,7 @@ def check(handlers: Handlers, definition: Definition) -> None:
             hint="Leave credential_key out.",
             field="credential_key",
         )
+    _check_collection(updates, definition.target_schema)
 
 
 def decides_on_credentials(definition: Definition, present: Definition | None) -> bool:
@@ -118,6 +117,20 @@ def declared_elsewhere(dataset: ManagedDataset, what: str) -> Conflict:
         "catalogs/managed). Whether it is enabled is said here.",
         field="dataset_id",
     )
+
+
+def _check_collection(updates: "DatasetUpdates", collection: str) -> None:
+    if any(one.target_schema == collection for one in updates.repository.list()):
+        return
+    catalog = updates.catalog(updates.repository.database)
+    for item in walk(catalog, Search(collections=(collection,), limit=100, count=False)):
+        # What an earlier dataset has left begins like this.
+        if not item["id"].startswith(TARGET_PREFIX):
+            raise Conflict(
+                f"The collection '{collection}' has ordinary data: '{item['id']}'.",
+                hint="Choose a target_schema of its own; only datasets write into the collections that they fill.",
+                field="target_schema",
+            )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from geoetl.platform import Platform
 from geoetl.testing.upstream import LocalUpstream
 from tests.datasets.released import COLLECTION, ID, ITEM, Upkeep, lands
 from tests.served import PASSWORD
-from tests.stac import a_collection
+from tests.stac import a_collection, an_item
 
 ADDRESS = "http://127.0.0.1:8000"
 DATASETS = "/api/curated/datasets"
@@ -38,12 +38,15 @@ attribution: Made with Natural Earth
 
 
 @pytest.fixture
-def upkeep(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upkeep]:
+def upkeep(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterator[Upkeep]:
     """Give a dataset with ten countries, before its first update, and one that a file declares."""
     folder = tmp_path / "managed"
     folder.mkdir()
     (folder / f"{DECLARED}.yaml").write_text(FILE)
-    platform = geoetl.connect(home, allowed_roots=(tmp_path,), managed=folder)
+    further: dict[str, Any] = {}
+    if getattr(request, "param", "sqlite") == "postgresql":
+        further["database"] = {"url": request.getfixturevalue("new_pgstac_url")()}
+    platform = geoetl.connect(home, allowed_roots=(tmp_path,), managed=folder, **further)
     made = Upkeep.begin(platform, tmp_path / "drop", update_schedule="0 2 * * *")
     made.release(lands(10))
     yield made
@@ -292,6 +295,16 @@ def test_a_dataset_is_added_changed_and_deleted(client: TestClient, upkeep: Upke
     assert client.get(f"{DATASETS}/more").status_code == 404
 
 
+def test_a_collection_with_ordinary_data_is_not_closed(client: TestClient, upkeep: Upkeep) -> None:
+    upkeep.platform.catalog.upsert_collection(a_collection("more"))
+    upkeep.platform.catalog.upsert_items([an_item("mine", collection="more")])
+    refused = client.post(DATASETS, json=new())
+    assert (refused.status_code, refused.json()["field"]) == (409, "target_schema")
+    upkeep.platform.catalog.delete_item("more", "mine")
+    upkeep.platform.catalog.upsert_items([an_item("curated_more", collection="more")])
+    assert client.post(DATASETS, json=new()).status_code == 201
+
+
 def test_what_was_read_may_be_sent_back_and_a_folder_stays_what_it_was(client: TestClient, upkeep: Upkeep) -> None:
     read = client.get(ONE).json()
     body = {name: read[name] for name in new() if name in read} | {"update_schedule": None, "name": "Lands"}
@@ -422,6 +435,7 @@ def test_a_reader_has_only_the_routes_that_read(upkeep: Upkeep) -> None:
 # -- nothing else writes there -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("upkeep", ["sqlite", "postgresql"], indirect=True)
 def test_ordinary_routes_refuse_what_a_managed_dataset_keeps(client: TestClient, upkeep: Upkeep) -> None:
     upkeep.update()
     collection = f"/stac/collections/{COLLECTION}"

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,18 @@ update_schedule: "15 2 * * 1"
 
 
 @pytest.fixture
-def upkeep(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Upkeep:
+def upkeep(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Upkeep]:
     """Give a dataset with ten countries, before its first update; no file declares one."""
     (tmp_path / "managed").mkdir()
     monkeypatch.setenv("GEOETL_MANAGED", str(tmp_path / "managed"))
+    if getattr(request, "param", "sqlite") == "postgresql":
+        monkeypatch.setenv("GEOETL_DATABASE__URL", request.getfixturevalue("new_pgstac_url")())
     made = Upkeep.begin(geoetl.connect(home), tmp_path / "drop", update_schedule="0 2 * * *")
     made.release(lands(10))
-    return made
+    yield made
+    made.platform.database.dispose()
 
 
 @pytest.fixture
@@ -189,6 +194,7 @@ def test_a_dataset_is_added_from_a_file_and_deleted(run: Command, upkeep: Upkeep
     assert run("datasets", "add", "nowhere.yaml")[0] == 3
 
 
+@pytest.mark.parametrize("upkeep", ["sqlite", "postgresql"], indirect=True)
 def test_ordinary_commands_refuse_what_a_managed_dataset_keeps(run: Command, upkeep: Upkeep, tmp_path: Path) -> None:
     upkeep.update()
     item = upkeep.platform.catalog.item(COLLECTION, ITEM)

@@ -69,9 +69,8 @@ def add(routes: APIRouter, platform: "Platform") -> None:
     def create(definition: DefinitionBody, request: Request, response: Response) -> DatasetAnswer:
         """Add a managed dataset; one that needs credentials is added by an operator."""
         _check_may_say(request, definition, None)
-        datasets = platform.datasets
         try:
-            made = defining.add(datasets.repository, datasets.handlers, Definition(**dict(definition)))
+            made = defining.add(platform.datasets, Definition(**dict(definition)))
         except InvalidParameter as error:
             raise _pointed(error) from None
         platform.declared_schedules()
@@ -106,8 +105,7 @@ def add(routes: APIRouter, platform: "Platform") -> None:
         expected = expected_of(if_match)
         try:
             made = defining.change(
-                datasets.repository,
-                datasets.handlers,
+                datasets,
                 wanted,
                 expected=[expected] if isinstance(expected, str) else expected,
             )
