@@ -28,8 +28,8 @@ function datasetList(model, host) {
     const facts = make("span", "subject", one.facts)
     facts.title = one.facts
     const times = make("span", "muted times")
-    times.append(moment("checked", one.checked), moment("updated", one.updated), make("span", "moment", one.next))
-    text.append(make("span", "title", one.title), state, facts, times)
+    times.append(moment("checked", one.checked), moment("updated", one.updated))
+    text.append(make("span", "title", one.title), state, facts, times, make("span", "muted", one.next))
     button.append(sign(one.sign), text)
     button.addEventListener("click", () => model.send_msg({type: "open", key: one.key}))
     return button
