@@ -173,8 +173,10 @@ class RunsModel(param.Parameterized):
         if happened:
             self._heard = happened[-1].number
         lines = (*self.log, *log_lines(happened))[-MAX_LINES:]
-        self._raw = record
+        before, self._raw = self.opened, record
         self._set(opened=public_record(record), log=lines)
+        if before is not None and before.state is not record.state and record.state is not RunState.QUEUED:
+            self._set(said="")  # what was done last is told by how it stands
         if self.asking and self.asking.action == "cancel" and record.state.is_over:
             self._set(asking=None)
 

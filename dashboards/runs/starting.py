@@ -30,8 +30,10 @@ class StartPanel(pn.viewable.Viewer):
         self._choice = pmui.Select(label="Pipeline", options=choice, value="", visible=False, **CONTROL)
         self._put_choice = follow_widget(self._choice, "value", lambda value: model.prepare(value or ""))
         self._summary = text()
-        self._all = VersionList(sizing_mode="stretch_width", margin=0, versions=_rows(model))
-        self._all.on_msg(lambda event: model.prepare(str(event.data["key"])))
+        pipelines = VersionList(sizing_mode="stretch_width", margin=0, versions=_rows(model))
+        pipelines.on_msg(lambda event: model.prepare(str(event.data["key"])))
+        # The component says itself how it is displayed, and would not go away.
+        self._all = column(pipelines)
         self._first, self._rest = column(pn.Spacer(height=0), gap="16px"), column(pn.Spacer(height=0), gap="16px")
         self._fold = pmui.Button(
             label="More parameters", icon="expand_more", variant="text", margin=0, sx={"fontSize": "14px"}

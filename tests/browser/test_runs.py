@@ -78,6 +78,7 @@ def test_a_person_starts_a_run_leaves_comes_back_and_reads_the_executed_notebook
     page.screenshot(path=tmp_path / "empty.png")
     page.get_by_role("button", name="Start a run").click()
     page.get_by_role("button", name="Fill in: Ingest a raster as a Cloud Optimized GeoTIFF").click()
+    expect(page.get_by_role("button", name="Fill in", exact=False)).to_have_count(0)
     page.get_by_label("Source *").fill("nowhere.tif")
     page.keyboard.press("Tab")
     expect(page.get_by_text("There is no file 'nowhere.tif'")).to_be_visible()

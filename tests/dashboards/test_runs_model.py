@@ -342,6 +342,9 @@ def test_without_a_worker_it_is_said_that_nothing_moves(model: RunsModel) -> Non
     model.prepare("ingest-raster", {"source": SAMPLE})
     model.submit()
     assert model.said == "It was started. No worker is at work: it waits until one is."
+    HandWorker(model.platform).claim()
+    model.load()
+    assert (model.opened.state, model.said) == (RunState.RUNNING, "")
 
 
 def test_values_of_every_type_reach_the_run(model: RunsModel) -> None:
