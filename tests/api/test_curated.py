@@ -361,6 +361,7 @@ def test_what_a_file_declares_is_changed_in_the_file(client: TestClient, upkeep:
     assert client.delete(f"{here}?confirm=yes").status_code == 200
 
 
+@pytest.mark.parametrize("upkeep", ["sqlite", "postgresql"], indirect=True)
 def test_what_is_served_stays_when_a_dataset_is_forgotten_or_goes_with_it(client: TestClient, upkeep: Upkeep) -> None:
     upkeep.update()
     upkeep.release(lands(11))
