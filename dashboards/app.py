@@ -15,6 +15,9 @@ from fastapi.responses import RedirectResponse
 from panel.io.fastapi import add_applications
 from starlette.types import Lifespan
 
+from dashboards.datasets.feed import DatasetFeed
+from dashboards.datasets.model import DatasetsModel
+from dashboards.datasets.view import DatasetsView
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.view import ExploreView
 from dashboards.runs.feed import RunFeed
@@ -38,7 +41,7 @@ from geoetl.api.security import Authority
 if TYPE_CHECKING:
     from geoetl.platform import Platform
 
-EXPLORE, STYLE, RUNS = "/explore", "/style", "/runs"
+EXPLORE, STYLE, DATASETS, RUNS = "/explore", "/style", "/datasets", "/runs"
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
 # How often a page looks whether the catalogue changed: one number read from the database.
@@ -108,11 +111,21 @@ def create_app(
     def runs() -> pmui.Page:
         return runs_page(platform, feed, executor)
 
+    dataset_feed = DatasetFeed(platform)
+
+    def datasets() -> pmui.Page:
+        return datasets_page(platform, dataset_feed, shelf, executor)
+
     cookie = VisitorCookie(authority)
     add_applications(
-        {EXPLORE: explore, STYLE: style, RUNS: runs},
+        {EXPLORE: explore, STYLE: style, DATASETS: datasets, RUNS: runs},
         app=app,
-        title={EXPLORE: "Explore · geoetl", STYLE: "Style · geoetl", RUNS: "Runs · geoetl"},
+        title={
+            EXPLORE: "Explore · geoetl",
+            STYLE: "Style · geoetl",
+            DATASETS: "Datasets · geoetl",
+            RUNS: "Runs · geoetl",
+        },
         # Origins are checked by the guard, which knows the address that the browser used.
         websocket_origin=["*"],
         auth_policy=AuthPolicy(may_enter),
@@ -216,7 +229,31 @@ def runs_page(platform: "Platform", feed: RunFeed, executor: Executor) -> pmui.P
     return page
 
 
-def _page(view: ExploreView | StyleView | RunsView, name: str) -> pmui.Page:
+def datasets_page(platform: "Platform", feed: DatasetFeed, shelf: PictureShelf, executor: Executor) -> pmui.Page:
+    """Return the page *Datasets* for one visitor; `feed` looks for all of them, the rest is as for `explore_page`."""
+    background = Background(executor)
+    location = pn.state.location
+    model = DatasetsModel(platform, feed, visitor(), background.start)
+    view = DatasetsView(model, delivery=Served(shelf), background=background)
+    page = _page(view, "datasets")
+    view.load()
+
+    def live() -> None:
+        background.live()
+        if location and location.search:
+            model.go(location.search)
+        model.follow()
+
+    def end() -> None:
+        background.end()
+        model.leave()
+
+    pn.state.onload(live)
+    pn.state.on_session_destroyed(lambda _: end())
+    return page
+
+
+def _page(view: ExploreView | StyleView | DatasetsView | RunsView, name: str) -> pmui.Page:
     """Return a page around a view: header, links to the other pages, theme."""
     page = pmui.Page(
         title="geoetl",

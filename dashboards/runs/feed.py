@@ -3,14 +3,14 @@
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geoetl.core.errors import GeoetlError, Unavailable
 from geoetl.runs.model import RunEvent, RunRecord, RunState
 from geoetl.runs.privacy import public_event, public_record
-from geoetl.runs.pulse import Pulse, feel_pulse
+from geoetl.runs.pulse import feel_pulse
 from geoetl.runs.schedule import Schedule, Slot
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RunFeed:
         self._every_s = every_s
         self._lock = threading.RLock()
         self._answers: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._pulse: Pulse | None = None
+        self._pulse: Hashable = None
         self._followers: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._thread: threading.Thread | None = None
         self._declared = False
@@ -99,7 +99,7 @@ class RunFeed:
         """Look whether something happened; tell whoever follows, and whether it did."""
         with self._lock:
             try:
-                pulse = feel_pulse(self._platform.database, self._shown())
+                pulse = self._feel()
                 away = None
             except Unavailable as error:
                 pulse, away = self._pulse, error
@@ -111,6 +111,10 @@ class RunFeed:
         for tell in followers:
             tell()
         return happened
+
+    def _feel(self) -> Hashable:
+        """Return what changes with whatever happens; called while nobody else asks."""
+        return feel_pulse(self._platform.database, self._shown())
 
     def _keep_looking(self) -> None:
         pause = threading.Event()
