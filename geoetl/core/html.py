@@ -16,9 +16,9 @@ def heading(title: str, subtitle: str = "") -> str:
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> str:
-    """Return a table of names and values; rows without a value are left out."""
+    """Return a table of names and values; rows without a value are left out, and addresses of the web are links."""
     cells = "".join(
-        f'<tr><td style="{_CELL};{_MUTED}">{escape(name)}</td><td style="{_CELL}">{escape(str(value))}</td></tr>'
+        f'<tr><td style="{_CELL};{_MUTED}">{escape(name)}</td><td style="{_CELL}">{_linked(str(value))}</td></tr>'
         for name, value in rows
         if value not in (None, "", (), [])
     )
@@ -50,3 +50,10 @@ def human_seconds(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _linked(text: str) -> str:
+    shown = escape(text)
+    if not text.startswith(("http://", "https://")) or len(text.split()) != 1:
+        return shown
+    return f'<a href="{shown}" target="_blank" rel="noopener noreferrer">{shown}</a>'

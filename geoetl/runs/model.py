@@ -223,20 +223,19 @@ class RunRecord(BaseModel):
             )
         )
         if self.stages:
-            parts.append(
-                html.table(
-                    ["stage", "state", "took", "tasks"],
-                    [
-                        (
-                            stage.name,
-                            stage.state,
-                            "" if stage.seconds is None else html.human_seconds(stage.seconds),
-                            f"{stage.done} of {stage.total}" if stage.total > 1 else "",
-                        )
-                        for stage in self.stages
-                    ],
+            # Which attempt a stage is of shows what was not repeated.
+            names = ["stage", "state", "took", "tasks", *(["attempt"] if self.attempt > 1 else [])]
+            rows = [
+                (
+                    stage.name,
+                    stage.state,
+                    "" if stage.seconds is None else html.human_seconds(stage.seconds),
+                    f"{stage.done} of {stage.total}" if stage.total > 1 else "",
+                    *([stage.attempt] if self.attempt > 1 else []),
                 )
-            )
+                for stage in self.stages
+            ]
+            parts.append(html.table(names, rows))
         parts.append(html.facts(sorted(self.parameters.items())))
         return "".join(parts)
 
