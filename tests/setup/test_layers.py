@@ -51,6 +51,14 @@ HANDED_OPEN = {
     # Features on their way, and what was just written of them.
     ("geoetl/ingest/vector/write.py", "pyarrow.ipc.open_file"),
     ("geoetl/ingest/vector/stages.py", "pyarrow.parquet.ParquetFile"),
+    # Events on their way, and pages of an API that were packed here.
+    ("geoetl/datasets/handlers/acled/merge.py", "pyarrow.ipc.open_file"),
+    ("geoetl/datasets/handlers/acled/bronze.py", "gzip.compress"),
+    ("geoetl/datasets/handlers/acled/bronze.py", "gzip.decompress"),
+    # A raster that is being written.
+    ("geoetl/datasets/handlers/fathom/stack.py", "rasterio.open"),
+    # What a played source answers with.
+    ("geoetl/testing/upstream_answers.py", "gzip.compress"),
     # Stores that are being written.
     ("geoetl/virtual/icechunk.py", "zarr.open_group"),
     ("geoetl/virtual/icechunk.py", "icechunk.Repository.create"),
