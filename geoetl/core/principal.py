@@ -84,3 +84,10 @@ class Forbidden(GeoetlError):
     title = "Your role does not allow this"
     status = 403
     exit_code = 4
+
+
+class FourEyes(Forbidden):
+    """Who submitted something is not who decides on it."""
+
+    code = "four_eyes"
+    title = "Somebody else has to decide this"

@@ -21,14 +21,13 @@ from geoetl.access.features.values import plain_column
 from geoetl.access.result import Source
 from geoetl.core.html import facts, heading
 from geoetl.core.html import table as html_table
+from geoetl.core.spreadsheet import defused
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
 ID = "feature_id"
-# What a spreadsheet would run as a formula begins with one of these (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_LETTERS = 10, 8, 60
 _COVERING = ("xmin", "ymin", "xmax", "ymax")
 
@@ -220,7 +219,7 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return defused(value)
     if isinstance(value, list | dict):
         return orjson.dumps(value).decode()
     if isinstance(value, bool):

@@ -10,6 +10,46 @@ depends_on = None
 
 _OPEN = "state NOT IN ('published', 'rejected', 'withdrawn')"
 _VERSIONED = "version IS NOT NULL"
+_BEFORE_THE_FIRST = "0" * 64
+_UNCHANGED = "rows of the audit log are never changed or removed"
+_IN_ORDER = "a row of the audit log has the next number, and names the hash of the one before it"
+# The database itself refuses what the log must not have done to it. On SQLite an INSERT OR REPLACE removes rows without
+# any trigger for removing; that it has to have the next number keeps it from that.
+_GUARDS = {
+    "sqlite": [
+        *(
+            f"""CREATE TRIGGER publish_audit_log_no_{verb.lower()} BEFORE {verb} ON publish_audit_log
+            BEGIN SELECT RAISE(ABORT, '{_UNCHANGED}'); END"""
+            for verb in ("UPDATE", "DELETE")
+        ),
+        f"""CREATE TRIGGER publish_audit_log_next BEFORE INSERT ON publish_audit_log
+        WHEN NEW.number <> (SELECT coalesce(max(number), 0) + 1 FROM publish_audit_log)
+        OR NEW.previous <> coalesce(
+            (SELECT hash FROM publish_audit_log ORDER BY number DESC LIMIT 1), '{_BEFORE_THE_FIRST}'
+        )
+        BEGIN SELECT RAISE(ABORT, '{_IN_ORDER}'); END""",
+    ],
+    "postgresql": [
+        f"""CREATE FUNCTION publish_audit_log_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION '{_UNCHANGED}'; END $$""",
+        """CREATE TRIGGER publish_audit_log_unchanged BEFORE UPDATE OR DELETE ON publish_audit_log
+        FOR EACH ROW EXECUTE FUNCTION publish_audit_log_refuse()""",
+        """CREATE TRIGGER publish_audit_log_no_truncate BEFORE TRUNCATE ON publish_audit_log
+        FOR EACH STATEMENT EXECUTE FUNCTION publish_audit_log_refuse()""",
+        f"""CREATE FUNCTION publish_audit_log_check() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE latest record;
+        BEGIN
+            SELECT number, hash INTO latest FROM publish_audit_log ORDER BY number DESC LIMIT 1;
+            IF NEW.number <> coalesce(latest.number, 0) + 1
+            OR NEW.previous <> coalesce(latest.hash, '{_BEFORE_THE_FIRST}') THEN
+                RAISE EXCEPTION '{_IN_ORDER}';
+            END IF;
+            RETURN NEW;
+        END $$""",
+        """CREATE TRIGGER publish_audit_log_next BEFORE INSERT ON publish_audit_log
+        FOR EACH ROW EXECUTE FUNCTION publish_audit_log_check()""",
+    ],
+}
 
 
 def upgrade() -> None:
@@ -59,6 +99,8 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(64), nullable=False, unique=True),
     )
     op.create_index("publish_audit_log_release", "publish_audit_log", ["release_id", "number"])
+    for statement in _GUARDS[op.get_context().dialect.name]:
+        op.execute(sa.text(statement))
     op.create_table(
         "publish_outbox",
         sa.Column("id", sa.String(32), primary_key=True),

@@ -1,0 +1,254 @@
+"""Releases as rows: made, moved and looked at."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from geoetl.core.errors import InvalidParameter
+from geoetl.core.identifiers import check_id, new_id
+from geoetl.core.principal import Principal
+from geoetl.publish import audit
+from geoetl.publish.audit import AuditLog, Entry
+from geoetl.publish.model import Action, Approval, Release, State, asset_id
+from geoetl.publish.steps import Content, Step, check_release_id, not_found
+from geoetl.publish.tables import outbox, queue
+from geoetl.publish.transition import (
+    SYSTEM,
+    Outcome,
+    by,
+    decide_many,
+    move_within,
+    notice,
+    other_open,
+    release_of,
+    transition,
+)
+from geoetl.store.database import Database
+
+#: What the audit log calls the making of a release.
+CREATE = "create"
+MAX_PAGE = 1000
+# The longest look for approvals that were not used; the others come with the next one.
+_EXPIRED_AT_ONCE = 250
+
+
+@dataclass(frozen=True)
+class ReleasePage:
+    """Some of the releases.
+
+    Attributes:
+        releases: In order.
+        next: What to ask for the next page with; None after the last.
+    """
+
+    releases: tuple[Release, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A release that waits for review.
+
+    Attributes:
+        release: As it stands.
+        age_s: Since it was submitted, seconds.
+    """
+
+    release: Release
+    age_s: float
+
+
+@dataclass(frozen=True)
+class ItemStatus:
+    """How an item of the catalogue stands.
+
+    Attributes:
+        asset_id: Its identity, whatever the version.
+        open: The release of which something is to come.
+        published: The one that is public, of several the newest version.
+        latest: The one that was made last.
+    """
+
+    asset_id: str
+    open: Release | None
+    published: Release | None
+    latest: Release | None
+
+
+@dataclass(frozen=True)
+class ReleaseRepository:
+    """Rows of the table ``publish_queue``; every change leaves a row in the audit log and a notification.
+
+    Args:
+        database: One within a unit of work makes every call a part of it.
+        clock: Gives Unix time.
+    """
+
+    database: Database
+    clock: Callable[[], float] = time.time
+
+    @property
+    def audit(self) -> AuditLog:
+        """What was done, and what was refused."""
+        return AuditLog(self.database)
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def create(self, actor: Principal, content: Content) -> Release:
+        """Make a draft.
+
+        Raises:
+            InvalidParameter: Collection or item is no id, or a time cannot be.
+            Conflict: A release of the same item is open.
+        """
+        manifest = content.checked().manifest
+        collection, item = check_id(manifest.collection, "collection"), check_id(manifest.item, "item")
+        asset, release_id, now = asset_id(collection, item), new_id(), self.clock()
+        with self.database.begin() as connection:
+            audit.hold(connection)
+            taken = other_open(connection, asset, item)
+            if taken is not None:
+                raise taken
+            row = {
+                "id": release_id,
+                "asset_id": asset,
+                "collection": collection,
+                "item": item,
+                "state": str(State.DRAFT),
+                "revision": 1,
+                **content.columns(),
+                "created_at": now,
+                "updated_at": now,
+            }
+            connection.execute(sa.insert(queue).values(**row))
+            found = connection.execute(sa.select(queue).where(queue.c.id == release_id)).one()
+            details = {name: row[name] for name in ("revision", "clearance", "publish_after", "withdraw_after")}
+            audit.append(
+                connection,
+                Entry(
+                    release_id=release_id,
+                    asset_id=asset,
+                    action=CREATE,
+                    before=None,
+                    after=str(State.DRAFT),
+                    actor=actor.id,
+                    manifest_digest=found.manifest_digest,
+                    at=now,
+                    details={"by": by(actor), "collection": collection, "item": item, **details},
+                ),
+            )
+            connection.execute(sa.insert(outbox).values(**notice(found._mapping, CREATE, None, actor, now)))
+        return release_of(found)
+
+    def move(self, actor: Principal, step: Step) -> Release:
+        """Do one step; see `transition`."""
+        return transition(self.database, actor, step, now=self.clock())
+
+    def decide_many(self, actor: Principal, steps: Sequence[Step]) -> list[Outcome]:
+        """Decide on many releases; see `geoetl.publish.transition.decide_many`."""
+        return decide_many(self.database, actor, steps, now=self.clock())
+
+    def expire_due(self) -> list[Outcome]:
+        """Send releases back to review whose approval was not used in time; return what came of each."""
+        now = self.clock()
+        query = sa.select(queue.c.id, queue.c.revision, queue.c.approval).where(
+            queue.c.state.in_([State.APPROVED, State.COPY_FAILED]), queue.c.approval.is_not(None)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(queue.c.seq)).all()
+        due = [row for row in rows if Approval.model_validate_json(row.approval).expires_at <= now]
+        steps = [
+            Step(row.id, Action.EXPIRE, row.revision, reason="The approval was not used in time.")
+            for row in due[:_EXPIRED_AT_ONCE]
+        ]
+        if not steps:
+            return []
+        with self.database.begin() as connection:
+            return move_within(connection, SYSTEM, steps, now)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def get(self, release_id: str) -> Release:
+        """Return a release.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        check_release_id(release_id)
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(queue).where(queue.c.id == release_id)).one_or_none()
+        if row is None:
+            raise not_found(release_id)
+        return release_of(row)
+
+    def list(
+        self, *states: State, collection: str | None = None, limit: int = 100, after: str | None = None
+    ) -> ReleasePage:
+        """Return releases in the order in which they were made, of some states or of all.
+
+        Args:
+            states: Those that are wanted; none for all.
+            collection: Of one collection only.
+            limit: At most so many.
+            after: ``next`` of the page before.
+
+        Raises:
+            InvalidParameter: `after` is not what a page gave.
+        """
+        limit = max(1, min(limit, MAX_PAGE))
+        query = sa.select(queue).order_by(queue.c.seq).limit(limit + 1)
+        if states:
+            query = query.where(queue.c.state.in_([str(state) for state in states]))
+        if collection is not None:
+            query = query.where(queue.c.collection == collection)
+        if after is not None:
+            query = query.where(queue.c.seq > _place(after))
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        more = str(rows[limit - 1].seq) if len(rows) > limit else None
+        return ReleasePage(tuple(map(release_of, rows[:limit])), more)
+
+    def waiting(self, *, limit: int = 100) -> tuple[Waiting, ...]:
+        """Return what waits for review, the longest first."""
+        is_waiting = queue.c.state == State.PENDING_REVIEW
+        query = sa.select(queue).where(is_waiting).order_by(queue.c.submitted_at, queue.c.seq)
+        now = self.clock()
+        with self.database.read() as connection:
+            found = [release_of(row) for row in connection.execute(query.limit(max(1, min(limit, MAX_PAGE))))]
+        return tuple(Waiting(one, max(0.0, now - (one.submitted_at or now))) for one in found)
+
+    def of_asset(self, asset: str) -> tuple[Release, ...]:
+        """Return every release of an asset, the one that was made last first."""
+        query = sa.select(queue).where(queue.c.asset_id == asset).order_by(queue.c.seq.desc())
+        with self.database.read() as connection:
+            return tuple(map(release_of, connection.execute(query)))
+
+    def status(self, collection: str, item: str) -> ItemStatus:
+        """Return how an item of the catalogue stands."""
+        asset = asset_id(collection, item)
+        found = self.of_asset(asset)
+        public = [one for one in found if one.state is State.PUBLISHED]
+        return ItemStatus(
+            asset_id=asset,
+            open=next((one for one in found if one.state.is_open), None),
+            published=max(public, key=lambda one: one.version or 0, default=None),
+            latest=found[0] if found else None,
+        )
+
+    def counts(self) -> dict[State, int]:
+        """Return how many releases stand in each state."""
+        query = sa.select(queue.c.state, sa.func.count()).group_by(queue.c.state)
+        with self.database.read() as connection:
+            found: dict[str, int] = dict(connection.execute(query).tuples().all())
+        return {state: found.get(state, 0) for state in State}
+
+
+def _place(after: str) -> int:
+    # No row has a number of more digits.
+    if after.isascii() and after.isdigit() and len(after) <= 9:
+        return int(after)
+    raise InvalidParameter(
+        "There is no such page.", hint="Give `next` of the page before, or nothing for the first.", field="after"
+    )
