@@ -61,7 +61,14 @@ _ELEMENTS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _CAPS, _JOINS = ("butt", "round", "square"), ("miter", "round", "bevel")
-_PATTERNS = ("pattern", "hatch", "dotpattern", "stipple")
+# Members of an object, and the methods that read them.
+_FILL_PARTS = {
+    "color": "color",
+    "opacity": "share",
+    **dict.fromkeys(("pattern", "hatch", "dotpattern", "stipple"), "as_it_is"),
+}
+_LINE_PARTS = {"color": "color", "width": "size", "opacity": "share"}
+_STROKE_PARTS = {"dashPattern": "dashes", "cap": "cap", "join": "join", "pattern": "as_it_is"}
 # Types of values that are the same for every feature, whatever was before; most values are of these.
 _FIXED = frozenset({bool, float, str, Color})
 
@@ -169,27 +176,19 @@ class _Reader:
     def fill(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the fill of areas."""
         self.whole(node, path, _FILL)
-        self.member(node, at, "color", f"{path}.color", self.color)
-        self.member(node, at, "opacity", f"{path}.opacity", self.share)
-        for name in _PATTERNS:
-            self.member(node, at, name, f"{path}.{name}", self.as_it_is)
+        self.parts(node, at, path, _FILL_PARTS)
 
     def stroke(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read a stroke with its casing and its centre line."""
         self.line(node, at, path)
-        self.member(node, at, "dashPattern", f"{path}.dashPattern", self.dashes)
-        self.member(node, at, "cap", f"{path}.cap", self.cap)
-        self.member(node, at, "join", f"{path}.join", self.join)
-        self.member(node, at, "pattern", f"{path}.pattern", self.as_it_is)
+        self.parts(node, at, path, _STROKE_PARTS)
         self.object(node, at, "casing", f"{path}.casing", self.line)
         self.object(node, at, "centerLine", f"{path}.centerLine", self.line)
 
     def line(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read the colour, width and opacity of a stroke, or of a line over or under it."""
         self.whole(node, path, _STROKE)
-        self.member(node, at, "color", f"{path}.color", self.color)
-        self.member(node, at, "width", f"{path}.width", self.size)
-        self.member(node, at, "opacity", f"{path}.opacity", self.share)
+        self.parts(node, at, path, _LINE_PARTS)
 
     def graphics(self, node: Mapping[str, Any], at: str, path: str) -> None:
         """Read a marker or label: all its graphics, or one of them."""
@@ -379,6 +378,12 @@ class _Reader:
             self.values[path] = value
         except NotUnderstood as error:
             self.problems.append((f"{at}/{key}", str(error)))
+
+    def parts(self, node: Mapping[str, Any], at: str, path: str, readers: Mapping[str, str]) -> None:
+        """Read the members of an object that are there, each by the method of that name."""
+        for key, reader in readers.items():
+            if key in node:
+                self.member(node, at, key, f"{path}.{key}", getattr(self, reader))
 
     def collect(
         self, into: dict[str, Any], node: Mapping[str, Any], at: str, readers: Mapping[str, Callable[[Any], Any]]
