@@ -78,6 +78,10 @@ class Upstream:
         """
         self._secrets.keep(value, name)
 
+    def hide(self, text: str) -> str:
+        """Return a text without credentials."""
+        return self._secrets.hide(text)
+
     def head(
         self,
         url: str,

@@ -39,6 +39,14 @@ class SourceRefused(ConfigurationError):
 
     code = "source_refused"
     title = "The source refuses"
+    status = 503  # whoever asks us can do nothing about it; the operator can
+
+
+class CredentialMissing(SourceRefused):
+    """A source is not asked, because a credential that it needs is not set here."""
+
+    code = "credential_missing"
+    title = "A credential is not set"
 
 
 class CredentialRefused(SourceRefused):
