@@ -110,17 +110,19 @@ def plan_html(plan: Plan, now: float) -> str:
     )
 
 
-def update_html(record: UpdateRecord | None, run: RunRecord | None, *, linked: bool) -> str:
+def update_html(record: UpdateRecord | None, run: RunRecord | None, *, workers: int, linked: bool) -> str:
     """Return how the latest update stands or ended, with the ways to its run.
 
     Args:
         record: Its line in the log; None where it waits still.
         run: Its run; None where it was removed.
+        workers: How many are at work.
         linked: Whether the page *Runs* can be gone to.
     """
     links = run_links(run) if linked and run is not None else ""
     if record is None:
-        return f'<div class="line"><b>The update waits</b> for a worker.{links}</div>'
+        begin = "." if workers else "; none is at work. Begin one with <code>geoetl worker</code>"
+        return f'<div class="line"><span><b>The update waits</b> for a worker{begin}</span>{links}</div>'
     when = f'<span class="muted">{utc(record.started_at)}{_took(record)}, {record.update_type}</span>'
     title = f"<b>Latest update: {_UPDATE_WORDS[record.status].lower()}</b> {when}"
     if record.status is not UpdateStatus.FAILED:

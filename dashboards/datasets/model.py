@@ -341,8 +341,7 @@ class DatasetsModel(param.Parameterized):
             self._check(Role.EDITOR, "update datasets")
             if self._id:
                 record = self.platform.update_dataset(self._id, force=force, submitted_by=self.principal.name)
-                waits = "" if self.platform.runs.queue.workers() else " No worker is at work: it waits until one is."
-                said = "This update is under way already." if record.reused else f"The update was started.{waits}"
+                said = "This update is under way already." if record.reused else "The update was started."
                 self._set(said=said, problem=None)
                 self._see()
 
@@ -397,9 +396,11 @@ class DatasetsModel(param.Parameterized):
             updates = self.platform.datasets
             decide = {"accept": updates.accept, "reject": updates.reject, "rollback": updates.rollback}[asking.action]
             self._set(asking=None)
-            version = decide(dataset_id, asking.number, by=self.principal.id, reason=why or None)
+            try:
+                version = decide(dataset_id, asking.number, by=self.principal.id, reason=why or None)
+            finally:
+                self._see()  # somebody else may have decided meanwhile
             self._set(said=_SAID[asking.action].format(number=version.number), problem=None)
-            self._see()
 
     # ---- the address -----------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class UpdatePanel(pn.viewable.Viewer):
         told = row(self._told, self._fold, gap="4px 16px", flex_wrap="wrap", justify_content="space-between")
         self._panel = column(self._plan, told, self._steps, gap="8px")
         background.follow(model, ["opened"], self._show_plan)
-        background.follow(model, ["opened", "run"], self._show)
+        background.follow(model, ["opened", "run", "workers"], self._show)
         background.follow(model, ["log"], self._show_log)
 
     def _unfold(self) -> None:
@@ -65,7 +65,8 @@ class UpdatePanel(pn.viewable.Viewer):
         record = next((one for one in opened.history if run is not None and one.job_id == run.id), None)
         waits = run is not None and run.state is RunState.QUEUED
         self._told.visible = waits or latest is not None or run is not None
-        self._told.object = markup.update_html(None if waits else record or latest, run, linked=self._served)
+        record = None if waits else record or latest
+        self._told.object = markup.update_html(record, run, workers=self._model.workers, linked=self._served)
         has_steps = run is not None and bool(run.stages)
         moves = run is not None and not run.state.is_over
         self._steps.visible = has_steps and (moves if self._unfolded is None else self._unfolded)
