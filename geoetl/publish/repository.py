@@ -239,9 +239,9 @@ class ReleaseRepository:
 
     def counts(self) -> dict[State, int]:
         """Return how many releases stand in each state."""
-        query = sa.select(queue.c.state, sa.func.count()).group_by(queue.c.state)
+        query = sa.select(queue.c.state, sa.func.count().label("releases")).group_by(queue.c.state)
         with self.database.read() as connection:
-            found: dict[str, int] = dict(connection.execute(query).tuples().all())
+            found = {row.state: int(row.releases) for row in connection.execute(query)}
         return {state: found.get(state, 0) for state in State}
 
 

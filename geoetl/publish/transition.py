@@ -201,11 +201,11 @@ def _latest_versions(connection: Connection, releases: dict[str, Present], steps
     approved = {step.release_id for step in steps if step.action is Action.APPROVE} & set(releases)
     assets = [releases[release_id].values["asset_id"] for release_id in sorted(approved)]
     query = (
-        sa.select(queue.c.asset_id, sa.func.max(queue.c.version))
+        sa.select(queue.c.asset_id, sa.func.max(queue.c.version).label("latest"))
         .where(queue.c.asset_id.in_(assets), queue.c.version.is_not(None))
         .group_by(queue.c.asset_id)
     )
-    return dict(connection.execute(query).tuples().all()) if assets else {}
+    return {row.asset_id: row.latest for row in connection.execute(query)} if assets else {}
 
 
 def _write(connection: Connection, changes: Sequence[dict[str, Any]]) -> None:
