@@ -10,7 +10,7 @@ from dashboards.datasets.comparison import ColumnChange, Line
 from dashboards.datasets.standing import WORDS, Managed, Plan, next_text, utc
 from geoetl.core.findings import Finding, Severity
 from geoetl.datasets.model import ManagedDataset, UpdateRecord, UpdateStatus, Version, VersionState
-from geoetl.runs.model import RunRecord
+from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.privacy import paths_in, public
 
 # Items that are linked; a dataset of rasters may have thousands.
@@ -114,15 +114,17 @@ def update_html(record: UpdateRecord | None, run: RunRecord | None, *, workers: 
     """Return how the latest update stands or ended, with the ways to its run.
 
     Args:
-        record: Its line in the log; None where it waits still.
+        record: Its line in the log; None where it has none yet.
         run: Its run; None where it was removed.
         workers: How many are at work.
         linked: Whether the page *Runs* can be gone to.
     """
     links = run_links(run) if linked and run is not None else ""
     if record is None:
-        begin = "." if workers else "; none is at work. Begin one with <code>geoetl worker</code>"
-        return f'<div class="line"><span><b>The update waits</b> for a worker{begin}</span>{links}</div>'
+        begin = "" if workers else "; none is at work. Begin one with <code>geoetl worker</code>"
+        waits = run is None or run.state is RunState.QUEUED
+        told = f"<b>The update waits</b> for a worker{begin}." if waits else "<b>The update has begun.</b>"
+        return f'<div class="line"><span>{told}</span>{links}</div>'
     when = f'<span class="muted">{utc(record.started_at)}{_took(record)}, {record.update_type}</span>'
     title = f"<b>Latest update: {_UPDATE_WORDS[record.status].lower()}</b> {when}"
     if record.status is not UpdateStatus.FAILED:

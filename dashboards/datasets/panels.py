@@ -128,6 +128,7 @@ class DatasetPanel(pn.viewable.Viewer):
         self._reject = pmui.Button(label="Reject", icon="close", color="error", variant="outlined", **_BUTTON)
         self._reject.on_click(lambda _: self._decide("reject"))
         self._who = text('<span class="muted">An approver decides about it.</span>')
+        self._who.align = "center"
         self._banner = column(
             self._held,
             row(self._accept, self._reject, self._look, self._who, gap="8px", flex_wrap="wrap"),
@@ -171,6 +172,7 @@ class DatasetPanel(pn.viewable.Viewer):
         background.follow(model, ["opened", "looked"], self._show_versions)
         background.follow(model, ["looked"], self._show_changes)
         background.follow(model, ["asking"], self._show_question)
+        background.follow(model, ["problem"], self._show_wrong)
         self._show_question()
 
     def _build_question(self) -> None:
@@ -182,7 +184,7 @@ class DatasetPanel(pn.viewable.Viewer):
         no.on_click(lambda _: self._model.withdraw())
         self._ask = column(
             self._question,
-            row(self._reason, yes, no, gap="8px"),
+            row(self._reason, yes, no, gap="8px", align_items="flex-start"),
             gap="8px",
             padding="12px 16px",
             background="var(--ge-accent-soft)",
@@ -303,6 +305,13 @@ class DatasetPanel(pn.viewable.Viewer):
             self._question.object = f'<div role="alert">{escape(asked)}</div>'
             label = "Reason, for whoever looks later"
             self._reason.param.update(label=f"{label} *" if asking.needs_reason else label, value="")
+
+    def _show_wrong(self) -> None:
+        """Tell what is wrong with the reason beside it."""
+        problem = self._model.problem
+        is_wrong = problem is not None and problem.field == "reason"
+        said = f"{problem.sentence} {problem.next_step}" if problem is not None and is_wrong else ""
+        self._reason.param.update(error_state=is_wrong, helper_text=said)
 
     def __panel__(self) -> Any:
         return self._panel

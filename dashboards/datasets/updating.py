@@ -38,7 +38,14 @@ class UpdatePanel(pn.viewable.Viewer):
         self._stages = RunStages(sizing_mode="stretch_width", margin=0)
         self._log = RunLog(sizing_mode="stretch_width", margin=0, stylesheets=[".log { height: 160px; }"])
         self._steps = column(self._stages, self._log, gap="8px")
-        told = row(self._told, self._fold, gap="4px 16px", flex_wrap="wrap", justify_content="space-between")
+        told = row(
+            self._told,
+            self._fold,
+            gap="4px 16px",
+            flex_wrap="wrap",
+            align_items="flex-start",
+            justify_content="space-between",
+        )
         self._panel = column(self._plan, told, self._steps, gap="8px")
         background.follow(model, ["opened"], self._show_plan)
         background.follow(model, ["opened", "run", "workers"], self._show)
@@ -64,11 +71,11 @@ class UpdatePanel(pn.viewable.Viewer):
         latest = next(iter(opened.history), None)
         record = next((one for one in opened.history if run is not None and one.job_id == run.id), None)
         waits = run is not None and run.state is RunState.QUEUED
+        moves = run is not None and not run.state.is_over
         self._told.visible = waits or latest is not None or run is not None
-        record = None if waits else record or latest
+        record = None if waits else record or (None if moves else latest)
         self._told.object = markup.update_html(record, run, workers=self._model.workers, linked=self._served)
         has_steps = run is not None and bool(run.stages)
-        moves = run is not None and not run.state.is_over
         self._steps.visible = has_steps and (moves if self._unfolded is None else self._unfolded)
         self._fold.param.update(
             visible=has_steps,

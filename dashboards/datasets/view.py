@@ -121,11 +121,14 @@ class DatasetsView(pn.viewable.Viewer):
 
     def _warn(self) -> None:
         problem = self.model.problem
+        if problem is not None and problem.field == "reason":
+            problem = None  # it stands beside the reason
         self._alert.param.update(object=problem_html(problem) if problem else "", visible=problem is not None)
 
     def _take_away(self) -> None:
         # It also goes by itself, when what was wrong is right: then what was done since stays told.
-        if self.model.problem is not None:
+        problem = self.model.problem
+        if problem is not None and problem.field != "reason":
             self.model.dismiss()
 
     def _colour(self) -> None:
