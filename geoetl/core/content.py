@@ -6,6 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+# Up to here a double holds every whole number.
+_LARGEST_EXACT = 2.0**53
+
 Digests = NDArray[np.uint64]
 
 
@@ -29,7 +32,7 @@ def digests(attributes: pa.RecordBatch | pa.Table, geometry: NDArray[Any]) -> Di
             codes = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
             hashed = unique[codes] if len(unique) else np.zeros(len(values), np.uint64)
         else:
-            hashed = hash_array(values.fill_null(0).to_numpy(zero_copy_only=False))
+            hashed = _of_numbers(values.fill_null(0).to_numpy(zero_copy_only=False))
         # Missing values add nothing, so that a column that a later file has is no difference where it is empty.
         total = total + np.where(there, hashed * salt, np.uint64(0))
     return np.asarray(total, np.uint64)
@@ -40,6 +43,17 @@ def repeated(found: Digests) -> NDArray[np.int64]:
     order = np.argsort(found, kind="stable")
     same = np.flatnonzero(found[order][1:] == found[order][:-1]) + 1
     return np.sort(order[same]).astype(np.int64)
+
+
+def _of_numbers(values: NDArray[Any]) -> Digests:
+    """Return a digest of each number; a whole one has the same as a double, which a column with gaps is read as."""
+    from pandas.util import hash_array
+
+    if values.dtype.kind != "f":
+        return np.asarray(hash_array(values), np.uint64)
+    whole = (values == np.rint(values)) & (np.abs(values) <= _LARGEST_EXACT)
+    as_whole = hash_array(np.where(whole, values, 0).astype(np.int64))
+    return np.asarray(np.where(whole, as_whole, hash_array(values)), np.uint64)
 
 
 def _plain(column: Any) -> Any:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from geoetl.datasets.features import GEOMETRY, FeatureWriter
 from geoetl.datasets.model import Changes, ItemProfile, Profile
+from geoetl.datasets.profile import keys_of
 from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
 
@@ -123,7 +124,7 @@ class Comparison:
         with self.gate.open_geoparquet(self.zone.local_path(item.data.key)) as file:
             names = [name for name in file.schema_arrow.names if name in item.columns]
             for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, GEOMETRY]):
-                own = pc.fill_null(batch.column(item.key).cast(pa.string()), "")
+                own = pc.fill_null(keys_of(batch.column(item.key)), "")
                 for key, row in zip(*_taken(batch, own, wanted), strict=True):
                     shape = row.pop(GEOMETRY)
                     found.setdefault(key, (row, shape))
@@ -149,8 +150,17 @@ def _differing(was: tuple[dict[str, Any], bytes] | None, now: tuple[dict[str, An
     if was is None:
         return ""
     names = dict.fromkeys((*was[0], *now[0]))
-    differing = [name for name in names if was[0].get(name) != now[0].get(name)]
+    differing = [name for name in names if not _are_same(was[0].get(name), now[0].get(name))]
     return ", ".join([*differing, *(["geometry"] if was[1] != now[1] else [])])
+
+
+def _are_same(was: Any, now: Any) -> bool:
+    """Tell whether two values are the same; NaN is the same as NaN."""
+    if isinstance(was, list) and isinstance(now, list):
+        return len(was) == len(now) and all(map(_are_same, was, now))
+    if isinstance(was, dict) and isinstance(now, dict):
+        return was.keys() == now.keys() and all(_are_same(was[name], now[name]) for name in was)
+    return bool(was == now or (was != was and now != now))
 
 
 def _line(change: str, item: ItemProfile, key: str, columns: str, shape: bytes) -> tuple[dict[str, str], bytes]:

@@ -7,6 +7,8 @@ from geoetl.datasets.model import Definition
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SETTING = "GEOETL_MANAGED"
+# A definition has some hundreds.
+MAX_CHARACTERS = 200_000
 
 
 def read_definitions(folder: Path | None = None) -> tuple[Definition, ...]:
@@ -35,9 +37,18 @@ def read_definition(path: Path) -> Definition:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if len(text) > MAX_CHARACTERS or any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise InvalidParameter(
+                f"'{path.name}' has aliases, or more than {MAX_CHARACTERS:,} characters.",
+                hint="Say what a dataset is in plain lines; a few aliases can stand for gigabytes.",
+                field="file",
+            )
+        document = yaml.safe_load(text)
     except OSError as error:
         raise NotFound(f"'{path.name}' cannot be read: {error.strerror}.", field="file") from None
+    except RecursionError:
+        raise InvalidParameter(f"'{path.name}' is nested too deeply.", field="file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
@@ -56,7 +67,13 @@ def read_definition(path: Path) -> Definition:
 
 def _declared(path: Path) -> Definition:
     try:
-        return read_definition(path)
+        definition = read_definition(path)
+        if definition.dataset_id != path.stem:
+            raise InvalidParameter(
+                f"'{path.name}' declares '{definition.dataset_id}'.",
+                hint=f"Leave dataset_id out, or name the file {definition.dataset_id}.yaml.",
+            )
+        return definition
     except GeoetlError as error:
         raise ConfigurationError(error.detail, hint=error.hint, field=_SETTING) from None
 

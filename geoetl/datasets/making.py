@@ -1,12 +1,13 @@
 """Make a version of what a handler prepared: items, what they are like, and what differs from the live version."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from geoetl.core.errors import EmptyDataset, InvalidParameter, NotFound
 from geoetl.core.findings import Finding
-from geoetl.core.identifiers import digest
+from geoetl.core.identifiers import check_id, digest
 from geoetl.datasets.changes import Comparison
 from geoetl.datasets.made import MadeItems, Record
 from geoetl.datasets.model import (
@@ -27,6 +28,8 @@ from geoetl.datasets.protocol import DatasetHandler, Loader, Task
 from geoetl.datasets.sanity import look
 from geoetl.store.catalog.item import SCIENTIFIC, VERSION
 
+# Of an item's properties, what its dataset says; a description may name the release.
+_SAID = ("title", "keywords", "license", "attribution", "sci:citation")
 _Item = tuple[dict[str, Any], ItemProfile, dict[str, Any] | None, tuple[Finding, ...]]
 
 
@@ -70,10 +73,13 @@ class Making:
         profiles: list[ItemProfile] = []
         styles: dict[str, dict[str, Any]] = {}
         findings: list[Finding] = []
+        taken: set[str] = set()
         for prepared in self.handler.prepare(task, release, fetched):
-            item_id = f"{dataset.target_table_name}{prepared.suffix}"
-            if item_id in items:
+            item_id = self._item_id(prepared.suffix)
+            # There are zones that do not tell small letters from capitals.
+            if item_id.lower() in taken:
                 raise InvalidParameter(f"The handler '{dataset.handler}' made '{item_id}' twice.", field="handler")
+            taken.add(item_id.lower())
             item, profile, style, found = self._item(prepared, item_id)
             items[item_id] = _finished(item, dataset.definition, release)
             profiles.append(profile)
@@ -99,7 +105,10 @@ class Making:
             changes=changes,
             findings=tuple(findings),
             memo=fetched.memo,
-            is_same=old is not None and _shapes(old) == _shapes(new) and not changes.is_any,
+            is_same=live is not None
+            and _shapes(live.profile) == _shapes(new)
+            and _told(live.items) == _told(tuple(items.values()))
+            and not changes.is_any,
         )
 
     def _item(self, prepared: Prepared, item_id: str) -> _Item:
@@ -111,7 +120,7 @@ class Making:
             if record is None:
                 raise NotFound(f"'{item_id}' is not there any more.", hint="Update again.", field="handler")
             return record.loaded.item, record.profile, record.style, record.loaded.findings
-        path = task.workspace / prepared.file
+        path = self._file(prepared.file)
         if isinstance(prepared, PreparedRaster):
             loaded = self.loader.raster(prepared, path, definition, item_id, self.notebook)
             profile = profile_of_raster(loaded)
@@ -132,6 +141,26 @@ class Making:
             )
         return loaded.item, profile, prepared.style, loaded.findings
 
+    def _item_id(self, suffix: str) -> str:
+        if suffix and not suffix.startswith("_"):
+            raise InvalidParameter(
+                f"The handler '{self.dataset.handler}' made an item that ends in '{suffix[:60]}'.",
+                hint="What follows the name of the dataset begins with '_': whatever else is another dataset's.",
+                field="handler",
+            )
+        return check_id(f"{self.dataset.target_table_name}{suffix}", "handler")
+
+    def _file(self, name: str) -> Path:
+        """Return a file that the handler has made; it is removed when it was taken."""
+        path, workspace = (self.task.workspace / name).resolve(), self.task.workspace.resolve()
+        if not path.is_relative_to(workspace) or not path.is_file():
+            raise InvalidParameter(
+                f"The handler '{self.dataset.handler}' has made no file '{Path(name).name[:100]}' in its workspace.",
+                hint="This is a fault of the handler; please report it.",
+                field="handler",
+            )
+        return path
+
     def _present(self, item_id: str) -> tuple[dict[str, Any], ItemProfile]:
         live = self.task.live
         profile = live.profile.item(item_id) if live else None
@@ -143,6 +172,13 @@ class Making:
 
 def _shapes(profile: Profile) -> list[tuple[str, dict[str, str]]]:
     return [(item.item, item.columns) for item in profile.items]
+
+
+def _told(items: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return what items say that is not in their data: whom to name, under which terms, how they are called."""
+    terms = [[link["href"] for link in item["links"] if link["rel"] == "license"] for item in items]
+    said = [[item["properties"].get(name) for name in _SAID] for item in items]
+    return [[item["id"], *links, *words] for item, links, words in zip(items, terms, said, strict=True)]
 
 
 def _finished(item: Mapping[str, Any], definition: Definition, release: Release) -> dict[str, Any]:

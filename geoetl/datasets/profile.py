@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from geoetl.core import content
@@ -17,6 +18,8 @@ from geoetl.store.zones import Zone
 # Derived from the geometry by the writer.
 _COVERING = "bbox"
 _BATCH_ROWS = 65_536
+# Up to here a double holds every whole number.
+_LARGEST_EXACT = 2.0**53
 
 
 def profile_of_raster(loaded: Loaded) -> ItemProfile:
@@ -48,9 +51,13 @@ def profile_of_features(
         names = [name for name in file.schema_arrow.names if name not in (GEOMETRY, _COVERING)]
         if key not in names:
             raise InvalidParameter(f"The features have no column '{key}' to tell them apart by.", field="key")
+        if not _tells_apart(type_of := file.schema_arrow.field(key).type):
+            raise InvalidParameter(
+                f"The column '{key}' holds {type_of}; features are told apart by texts, numbers or times.", field="key"
+            )
         for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, GEOMETRY]):
             shapes = batch.column(GEOMETRY).to_numpy(zero_copy_only=False)
-            keys.append(batch.column(key).cast(pa.string()))
+            keys.append(keys_of(batch.column(key)))
             digests.append(content.digests(batch.select(names), shapes))
     index = pa.table({"key": pa.chunked_array(keys), "digest": np.concatenate(digests)}).sort_by("key")
     path = folder / "index.parquet"
@@ -73,3 +80,17 @@ def profile_of_features(
         data=stored,
         key=key,
     )
+
+
+def keys_of(column: pa.Array) -> pa.Array:
+    """Return the values of a key as text; the same for a whole number and for a double of that value."""
+    if pa.types.is_floating(column.type):
+        values = column.to_numpy(zero_copy_only=False)
+        with np.errstate(invalid="ignore"):
+            if bool(np.all(np.isnan(values) | ((values == np.rint(values)) & (np.abs(values) <= _LARGEST_EXACT)))):
+                column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64())
+    return column.cast(pa.string())
+
+
+def _tells_apart(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -95,9 +95,13 @@ class DatasetRepository:
             Conflict: Another one fills the same place, or this one has data in another.
         """
         with self.database.begin() as connection:
-            present = DatasetRepository(self.database.within(connection)).hold(definition.dataset_id)
+            within = DatasetRepository(self.database.within(connection))
+            present = within.hold(definition.dataset_id)
             place = (definition.target_schema, definition.target_table_name)
-            if present.live_version is not None and place != (present.target_schema, present.target_table_name):
+            has_data = present.live_version is not None or within.versions(
+                definition.dataset_id, states=[VersionState.HELD]
+            )
+            if has_data and place != (present.target_schema, present.target_table_name):
                 raise Conflict(
                     f"'{definition.dataset_id}' has data in '{present.target_schema}' already.",
                     hint="Delete the dataset, then make it anew at the other place.",
@@ -191,6 +195,14 @@ class DatasetRepository:
         """Return the version that is served; None before the first."""
         found = self.versions(dataset_id, states=[VersionState.LIVE])
         return found[0] if found else None
+
+    def former(self, dataset_id: str) -> tuple[Version, ...]:
+        """Return the versions that can be served again, the one that was live before first."""
+        live, kept = self.live(dataset_id), self.versions(dataset_id, states=[VersionState.KEPT])
+        if live is None or any(version.number > live.number for version in kept):
+            return kept  # the newest was gone back from
+        # What was live when a version was made is what it replaced: not the newest one, if that was gone back from.
+        return tuple(sorted(kept, key=lambda version: version.number != live.based_on))
 
     def _next_number(self, dataset_id: str) -> int:
         query = sa.select(sa.func.max(versions.c.number)).where(versions.c.dataset_id == dataset_id)
@@ -287,7 +299,9 @@ class DatasetRepository:
             row["details"] = canonical_json(dict(details))
         if status.is_over:
             now = time.time()
-            row |= {"completed_at": now, "duration_seconds": now - log.c.started_at}
+            # A clock that was set back makes no time negative.
+            took = sa.case((log.c.started_at < now, now - log.c.started_at), else_=0.0)
+            row |= {"completed_at": now, "duration_seconds": took}
         with self.database.begin() as connection:
             connection.execute(sa.update(log).where(*this).values(**row))
 
@@ -308,6 +322,21 @@ class DatasetRepository:
                 if values:
                     connection.execute(sa.update(log).where(log.c.seq == row.seq).values(**values))
         return sum(1 for _, values in ended if values)
+
+    def is_updating(self, dataset: ManagedDataset, *, besides: str | None = None) -> bool:
+        """Tell whether an update is executed by a process that lives: a run of the dataset, or a notebook by hand.
+
+        Args:
+            dataset: Of which dataset.
+            besides: A run that does not count.
+        """
+        found = RunRepository(self.database)
+        if found.has_running(dataset.subject, besides=besides):
+            return True
+        query = sa.select(log.c.job_id).where(log.c.dataset_id == dataset.dataset_id, log.c.status.in_(_OPEN))
+        with self.database.read() as connection:
+            told = [run_id for run_id in connection.execute(query).scalars() if run_id != besides]
+        return RunState.RUNNING in found.states(told).values()
 
     def history(self, dataset_id: str, *, limit: int = 50) -> tuple[UpdateRecord, ...]:
         """Return the latest updates of a dataset, the newest first.
@@ -393,12 +422,13 @@ def _refuse_taken(connection: Connection, definition: Definition, *, is_new: boo
             f"There is a managed dataset '{definition.dataset_id}' already.", hint="Change it.", field="dataset_id"
         )
     query = sa.select(datasets.c.dataset_id, datasets.c.target_table_name).where(
-        datasets.c.target_schema == definition.target_schema, sa.not_(same_id)
+        sa.func.lower(datasets.c.target_schema) == definition.target_schema.lower(), sa.not_(same_id)
     )
     name = definition.target_table_name
     for other, taken in connection.execute(query):
-        # Items of one dataset begin with its name.
-        if f"{name}_".startswith(f"{taken}_") or f"{taken}_".startswith(f"{name}_"):
+        # Items of one dataset begin with its name; there are zones that do not tell small letters from capitals.
+        mine, theirs = f"{name}_".lower(), f"{taken}_".lower()
+        if mine.startswith(theirs) or theirs.startswith(mine):
             raise Conflict(
                 f"'{definition.target_schema}/{name}' is taken by the dataset '{other}', which fills '{taken}'.",
                 hint="Choose another target_table_name, or another target_schema.",

@@ -32,7 +32,7 @@ def _by_itself(limits: SanityLimits, required: Sequence[str], new: Profile) -> I
         missing = [name for name in dict.fromkeys(required) if name not in item.columns]
         if missing:
             yield _held("missing_column", f"Required columns are missing: {_listed(missing)}.", item)
-        valid = 1 - item.invalid / item.rows_read if item.rows_read else 0.0
+        valid = (item.rows_read - item.invalid) / item.rows_read if item.rows_read else 0.0
         if valid < limits.min_valid:
             yield _held(
                 "invalid_geometries",
@@ -98,9 +98,9 @@ def _place(limits: SanityLimits, old: Profile, new: Profile) -> Iterator[Finding
         return
     may_grow = not any(_with_features(old))
     sides = (
-        ("west", now.west - was.west, was.width_deg, 1),
+        ("west", _moved(was, now, now.west - was.west), was.width_deg, 1),
         ("south", now.south - was.south, was.height_deg, 1),
-        ("east", now.east - was.east, was.width_deg, -1),
+        ("east", _moved(was, now, now.east - was.east), was.width_deg, -1),
         ("north", now.north - was.north, was.height_deg, -1),
     )
     for name, moved, extent, inward in sides:
@@ -111,6 +111,11 @@ def _place(limits: SanityLimits, old: Profile, new: Profile) -> Iterator[Finding
                 f"The {name} edge of the bounding box moved by {abs(moved):.4g} degrees, {share:.0%} of its extent; at "
                 f"most {limits.max_shift:.0%} is expected.",
             )
+
+
+def _moved(was: BBox, now: BBox, degrees: float) -> float:
+    """Return how far an edge moved; the short way round where one of the boxes is over the antimeridian."""
+    return (degrees + 180) % 360 - 180 if was.crosses_antimeridian or now.crosses_antimeridian else degrees
 
 
 def _box(items: Sequence[ItemProfile]) -> BBox | None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from geoetl.core.errors import GeoetlError
 from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, UpdateType
+from geoetl.runs.attempt import unforeseen
 from geoetl.runs.functions import LightFunction
 from geoetl.runs.model import Result, RunKind
 from geoetl.runs.schedule import Declaration
@@ -58,13 +59,18 @@ class CheckDataset(LightFunction):
     def __call__(self, run: Run, platform: Any) -> Looked:
         """Look."""
         updates = platform.datasets
+        dataset = updates.repository.get(self.dataset_id)
+        if not dataset.enabled:  # since it was queued
+            return Looked(dataset_id=self.dataset_id, needs_update=False, reason="It is not enabled any more.")
         request = UpdateRequest(dataset_id=self.dataset_id, update_type=UpdateType.SCHEDULED)
         try:
             checked = updates.check(request)
-        except GeoetlError as error:
+        except Exception as error:
+            # The edge between a handler and the log: whatever it throws is a look that failed.
+            known = error if isinstance(error, GeoetlError) else unforeseen(self.dataset_id, error)
             updates.repository.begin_update(self.dataset_id, run.id, UpdateType.SCHEDULED)
             updates.repository.note_update(
-                self.dataset_id, run.id, UpdateStatus.FAILED, error_message=error.detail[:2000]
+                self.dataset_id, run.id, UpdateStatus.FAILED, error_message=known.detail[:2000]
             )
             raise
         if not checked.needs_update:

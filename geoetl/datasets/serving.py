@@ -6,6 +6,7 @@ A person may accept or reject a version that is held, and go back to a former on
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Connection
 from geoetl.core.errors import Conflict, NotFound
 from geoetl.datasets.defining import declared_elsewhere
 from geoetl.datasets.made import keys_of_item
-from geoetl.datasets.model import Forgotten, ManagedDataset, Version, VersionState
+from geoetl.datasets.model import Candidate, Forgotten, ManagedDataset, Version, VersionState
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.runs.repository import RunRepository
 from geoetl.store.catalog import Catalog, Search, walk
@@ -25,6 +26,7 @@ from geoetl.store.zones import Zone
 
 # Fetched files of an update that did not end are taken up again for so long.
 DOWNLOADS_KEPT_S = 14 * 86_400.0
+_WITH_OBJECTS = (VersionState.LIVE, VersionState.KEPT, VersionState.HELD)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Serving:
             Conflict: It was never live, or its objects are gone.
         """
         if number is None:
-            kept = self.repository.versions(dataset_id, states=[VersionState.KEPT])
+            kept = self.repository.former(dataset_id)
             if not kept:
                 self.repository.get(dataset_id)
                 raise NotFound(
@@ -114,7 +116,7 @@ class Serving:
             dataset = repository.hold(dataset_id)
             if dataset.is_declared:
                 raise declared_elsewhere(dataset, "deleted")
-            if self.runs.has_running(dataset.subject):
+            if repository.is_updating(dataset):
                 raise Conflict(
                     f"An update of '{dataset_id}' is being executed.",
                     hint="Wait for it or cancel it: geoetl runs list --state running",
@@ -166,35 +168,41 @@ class Serving:
             How many objects were removed.
         """
         present = self.zone.artifacts.keys_under(self.zone.name, owner_of(dataset))
-        if self.runs.has_running(dataset.subject, besides=run_id):
+        if self.repository.is_updating(dataset, besides=run_id):
             return 0
-        versions = self.repository.versions(dataset.dataset_id)
-        former = [version for version in versions if version.state is VersionState.KEPT]
-        gone = {version.number for version in former[dataset.keep_versions :]}
-        # The live one has been compared with what it was based on; of held ones the latest counts.
-        held = [version for version in versions if version.state is VersionState.HELD]
-        for version in held[1:]:
-            self.repository.decide(version, VersionState.REJECTED, reason="A later release is held.")
-        gone |= {version.number for version in held[1:]}
-        gone |= {version.number for version in versions if version.state is VersionState.REJECTED}
-        wanted = set(besides)
-        for version in self.repository.versions(dataset.dataset_id):
-            if version.number not in gone and version.state is not VersionState.REMOVED:
-                wanted |= _keys_of(version, self.zone.name)
-        for version in versions:
-            if version.number in gone and version.state is VersionState.KEPT:
-                self.repository.decide(version, VersionState.REMOVED)
+        wanted = self._wanted(dataset.dataset_id) | set(besides)
         removed = 0
         for key in present:
-            if key not in wanted:
-                self.zone.delete(key)
-                removed += 1
+            if key in wanted:
+                continue
+            # One that began meanwhile may be making the same again, under the same key.
+            if self.repository.is_updating(dataset, besides=run_id):
+                break
+            self.zone.delete(key)
+            removed += 1
         self._sweep_downloads()
         return removed
 
+    def _wanted(self, dataset_id: str) -> set[str]:
+        """Give up versions beyond those that are kept, and return the keys of all objects that the others need."""
+        with self.repository.database.begin() as connection:
+            repository = DatasetRepository(self.repository.database.within(connection))
+            dataset = repository.hold(dataset_id)
+            for version in repository.former(dataset_id)[dataset.keep_versions :]:
+                repository.decide(version, VersionState.REMOVED)
+            # The live one has been compared with what it was based on; of held ones the latest counts.
+            for version in repository.versions(dataset_id, states=[VersionState.HELD])[1:]:
+                repository.decide(version, VersionState.REJECTED, reason="A later release is held.")
+            needed = repository.versions(dataset_id, states=_WITH_OBJECTS)
+        return set().union(*(keys_of(version, self.zone.name) for version in needed))
+
     def _sweep_downloads(self) -> None:
         for folder in self.folder.glob("*/*") if self.folder.is_dir() else ():
-            if time.time() - folder.stat().st_mtime > DOWNLOADS_KEPT_S:
+            try:
+                age_s = time.time() - folder.stat().st_mtime
+            except FileNotFoundError:
+                continue  # another update has just removed it
+            if age_s > DOWNLOADS_KEPT_S:
                 shutil.rmtree(folder, ignore_errors=True)
 
     # -- within --------------------------------------------------------------------------------------------------------
@@ -215,6 +223,7 @@ class Serving:
                     hint="Reject it, then update again.",
                     field="version",
                 )
+            check_place(dataset, version.items)
             self.swap(connection, dataset, version, by=by, reason=reason)
         self.settle_served(dataset_id, number)
         return self.repository.version(dataset_id, number)
@@ -255,22 +264,24 @@ class Serving:
         catalog.change_collection(dataset.target_schema, lambda present: with_extent(present, items))
 
     def _ensure_collection(self, catalog: Catalog, dataset: ManagedDataset) -> None:
+        made = new_collection(
+            dataset.target_schema,
+            title="Managed datasets" if dataset.target_schema == "curated" else dataset.name,
+            description="Outside sources that are kept current; nothing else writes here.",
+            licence="other" if dataset.target_schema == "curated" else dataset.license,
+        )
         try:
             catalog.collection(dataset.target_schema)
         except NotFound:
-            catalog.add_collection(
-                new_collection(
-                    dataset.target_schema,
-                    title="Managed datasets" if dataset.target_schema == "curated" else dataset.name,
-                    description="Outside sources that are kept current; nothing else writes here.",
-                    licence="other" if dataset.target_schema == "curated" else dataset.license,
-                )
-            )
+            with suppress(Conflict):  # another dataset has just made it
+                catalog.add_collection(made)
 
     def settle_served(self, dataset_id: str, number: int, run_id: str | None = None) -> None:
         """Do what follows from a version being served; a process that dies here leaves it to the next update."""
         dataset = self.repository.get(dataset_id)
-        self.after(self.repository.version(dataset_id, number), dataset)
+        # An update that goes on after its swap may find that somebody has gone back from it since.
+        if dataset.live_version == number:
+            self.after(self.repository.version(dataset_id, number), dataset)
         self.sweep(dataset, run_id)
 
 
@@ -279,7 +290,22 @@ def owner_of(dataset: ManagedDataset) -> str:
     return f"{dataset.target_schema}/{dataset.target_table_name}"
 
 
-def _keys_of(version: Version, zone: str) -> set[str]:
+def check_place(dataset: ManagedDataset, items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse items that a dataset made when it had another place, which is somebody else's now.
+
+    Raises:
+        Conflict: Some of them are in another collection, or begin with another name.
+    """
+    name, collection = dataset.target_table_name, dataset.target_schema
+    if any(item["collection"] != collection or not f"{item['id']}_".startswith(f"{name}_") for item in items):
+        raise Conflict(
+            f"'{dataset.dataset_id}' has another place since this version was made: {collection}/{name}.",
+            hint="Update again.",
+            field="target_table_name",
+        )
+
+
+def keys_of(version: Version | Candidate, zone: str) -> set[str]:
     """Return the keys of all objects that a version needs."""
     keys = _keys_of_items(version.items, zone).union(*(item.keys for item in version.profile.items))
     return keys | ({version.changes.features.key} if version.changes.features else set())

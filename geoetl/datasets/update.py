@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
 
-from geoetl.core.errors import ConfigurationError, Conflict, GeoetlError
+from geoetl.core.errors import Conflict, GeoetlError
 from geoetl.core.findings import Severity, has_errors, sentences
 from geoetl.core.html import human_bytes
 from geoetl.core.identifiers import digest
@@ -36,11 +36,12 @@ from geoetl.datasets.model import (
 )
 from geoetl.datasets.protocol import DatasetHandler, Loader, Task
 from geoetl.datasets.repository import DatasetRepository
-from geoetl.datasets.serving import Serving, owner_of
-from geoetl.datasets.upstream import Limits, Upstream
+from geoetl.datasets.serving import Serving, check_place, keys_of, owner_of
+from geoetl.datasets.upstream import CredentialMissing, Limits, Upstream
 from geoetl.runs.attempt import unforeseen
 from geoetl.runs.queue import Superseded
 from geoetl.runs.stage import Run, say
+from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.gate import Gate
 
 if TYPE_CHECKING:
@@ -173,14 +174,15 @@ class DatasetUpdates(Serving):
         """Let the version that was made be served, or hold it, and write the log; all of it or nothing.
 
         Raises:
-            Conflict: Another version became live meanwhile.
+            Conflict: Another version became live meanwhile, the dataset was given another place, or what was made is
+                not there any more.
         """
 
         def effect(connection: Connection) -> UpdateOutcome:
+            self._check_present(connection, candidate)
             return self._finalised(connection, run.id, request, checked, candidate)
 
         with self._logged(request.dataset_id, None if checked.dry_run else run.id):
-            self._check_present(candidate)
             outcome = run.once("finalise", effect)
             if outcome.status is UpdateStatus.COMPLETED and outcome.number is not None:
                 self.settle_served(request.dataset_id, outcome.number, run.id)
@@ -268,6 +270,7 @@ class DatasetUpdates(Serving):
                 hint="Update again.",
                 field="dataset_id",
             )
+        check_place(dataset, candidate.items)
         if candidate.is_same:
             return self._same(repository, dataset, candidate, run_id)
         is_held = has_errors(candidate.findings)
@@ -345,14 +348,21 @@ class DatasetUpdates(Serving):
             **counts,
         )
 
-    def _check_present(self, candidate: Candidate) -> None:
-        for item in candidate.profile.items:
-            if self.zone.size(item.data.key) != item.data.bytes:
-                raise Conflict(
-                    f"What was made of '{candidate.dataset_id}' is not there any more.",
-                    hint="Update again.",
-                    field="dataset_id",
-                )
+    def _check_present(self, connection: Connection, candidate: Candidate) -> None:
+        """Look whether all that a version needs is in the zone still: its data, and what is made of them."""
+        wanted = keys_of(candidate, self.zone.name)
+        if not wanted:
+            return
+        database = self.repository.database.within(connection)
+        owner = owner_of(DatasetRepository(database).get(candidate.dataset_id))
+        there = ArtifactRepository(database).keys_under(self.zone.name, owner)
+        lacking = any(self.zone.size(item.data.key) != item.data.bytes for item in candidate.profile.items)
+        if lacking or not wanted <= set(there):
+            raise Conflict(
+                f"What was made of '{candidate.dataset_id}' is not there any more.",
+                hint="Update again.",
+                field="dataset_id",
+            )
 
     @contextmanager
     def _task(
@@ -366,6 +376,7 @@ class DatasetUpdates(Serving):
         with (
             Upstream(self._credentials(dataset, handler), limits=limits) as upstream,
             tempfile.TemporaryDirectory(dir=self.scratch, prefix="dataset-") as workspace,
+            _without_credentials(upstream, dataset.dataset_id),
         ):
             yield (
                 handler,
@@ -387,7 +398,7 @@ class DatasetUpdates(Serving):
             return {}
         names = [f"{dataset.credential_key}_{ending}" for ending in handler.credentials]
         if missing := [name for name in names if not self.environment.get(name)]:
-            raise ConfigurationError(
+            raise CredentialMissing(
                 f"The credentials of '{dataset.dataset_id}' are not set.",
                 hint=f"Set {' and '.join(missing)} in the environment of the workers.",
                 field=missing[0],
@@ -414,6 +425,27 @@ class DatasetUpdates(Serving):
                 known = error if isinstance(error, GeoetlError) else unforeseen(dataset_id, error)
                 self.repository.note_update(dataset_id, run_id, UpdateStatus.FAILED, error_message=known.detail[:2000])
             raise
+
+
+@contextmanager
+def _without_credentials(upstream: Upstream, dataset_id: str) -> Iterator[None]:
+    """Keep out of errors what a handler, or a library that it uses, has put into them."""
+    try:
+        yield
+    except GeoetlError as error:
+        detail, hint = upstream.hide(error.detail), upstream.hide(error.hint or "")
+        if (detail, hint) == (error.detail, error.hint or ""):
+            raise
+        raise type(error)(detail, hint=hint or None, field=error.field) from None
+    except Exception as error:
+        known = unforeseen(dataset_id, error)
+        # What is shown of it may have lost the beginning of a credential with a path.
+        if upstream.hide(f"{error}") == f"{error}" and upstream.hide(repr(error)) == repr(error):
+            raise
+        raise type(known)(
+            f"'{dataset_id}' stopped with {type(error).__name__}, whose message has a credential in it.",
+            hint=known.hint,
+        ) from None
 
 
 def _plan(dataset: ManagedDataset, live: Version | None, release: Release, *, needs_update: bool) -> tuple[str, ...]:

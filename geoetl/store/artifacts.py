@@ -60,7 +60,9 @@ class ArtifactRepository:
 
     def keys_under(self, zone: str, owner: str) -> list[str]:
         """Return the keys of objects of `owner`, and of owners whose name goes on with "_"; half-written ones too."""
-        theirs = sa.or_(artifacts.c.owner == owner, artifacts.c.owner.startswith(f"{owner}_", autoescape=True))
+        # Not LIKE, which on SQLite takes capitals for small letters: they are another's.
+        beginning = sa.func.substr(artifacts.c.owner, 1, len(owner) + 1)
+        theirs = sa.or_(artifacts.c.owner == owner, beginning == f"{owner}_")
         query = sa.select(artifacts.c.key).where(artifacts.c.zone == zone, theirs).order_by(artifacts.c.key)
         with self.database.read() as connection:
             return list(connection.execute(query).scalars())

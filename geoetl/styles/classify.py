@@ -266,6 +266,8 @@ def _not_classified(name: str, kind: str) -> InvalidParameter:
 
 
 def _is_nothing(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return False  # a list, which is no value that could be missing
     return value is None or value != value or (isinstance(value, float | np.floating) and not np.isfinite(value))
 
 

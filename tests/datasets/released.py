@@ -60,18 +60,20 @@ class Upkeep:
     Attributes:
         platform: The platform.
         drop: The folder that its source is.
+        dataset_id: Which dataset.
     """
 
     platform: Platform
     drop: Path
+    dataset_id: str = ID
 
     @classmethod
-    def begin(cls, platform: Platform, drop: Path, **further: Any) -> "Upkeep":
+    def begin(cls, platform: Platform, drop: Path, dataset_id: str = ID, **further: Any) -> "Upkeep":
         """Declare the dataset."""
         drop.mkdir(parents=True, exist_ok=True)
         definition = Definition(
             **{
-                "dataset_id": ID,
+                "dataset_id": dataset_id,
                 "name": "Countries",
                 "handler": "admin0",
                 "source_type": "manual",
@@ -84,7 +86,7 @@ class Upkeep:
             }
         )
         platform.datasets.repository.create(definition)
-        return cls(platform, drop)
+        return cls(platform, drop, dataset_id)
 
     def release(self, features: Sequence[dict[str, Any]]) -> None:
         """Put a release into the folder, as somebody would: whole at once."""
@@ -100,8 +102,8 @@ class Upkeep:
         from geoetl.runs.stage import Run
 
         platform, datasets = self.platform, self.platform.datasets
-        request = UpdateRequest(dataset_id=ID, **asked)
-        subject = datasets.repository.get(ID).subject
+        request = UpdateRequest(dataset_id=self.dataset_id, **asked)
+        subject = datasets.repository.get(self.dataset_id).subject
         with Presence(platform.runs.queue) as presence:
             claim = platform.runs.queue.begin(Submission("update-dataset", {}, new_id(), subject), presence.id)
             run = Run(
