@@ -9,12 +9,11 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -39,6 +38,7 @@ SLEEP_S = max(0.005, min(0.03, 6 / RUNS))
 # Slots of the schedule that three schedulers share, whose clocks are wrong by so much.
 SLOTS = int(os.environ.get("GEOETL_TEST_SLOTS", 25))
 SKEW_S, HOUR_S = 600, 3600
+START = 1_772_310_600.0  # 2026-02-28T20:30Z
 HOURLY = Declaration("hourly", "Every hour", RunKind.FUNCTION, "nothing", {}, "0 * * * *")
 # A kill needs no longer than this to be made good, seconds.
 RECOVERY_S = 10.0
@@ -150,13 +150,61 @@ def ended(repository: RunRepository) -> int:
     return repository.counts().get(RunState.COMPLETED, 0)
 
 
-class Clock:
-    """A clock that is set by hand, and told with an error."""
+class Machine:
+    """A scheduler in a process of its own, whose clock is set by hand and wrong by so many seconds."""
 
-    now: float = 1_772_310_600.0  # 2026-02-28T20:30Z
+    def __init__(self, url: str, folder: Path, skew_s: int, library: Path) -> None:
+        self._clock, self._skew_s = folder / f"clock{skew_s}", skew_s
+        self.set(START)
+        fake = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "TZ": "UTC",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.scheduling", url],
+            env={**os.environ, **fake},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == [str(int(START + skew_s))], "it takes the file for its clock"
 
-    def __call__(self, wrong_by: float) -> float:
-        return self.now + wrong_by
+    def set(self, now: float) -> None:
+        """Let it be `now`, but for what the clock is wrong by."""
+        moment = datetime.fromtimestamp(now + self._skew_s, UTC)
+        part = self._clock.with_suffix(".part")
+        part.write_text(f"{moment:%Y-%m-%d %H:%M:%S}\n")
+        part.replace(self._clock)
+
+    def ask(self) -> None:
+        """Let it look for what is due."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("look\n")
+        self._process.stdin.flush()
+
+    def dealt(self) -> list[int]:
+        """Return the slots that it has dealt with since it was asked."""
+        return [int(slot) for slot in self._answer()]
+
+    def _answer(self) -> list[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().split()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=60)
+        assert self._process.returncode == 0
+
+
+@pytest.fixture
+def faketime(require: Callable[[str, str], str]) -> Path:
+    """Give the library that tells a process another time."""
+    program = require("faketime", "on Debian and Ubuntu: apt-get install faketime")
+    (library, *_) = Path(program).resolve().parents[1].glob("lib/*/faketime/libfaketime.so.1")
+    return library
 
 
 def prepare(schedule: Schedule, salt: str) -> Submission:
@@ -172,39 +220,30 @@ def finish_all(queue: RunQueue) -> None:
     queue.leave(worker)
 
 
-def test_three_schedulers_with_wrong_clocks_give_each_slot_one_run(repository: RunRepository, tmp_path: Path) -> None:
-    """One clock is ten minutes ahead, one behind; all look at once, at random moments."""
-    true = Clock()
-    databases = [Database(repository.database.url) for _ in range(3)]
-    herd = [
-        Schedules(RunQueue(database), prepare, partial(true, skew))
-        for database, skew in zip(databases, (-SKEW_S, 0, SKEW_S), strict=True)
-    ]
-    for one in herd:
-        one.declare([HOURLY])
-    barrier = threading.Barrier(3)
-    dealt: list[list[int]] = [[], [], []]
-    step_s = HOUR_S / 2
-
-    def look(number: int) -> None:
-        for _ in range(2 * SLOTS):
-            if barrier.wait(60) == 0:
-                true.now += step_s * random.uniform(0.8, 1.2)
-                finish_all(repository.queue)
-            barrier.wait(60)
-            dealt[number] += [slot.slot for slot in herd[number].tick()]
-
-    threads = [threading.Thread(target=look, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    counted = Counter(slot for of_one in dealt for slot in of_one)
+def test_three_schedulers_with_wrong_clocks_give_each_slot_one_run(
+    repository: RunRepository, tmp_path: Path, faketime: Path
+) -> None:
+    """One machine is ten minutes ahead, one behind; all look at once, at random moments."""
+    Schedules(repository.queue, prepare, lambda: START).declare([HOURLY])
+    url = repository.database.url
+    herd = [Machine(url, tmp_path, skew_s, faketime) for skew_s in (-SKEW_S, 0, SKEW_S)]
+    counted: Counter[int] = Counter()
+    now = START
+    for _ in range(2 * SLOTS):
+        now += HOUR_S / 2 * random.uniform(0.8, 1.2)
+        finish_all(repository.queue)
+        for machine in herd:
+            machine.set(now)
+        for machine in herd:
+            machine.ask()
+        for machine in herd:
+            counted.update(machine.dealt())
+    for machine in herd:
+        machine.stop()
     first, last = min(counted), max(counted)
     assert counted == Counter(range(first, last + 1, HOUR_S)), "each slot once, none left out"
     assert len(counted) >= SLOTS * 3 // 4
-    outcomes = Counter(slot.outcome for slot in herd[0].history("hourly", limit=2 * SLOTS))
+    history = Schedules(repository.queue, prepare).history("hourly", limit=2 * SLOTS)
+    outcomes = Counter(slot.outcome for slot in history)
     assert outcomes == {Outcome.RUN: len(counted)}
     assert len(repository.list(limit=2 * SLOTS)) == len(counted)
-    for database in databases:
-        database.dispose()
