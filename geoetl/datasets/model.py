@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from geoetl.core import html
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.findings import Finding
 from geoetl.core.identifiers import check_id
@@ -378,6 +379,13 @@ class Checked(Result):
     source_version: str | None = None
     plan: tuple[str, ...] = ()
     dry_run: bool = False
+
+    def _repr_html_(self) -> str:
+        said = "a dry run" if self.dry_run else ""
+        steps = [(f"step {number}", step) for number, step in enumerate(self.plan, start=1)]
+        offered = self.release.source_version if self.release else None
+        known = [("the source has", offered), ("is served", self.source_version), ("reason", self.reason)]
+        return html.heading(f"Plan of {self.dataset_id}", said) + html.facts([*known, *steps])
 
 
 class Fetched(Result):

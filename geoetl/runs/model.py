@@ -207,7 +207,8 @@ class RunRecord(BaseModel):
         return self
 
     def _repr_html_(self) -> str:
-        said = f"{self.state} · attempt {self.attempt}" + (" · done before" if self.reused else "")
+        tried = f" · attempt {self.attempt}" if self.attempt else ""
+        said = f"{self.state}{tried}" + (" · done before" if self.reused else "")
         parts = [html.heading(f"Run {self.pipeline}", said)]
         parts.append(
             html.facts(

@@ -1,6 +1,7 @@
 """The guides run from top to bottom on what the demo makes, within their minute, and show plots."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from geoetl.core.settings import as_environment, load_settings
 from geoetl.runs.kernel import manager_class
 
 GUIDES = Path(__file__).resolve().parents[2] / "notebooks" / "guides"
+# Of one cell, on a machine that has other things to do; a guide as a whole takes about a minute on one that has not.
+CELL_S = 300
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def executed(demo_home: Path, tmp_path: Path, request: pytest.FixtureRequest) ->
         progress_bar=False,
         kernel_name="python3",
         kernel_manager_class=manager_class(environment, tmp_path),
-        execution_timeout=60,
+        execution_timeout=CELL_S,
     )
     cells: list[dict[str, Any]] = nbformat.read(tmp_path / "executed.ipynb", as_version=4)["cells"]
     return cells
@@ -43,6 +46,17 @@ def outputs(cells: list[dict[str, Any]], media_type: str) -> list[str]:
 def warnings(cells: list[dict[str, Any]]) -> list[str]:
     streams = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     return [stream["text"] for stream in streams]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the texts of the cells of a table in HTML, without the numbers that pandas puts in front."""
+    found = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+    return [[text.strip() for text in row] for row in found]
+
+
+def stages(record: str) -> dict[str, list[str]]:
+    """Return the cells behind the name of each stage, out of the record of a run."""
+    return {row[0]: row[1:] for row in rows(record) if len(row) > 2}
 
 
 @pytest.mark.parametrize("executed", ["01-find-data"], indirect=True)
@@ -97,6 +111,32 @@ def test_a_layer_is_styled_told_and_kept(executed: list[dict[str, Any]]) -> None
     said = "".join(output["text"] for cell in executed for output in cell.get("outputs", []) if "text" in output)
     assert "/stylingRules/1/symbolizer/stroke/color" in said
     assert "StyleView" in "\n".join(outputs(executed[-1:], "text/plain"))
+    assert warnings(executed) == []
+
+
+@pytest.mark.parametrize("executed", ["06-follow-a-run"], indirect=True)
+def test_a_run_is_followed_killed_and_taken_over_and_a_source_is_kept_current(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 5  # two extensions, two plots, the page
+    tables = outputs(executed, "text/html")
+    shown = "\n".join(tables)
+    assert "The pixels of &#x27;scene.tif&#x27; cannot be read, although its header can." in shown
+    assert re.search(r'<a href="http://127\.0\.0\.1:\d+/status"', shown)
+    (taken_over,) = [table for table in tables if "Run virtualise-cmip6" in table and "completed · attempt 2" in table]
+    assert stages(taken_over)["inventory"][-1] == "1"
+    assert stages(taken_over)["references"][-2:] == ["12 of 12", "2"]
+    said = "".join(output["text"] for cell in executed for output in cell.get("outputs", []) if "text" in output)
+    assert "its process is gone" in said
+    assert "Plan of admin0" in shown and "make the first version of curated/curated_admin0" in shown
+    plain = "\n".join(outputs(executed, "text/plain"))
+    assert "'The source still has 5.1.1.'" in plain
+    assert "Version 2 (5.2.0) is served: 1 row" in plain
+    assert "There are 125 rows where there were 250 (-50.0%); at most 5% may be gone." in shown
+    (versions,) = [table for table in tables if "half of the world is missing" in table]
+    assert [row[:3] for row in rows(versions)[1:]] == [
+        ["3", "5.2.1", "rejected"], ["2", "5.2.0", "kept"], ["1", "5.1.1", "live"],
+    ]  # fmt: skip
+    assert "'The release 5.2.1 was rejected (version 3).'" in plain
+    assert "RunsView" in "\n".join(outputs(executed[-1:], "text/plain"))
     assert warnings(executed) == []
 
 
