@@ -38,6 +38,7 @@ from geoetl.core.settings import LimitSettings
 from geoetl.datasets.model import (
     Definition,
     Fetched,
+    MadeBefore,
     Prepared,
     PreparedRaster,
     PreparedVector,
@@ -250,7 +251,7 @@ class HandlerConformance(ABC):
                 self._check_features(update, one, item)
             elif isinstance(one, PreparedRaster):
                 self._check_raster(update, one, item)
-            if not isinstance(one, Unchanged) and one.style is not None:
+            if not isinstance(one, (Unchanged, MadeBefore)) and one.style is not None:
                 Style.of(one.style)
 
     def _check_features(self, update: Rehearsal, prepared: PreparedVector, item: str) -> None:
@@ -299,7 +300,7 @@ class HandlerConformance(ABC):
         assert make() == make()
 
     def _content(self, update: Rehearsal, prepared: Prepared) -> tuple[Any, ...]:
-        if isinstance(prepared, Unchanged):
+        if isinstance(prepared, (Unchanged, MadeBefore)):
             return ()
         return (file_digest(update.task.workspace / prepared.file),)
 
