@@ -116,7 +116,9 @@ def test_a_layer_is_styled_told_and_kept(executed: list[dict[str, Any]]) -> None
 
 @pytest.mark.parametrize("executed", ["06-follow-a-run"], indirect=True)
 def test_a_run_is_followed_killed_and_taken_over_and_a_source_is_kept_current(executed: list[dict[str, Any]]) -> None:
-    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 5  # two extensions, two plots, the page
+    assert (
+        len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 7
+    )  # three extensions, two plots, two pages
     tables = outputs(executed, "text/html")
     shown = "\n".join(tables)
     assert "The pixels of &#x27;scene.tif&#x27; cannot be read, although its header can." in shown
@@ -131,12 +133,13 @@ def test_a_run_is_followed_killed_and_taken_over_and_a_source_is_kept_current(ex
     assert "'The source still has 5.1.1.'" in plain
     assert "Version 2 (5.2.0) is served: 1 row" in plain
     assert "There are 125 rows where there were 250 (-50.0%); at most 5% may be gone." in shown
-    (versions,) = [table for table in tables if "half of the world is missing" in table]
+    versions = next(table for table in tables if "half of the world is missing" in table)
     assert [row[:3] for row in rows(versions)[1:]] == [
         ["3", "5.2.1", "rejected"], ["2", "5.2.0", "kept"], ["1", "5.1.1", "live"],
     ]  # fmt: skip
     assert "'The release 5.2.1 was rejected (version 3).'" in plain
-    assert "RunsView" in "\n".join(outputs(executed[-1:], "text/plain"))
+    assert "RunsView" in plain
+    assert "DatasetsView" in "\n".join(outputs(executed[-1:], "text/plain"))
     assert warnings(executed) == []
 
 
