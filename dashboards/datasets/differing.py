@@ -117,24 +117,33 @@ def simplified(shapes: "NDArray[Any]", bbox: tuple[float, float, float, float] |
 
     if bbox is None:
         return [None] * len(shapes)
-    sides = (bbox[2] - bbox[0], bbox[3] - bbox[1])
-    tolerance = max(sides) * _FIRST_TOLERANCE
+    side = max(bbox[2] - bbox[0], bbox[3] - bbox[1])
+    tolerance = side * _FIRST_TOLERANCE
     made = shapes
     if tolerance > 0:
-        made = shapely.simplify(shapes, tolerance)
-        while shapely.get_num_coordinates(made).sum() > MAX_POINTS and tolerance < max(sides):
+        # A small part may vanish, or a thin one cross itself: nothing but a picture is made of it.
+        made = shapely.simplify(shapes, tolerance, preserve_topology=False)
+        while shapely.get_num_coordinates(made).sum() > MAX_POINTS and tolerance < side:
             tolerance *= 2
-            made = shapely.simplify(shapes, tolerance)
-    extents = shapely.bounds(shapes)
-    small = np.fmax(extents[:, 2] - extents[:, 0], extents[:, 3] - extents[:, 1]) < _SMALL * max(sides)
-    marks = shapely.to_geojson(shapely.point_on_surface(shapes))
+            made = shapely.simplify(made, tolerance, preserve_topology=False)
+    west, south, east, north = shapely.bounds(shapes).T
+    small = np.fmax(east - west, north - south) < _SMALL * side
+    marks = shapely.to_geojson(shapely.points((west + east) / 2, (south + north) / 2))
     drawn: list[dict[str, Any] | None] = []
-    for text, mark, is_small in zip(shapely.to_geojson(made), marks, small, strict=True):
-        shape = None if text is None else _rounded(json.loads(text))
-        if shape is not None and is_small:
-            shape = {"type": "GeometryCollection", "geometries": [shape, _rounded(json.loads(mark))]}
-        drawn.append(shape)
+    # What has no place is not drawn; what has one and vanished is drawn as a point.
+    there, gone = ~np.isnan(west), shapely.is_empty(made)
+    for text, mark, is_there, is_small, is_gone in zip(
+        shapely.to_geojson(made), marks, there, small, gone, strict=True
+    ):
+        parts = [_rounded(json.loads(text))] if is_there and not is_gone else []
+        if is_there and (is_small or is_gone):
+            parts.append(_rounded(json.loads(mark)))
+        drawn.append(parts[0] if len(parts) == 1 else _collected(parts) if parts else None)
     return drawn
+
+
+def _collected(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "GeometryCollection", "geometries": parts}
 
 
 def _rounded(geometry: dict[str, Any]) -> dict[str, Any]:

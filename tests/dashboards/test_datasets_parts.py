@@ -116,11 +116,12 @@ def test_what_is_gone_comes_first_and_small_things_are_marked() -> None:
             ("updated", "large", shapely.box(0, 0, 10, 10)),
             ("deleted", "point", shapely.Point(5, 5)),
             ("added", "nowhere", None),
+            ("added", "empty", shapely.Polygon()),
         )
     )
-    assert [one.key for one in found.features] == ["point", "large", "tiny", "nowhere"]
+    assert [one.key for one in found.features] == ["point", "large", "tiny", "nowhere", "empty"]
     assert found.bbox == (0, 0, 10, 10)
-    assert found.features[3].bbox is None and found.shape(3) is None
+    assert found.features[3].bbox is None and found.shape(3) is None and found.shape(4) is None
     tiny = found.shapes["added"]["features"][0]
     assert [part["type"] for part in tiny["geometry"]["geometries"]] == ["Polygon", "Point"]
     assert found.shapes["updated"]["features"][0]["geometry"]["type"] == "Polygon"
