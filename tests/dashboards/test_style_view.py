@@ -143,7 +143,10 @@ def test_two_versions_lie_on_each_other_with_a_bar_between(view: StyleView) -> N
     view.model.set_value("0", "fill.color", "#00ff00")
     view.model.save("greener")
     assert [row["note"] for row in the(view, VersionList).versions] == ["greener", ""]
-    assert [row["subtitle"].partition(" UTC")[2] for row in the(view, VersionList).versions] == [" · Local operator", ""]
+    assert [row["subtitle"].partition(" UTC")[2] for row in the(view, VersionList).versions] == [
+        " · Local operator",
+        "",
+    ]
     view._editor._bodies[2]._act({"type": "compare", "key": "1"})
     first, second = view.__panel__().select(MapView)
     assert first.link == second.link
