@@ -3,7 +3,7 @@
 ``model`` what they are · ``protocol`` what a handler offers · ``handlers`` ours · ``upstream`` HTTP · ``fetching`` one
 file, from there or from a folder · ``features`` GeoParquet, batch by batch · ``declared`` what files say · ``update``
 check, fetch, process, finalise · ``profile`` what a version is like · ``sanity`` what holds it back · ``changes`` what
-differs · ``repository`` rows · ``tables`` of them.
+differs · ``repository`` rows · ``tables`` of them · ``overview`` how they stand · ``pulse`` whether anything happened.
 """
 
 from geoetl.datasets.model import (
