@@ -115,7 +115,7 @@ def counted(version: "Version") -> str:
         return f"Version {version.number} is the first, with {version.profile.rows:,} rows."
     if not changes.is_any:
         return f"Version {version.number} has the rows of version {version.based_on}."
-    told = f"{changes.added:,} rows added, {changes.updated:,} updated, {changes.deleted:,} deleted"
+    told = changes.counts
     kept = "" if changes.listed else " Which ones is not known any more."
     return f"Version {version.number} against version {version.based_on}: {told}.{kept}"
 

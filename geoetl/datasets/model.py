@@ -469,6 +469,12 @@ class Changes(Result):
     listed: int = 0
 
     @property
+    def counts(self) -> str:
+        """How many rows differ, in words."""
+        noun = "row" if self.added == 1 else "rows"
+        return f"{self.added:,} {noun} added, {self.updated:,} updated, {self.deleted:,} deleted"
+
+    @property
     def is_any(self) -> bool:
         """Whether any row differs."""
         return bool(self.added or self.updated or self.deleted)

@@ -324,8 +324,7 @@ class DatasetUpdates(Serving):
         reason = (
             f"Held for a person to look at: {sentences(errors)}"
             if is_held
-            else f"Version {version.number} ({version.source_version}) is served: {changes.added:,} rows added, "
-            f"{changes.updated:,} updated, {changes.deleted:,} deleted."
+            else f"Version {version.number} ({version.source_version}) is served: {changes.counts}."
         )
         repository.note_update(
             dataset.dataset_id,
