@@ -16,7 +16,7 @@ from geoetl.publish.verification import Tampering, verify
 from geoetl.store.database import Database
 from tests.publish.test_audit import written
 
-TAMPERINGS = int(os.environ.get("GEOETL_TEST_TAMPERINGS", 150))
+TAMPERINGS = int(os.environ.get("GEOETL_TEST_TAMPERINGS", 1000))
 ROWS = 60
 TEXTS = ("release_id", "asset_id", "action", "before", "after", "actor", "manifest_digest", "details")
 

@@ -143,7 +143,7 @@ def test_what_is_missing_or_too_much_is_named(
 # -- four eyes ---------------------------------------------------------------------------------------------------------
 
 
-ALIASES = {
+ALIASES: dict[str, dict[str, Any]] = {
     "himself": {},
     "by another name": {"name": "A. Nonymous"},
     "by the name of the approver": {"name": APPROVER.name},
