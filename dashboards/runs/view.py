@@ -84,7 +84,7 @@ class RunsView(pn.viewable.Viewer):
         )
         self.param.watch(lambda _: self._colour(), "dark")
         self.address.on_msg(lambda event: self.model.go(str(event.data["search"])))
-        self._alert.param.watch(lambda event: None if event.new else self.model.dismiss(), "visible")
+        self._alert.param.watch(lambda event: None if event.new else self._take_away(), "visible")
         self._colour()
         self._switch()
         for names, show in (
@@ -111,6 +111,11 @@ class RunsView(pn.viewable.Viewer):
     def _warn(self) -> None:
         problem = self.model.problem
         self._alert.param.update(object=problem_html(problem) if problem else "", visible=problem is not None)
+
+    def _take_away(self) -> None:
+        # It also goes by itself, when what was wrong is right: then what was done since stays told.
+        if self.model.problem is not None:
+            self.model.dismiss()
 
     def _colour(self) -> None:
         self._stage.stylesheets = [f":host {{ {palette(self.dark).css_variables()} }}", _STAGE_CSS]
