@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
     from geoetl.core.registry import Registry
-    from geoetl.datasets.model import Definition, ManagedDataset, PreparedRaster, PreparedVector, UpdateType, Version
+    from geoetl.datasets.model import Definition, ManagedDataset, UpdateType
     from geoetl.datasets.protocol import Loaded
+    from geoetl.datasets.release import PreparedRaster, PreparedVector
     from geoetl.datasets.update import DatasetUpdates
+    from geoetl.datasets.version import Version
     from geoetl.ingest import RasterIngest, VectorIngest
     from geoetl.runs.functions import LightFunction
     from geoetl.runs.notebook import NotebookRunner

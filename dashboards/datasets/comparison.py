@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geoetl.core.spatial import BBox
-from geoetl.datasets.model import ItemProfile, Profile
 from geoetl.datasets.sanity import kind
+from geoetl.datasets.version import ItemProfile, Profile
 
 # Columns that differ, of all items together; tables have at most a few hundred.
 MAX_COLUMNS = 200

@@ -9,9 +9,10 @@ from dashboards.datasets.differing import Differing, differing
 from dashboards.datasets.standing import Managed, Plan, in_order, managed
 from dashboards.runs.feed import RunFeed
 from geoetl.core.errors import NotFound
-from geoetl.datasets.model import Checked, UpdateRecord, Version
+from geoetl.datasets.outcome import Checked, UpdateRecord
 from geoetl.datasets.overview import Overview, overviews
 from geoetl.datasets.pulse import feel_pulse
+from geoetl.datasets.version import Version
 from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.privacy import paths_in, public, public_record
 

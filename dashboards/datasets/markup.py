@@ -9,7 +9,9 @@ from urllib.parse import quote, urlencode
 from dashboards.datasets.comparison import ColumnChange, Line
 from dashboards.datasets.standing import WORDS, Managed, Plan, next_text, utc
 from geoetl.core.findings import Finding, Severity
-from geoetl.datasets.model import ManagedDataset, UpdateRecord, UpdateStatus, Version, VersionState
+from geoetl.datasets.model import ManagedDataset, UpdateStatus, VersionState
+from geoetl.datasets.outcome import UpdateRecord
+from geoetl.datasets.version import Version
 from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.privacy import paths_in, public
 

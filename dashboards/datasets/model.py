@@ -18,7 +18,9 @@ from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import InvalidParameter, NotFound, did_you_mean
 from geoetl.core.principal import Forbidden, Role
-from geoetl.datasets.model import UpdateRecord, UpdateRequest, Version, VersionState
+from geoetl.datasets.model import UpdateRequest, VersionState
+from geoetl.datasets.outcome import UpdateRecord
+from geoetl.datasets.version import Version
 from geoetl.runs.model import RunRecord
 from geoetl.runs.privacy import public_record
 

@@ -18,7 +18,8 @@ from dashboards.shared.datasets import DatasetList
 from dashboards.shared.delivery import Delivery
 from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text
 from dashboards.shared.styling import VersionList
-from geoetl.datasets.model import Version, VersionState
+from geoetl.datasets.model import VersionState
+from geoetl.datasets.version import Version
 
 _TABS = ("About", "Changes", "Versions", "Updates")
 ABOUT, CHANGES, VERSIONS, UPDATES = range(4)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from geoetl.datasets.model import Checked, ManagedDataset, UpdateStatus
+from geoetl.datasets.model import ManagedDataset, UpdateStatus
+from geoetl.datasets.outcome import Checked
 from geoetl.datasets.overview import Overview
 from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.privacy import public

@@ -7,9 +7,10 @@ from rich.markup import escape
 from geoetl.cli.output import utc
 
 if TYPE_CHECKING:
-    from geoetl.datasets.model import UpdateRecord, Version
+    from geoetl.datasets.outcome import UpdateRecord
     from geoetl.datasets.overview import Overview
     from geoetl.datasets.update import DatasetUpdates
+    from geoetl.datasets.version import Version
 
 # To the minute: the seconds of a schedule say nothing, and cost columns.
 _MINUTE = len("2026-01-01 00:00")

@@ -10,7 +10,8 @@ from geoetl.cli import dataset_texts as texts
 from geoetl.cli.output import Json, err, out, print_json, print_table, user_name, utc
 
 if TYPE_CHECKING:
-    from geoetl.datasets.model import Checked, Version
+    from geoetl.datasets.outcome import Checked
+    from geoetl.datasets.version import Version
     from geoetl.platform import Platform
 
 app = typer.Typer(

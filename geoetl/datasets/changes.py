@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from geoetl.datasets.features import GEOMETRY, FeatureWriter
-from geoetl.datasets.model import Changes, ItemProfile, Profile
 from geoetl.datasets.profile import keys_of
+from geoetl.datasets.version import Changes, ItemProfile, Profile
 from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
 

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from geoetl.core.errors import InvalidParameter, NotFound, Unavailable
 from geoetl.core.html import human_bytes
 from geoetl.core.identifiers import digest, file_digest
-from geoetl.datasets.model import Download, FetchedFile, Release, SourceType
+from geoetl.datasets.model import SourceType
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Download, FetchedFile, Release
 from geoetl.datasets.upstream import Auth, Media, SourceChanged, Stamp
 
 _MEDIA = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from geoetl.core.identifiers import digest
-from geoetl.datasets.model import ItemProfile
 from geoetl.datasets.protocol import Loaded
+from geoetl.datasets.version import ItemProfile
 from geoetl.runs.model import Result
 from geoetl.store.zones import Zone
 

@@ -10,22 +10,12 @@ from geoetl.core.findings import Finding
 from geoetl.core.identifiers import check_id, digest
 from geoetl.datasets.changes import Comparison
 from geoetl.datasets.made import MadeItems, Record
-from geoetl.datasets.model import (
-    Candidate,
-    Definition,
-    Fetched,
-    ItemProfile,
-    MadeBefore,
-    ManagedDataset,
-    Prepared,
-    PreparedRaster,
-    Profile,
-    Release,
-    Unchanged,
-)
+from geoetl.datasets.model import Definition, ManagedDataset
 from geoetl.datasets.profile import profile_of_features, profile_of_raster
 from geoetl.datasets.protocol import DatasetHandler, Loader, Task
+from geoetl.datasets.release import Fetched, MadeBefore, Prepared, PreparedRaster, Release, Unchanged
 from geoetl.datasets.sanity import look
+from geoetl.datasets.version import Candidate, ItemProfile, Profile
 from geoetl.store.catalog.item import SCIENTIFIC, VERSION
 
 # Of an item's properties, what its dataset says; a description may name the release.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from geoetl.datasets.model import ManagedDataset, UpdateRecord, VersionState
+from geoetl.datasets.model import ManagedDataset, VersionState
+from geoetl.datasets.outcome import UpdateRecord
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.datasets.tables import versions
 from geoetl.runs.schedule import next_slot

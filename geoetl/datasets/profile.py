@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from geoetl.core import content
 from geoetl.core.errors import InvalidParameter
 from geoetl.datasets.features import GEOMETRY
-from geoetl.datasets.model import ItemProfile, PreparedVector
 from geoetl.datasets.protocol import Loaded
+from geoetl.datasets.release import PreparedVector
+from geoetl.datasets.version import ItemProfile
 from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
 

@@ -9,15 +9,9 @@ from pydantic import Field
 
 from geoetl.core.findings import Finding
 from geoetl.core.request import Request
-from geoetl.datasets.model import (
-    Definition,
-    Fetched,
-    Prepared,
-    PreparedRaster,
-    PreparedVector,
-    Release,
-    Version,
-)
+from geoetl.datasets.model import Definition
+from geoetl.datasets.release import Fetched, Prepared, PreparedRaster, PreparedVector, Release
+from geoetl.datasets.version import Version
 from geoetl.runs.model import Result
 from geoetl.store.gate import Gate
 from geoetl.store.zones import StoredObject, Zone

@@ -11,18 +11,11 @@ from sqlalchemy.engine import Connection, Row
 
 from geoetl.core.errors import Conflict, NotFound, did_you_mean
 from geoetl.core.identifiers import canonical_json
-from geoetl.datasets.model import (
-    Candidate,
-    Definition,
-    ManagedDataset,
-    Release,
-    UpdateRecord,
-    UpdateStatus,
-    UpdateType,
-    Version,
-    VersionState,
-)
+from geoetl.datasets.model import Definition, ManagedDataset, UpdateStatus, UpdateType, VersionState
+from geoetl.datasets.outcome import UpdateRecord
+from geoetl.datasets.release import Release
 from geoetl.datasets.tables import datasets, log, versions
+from geoetl.datasets.version import Candidate, Version
 from geoetl.runs.model import RunState
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.tables import runs

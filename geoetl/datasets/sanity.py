@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.spatial import BBox
-from geoetl.datasets.model import ItemProfile, Profile, SanityLimits
+from geoetl.datasets.model import SanityLimits
+from geoetl.datasets.version import ItemProfile, Profile
 
 _KINDS = {"int": "number", "uint": "number", "float": "number", "double": "number", "decimal": "number"}
 _NAMED = 8

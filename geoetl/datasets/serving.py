@@ -16,8 +16,10 @@ from sqlalchemy.engine import Connection
 from geoetl.core.errors import Conflict, NotFound
 from geoetl.datasets.defining import declared_elsewhere
 from geoetl.datasets.made import keys_of_item
-from geoetl.datasets.model import Candidate, Forgotten, ManagedDataset, Version, VersionState
+from geoetl.datasets.model import ManagedDataset, VersionState
+from geoetl.datasets.outcome import Forgotten
 from geoetl.datasets.repository import DatasetRepository
+from geoetl.datasets.version import Candidate, Version
 from geoetl.runs.repository import RunRepository
 from geoetl.store.catalog import Catalog, Search, walk
 from geoetl.store.catalog.item import new_collection, with_extent

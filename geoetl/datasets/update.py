@@ -22,22 +22,14 @@ from geoetl.core.identifiers import digest
 from geoetl.core.registry import Registry
 from geoetl.datasets.made import MadeItems
 from geoetl.datasets.making import Making
-from geoetl.datasets.model import (
-    Candidate,
-    Checked,
-    Fetched,
-    ManagedDataset,
-    Release,
-    UpdateOutcome,
-    UpdateRequest,
-    UpdateStatus,
-    Version,
-    VersionState,
-)
+from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, VersionState
+from geoetl.datasets.outcome import Checked, UpdateOutcome
 from geoetl.datasets.protocol import DatasetHandler, Loader, Task
+from geoetl.datasets.release import Fetched, Release
 from geoetl.datasets.repository import DatasetRepository
 from geoetl.datasets.serving import Serving, check_place, keys_of, owner_of
 from geoetl.datasets.upstream import CredentialMissing, Limits, Upstream
+from geoetl.datasets.version import Candidate, Version
 from geoetl.runs.attempt import unforeseen
 from geoetl.runs.queue import Superseded
 from geoetl.runs.stage import Run, say

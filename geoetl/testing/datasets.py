@@ -35,19 +35,11 @@ import pytest
 from geoetl.core.errors import ConfigurationError, GeoetlError, InvalidParameter, Unavailable, UnreadableFile
 from geoetl.core.identifiers import check_id, file_digest
 from geoetl.core.settings import LimitSettings
-from geoetl.datasets.model import (
-    Definition,
-    Fetched,
-    MadeBefore,
-    Prepared,
-    PreparedRaster,
-    PreparedVector,
-    Release,
-    Unchanged,
-    Version,
-)
+from geoetl.datasets.model import Definition
 from geoetl.datasets.protocol import DatasetHandler, Task
+from geoetl.datasets.release import Fetched, MadeBefore, Prepared, PreparedRaster, PreparedVector, Release, Unchanged
 from geoetl.datasets.upstream import Limits, RateLimited, SourceChanged, SourceUnavailable, Upstream
+from geoetl.datasets.version import Version
 from geoetl.ingest import RasterIngest, RasterRequest, VectorIngest, VectorRequest
 from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.database import Database

@@ -15,18 +15,9 @@ from dashboards.datasets.comparison import column_changes, number_lines
 from dashboards.datasets.differing import MAX_POINTS, differing
 from dashboards.datasets.standing import Plan
 from geoetl.core.errors import InputError
-from geoetl.datasets.model import (
-    Changes,
-    Checked,
-    ItemProfile,
-    ManagedDataset,
-    Profile,
-    UpdateRecord,
-    UpdateStatus,
-    UpdateType,
-    Version,
-    VersionState,
-)
+from geoetl.datasets.model import ManagedDataset, UpdateStatus, UpdateType, VersionState
+from geoetl.datasets.outcome import Checked, UpdateRecord
+from geoetl.datasets.version import Changes, ItemProfile, Profile, Version
 from geoetl.store.zones import StoredObject
 
 ATTACK = "<img src=x onerror=alert(1)>"

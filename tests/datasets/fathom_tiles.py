@@ -15,7 +15,9 @@ from rasterio.transform import from_origin
 from geoetl.core.settings import LimitSettings
 from geoetl.datasets.handlers.fathom import Fathom
 from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS, Corner, FloodType, Layout, Scenario, TileName, Variant
-from geoetl.datasets.model import Definition, Fetched, Profile, Release, Unchanged, Version, VersionState
+from geoetl.datasets.model import Definition, VersionState
+from geoetl.datasets.release import Fetched, Release, Unchanged
+from geoetl.datasets.version import Profile, Version
 from geoetl.testing.datasets import Rehearsal, rehearsal
 
 SIDE = 36

@@ -11,8 +11,8 @@ from geoetl.core.identifiers import digest
 from geoetl.core.registry import Registry
 from geoetl.core.request import Request
 from geoetl.datasets.features import FeatureWriter
-from geoetl.datasets.model import Fetched, Prepared, PreparedVector, Release
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Fetched, Prepared, PreparedVector, Release
 from geoetl.platform import Platform
 
 KEY = "id"

@@ -29,20 +29,10 @@ from geoetl.datasets.handlers.acled.api import AccountLimited
 from geoetl.datasets.handlers.acled.events import SCHEMA, Columns
 from geoetl.datasets.handlers.acled.style import event_style
 from geoetl.datasets.handlers.acled.sync import SyncIncomplete
-from geoetl.datasets.model import (
-    Definition,
-    Fetched,
-    ItemProfile,
-    PreparedVector,
-    Profile,
-    Release,
-    SourceType,
-    UpdateStatus,
-    UpdateStrategy,
-    Version,
-    VersionState,
-)
+from geoetl.datasets.model import Definition, SourceType, UpdateStatus, UpdateStrategy, VersionState
+from geoetl.datasets.release import Fetched, PreparedVector, Release
 from geoetl.datasets.upstream import CredentialRefused, SourceRefused, SourceUnavailable
+from geoetl.datasets.version import ItemProfile, Profile, Version
 from geoetl.styles.encoders import ENCODERS
 from geoetl.styles.layer import StyledLayer
 from geoetl.styles.model import Style
@@ -375,7 +365,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from geoetl.datasets.handlers.acled import Acled
-from geoetl.datasets.model import Definition, Release
+from geoetl.datasets.model import Definition
+from geoetl.datasets.release import Release
 from geoetl.testing.datasets import rehearsal
 from tests.datasets.acled_api import CREDENTIALS
 

@@ -13,7 +13,8 @@ import geoetl
 from geoetl.core.errors import EmptyDataset, InvalidParameter, NotFound, UnreadableFile
 from geoetl.datasets.handlers import HANDLERS, installed_handlers
 from geoetl.datasets.handlers.admin0 import Admin0
-from geoetl.datasets.model import Definition, PreparedVector, SourceType
+from geoetl.datasets.model import Definition, SourceType
+from geoetl.datasets.release import PreparedVector
 from geoetl.testing.datasets import DownloadConformance, HandlerConformance, Rehearsal, read_prepared, rehearsal
 from geoetl.testing.upstream import LocalUpstream
 from tests.datasets.released import Upkeep

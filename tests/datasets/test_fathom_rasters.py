@@ -16,7 +16,8 @@ from geoetl.core.spatial import Point
 from geoetl.datasets.handlers.fathom import Fathom, handler
 from geoetl.datasets.handlers.fathom.describe import SHOWN_BAND, depth_style
 from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS, Corner, Layout
-from geoetl.datasets.model import PreparedRaster, UpdateStatus
+from geoetl.datasets.model import UpdateStatus
+from geoetl.datasets.release import PreparedRaster
 from geoetl.platform import DatasetLoader
 from geoetl.store.catalog.item import new_collection
 from geoetl.styles.coverage import coverage_symbol, render_of

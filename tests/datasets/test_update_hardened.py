@@ -16,11 +16,13 @@ from geoetl.core.identifiers import new_id
 from geoetl.core.registry import Registry
 from geoetl.datasets import UpdateRequest, UpdateStatus, VersionState
 from geoetl.datasets.declared import read_definitions
-from geoetl.datasets.model import ItemProfile, Prepared, PreparedVector, Profile, SanityLimits
+from geoetl.datasets.model import SanityLimits
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Prepared, PreparedVector
 from geoetl.datasets.sanity import look
 from geoetl.datasets.scheduled import CheckDataset
 from geoetl.datasets.serving import owner_of
+from geoetl.datasets.version import ItemProfile, Profile
 from geoetl.platform import Platform
 from geoetl.runs.presence import Presence
 from geoetl.runs.queue import Submission

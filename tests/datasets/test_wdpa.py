@@ -26,8 +26,10 @@ from geoetl.core.errors import (
 from geoetl.core.settings import LimitSettings
 from geoetl.datasets.handlers.wdpa import Wdpa
 from geoetl.datasets.handlers.wdpa.source import first_of_month, month_token
-from geoetl.datasets.model import Changes, Definition, PreparedVector, Profile, SourceType, Version, VersionState
+from geoetl.datasets.model import Definition, SourceType, VersionState
+from geoetl.datasets.release import PreparedVector
 from geoetl.datasets.upstream import CredentialRefused, RateLimited, SourceChanged
+from geoetl.datasets.version import Changes, Profile, Version
 from geoetl.styles.defaults import default_style, iucn_attribute
 from geoetl.styles.layer import StyledLayer
 from geoetl.testing.datasets import DownloadConformance, HandlerConformance, Rehearsal, read_prepared, rehearsal

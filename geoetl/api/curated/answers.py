@@ -6,19 +6,11 @@ from fastapi import Path
 from pydantic import BaseModel, Field
 
 from geoetl.core.findings import Finding
-from geoetl.datasets.model import (
-    Checked,
-    Definition,
-    Download,
-    Forgotten,
-    ManagedDataset,
-    UpdateRecord,
-    UpdateStatus,
-    UpdateType,
-    Version,
-    VersionState,
-)
+from geoetl.datasets.model import Definition, ManagedDataset, UpdateStatus, UpdateType, VersionState
+from geoetl.datasets.outcome import Checked, Forgotten, UpdateRecord
 from geoetl.datasets.overview import Overview
+from geoetl.datasets.release import Download
+from geoetl.datasets.version import Version
 from geoetl.runs.privacy import paths_in, public
 
 DATASETS = "/api/curated/datasets"

@@ -28,8 +28,8 @@ from geoetl.datasets.fetching import (
     suffix_of,
     take,
 )
-from geoetl.datasets.model import Download, Fetched, Prepared, PreparedVector, Release
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Download, Fetched, Prepared, PreparedVector, Release
 from geoetl.datasets.upstream import Stamp
 from geoetl.store.gate import Gate, VectorQuestion
 

@@ -7,7 +7,7 @@ what may be asked · ``exchange`` and ``wire`` one answer, and how fast · ``ans
 ``part`` a file over many answers · ``media`` what it is · ``stamp`` its version.
 """
 
-from geoetl.datasets.model import FetchedFile
+from geoetl.datasets.release import FetchedFile
 from geoetl.datasets.upstream.client import Upstream
 from geoetl.datasets.upstream.credentials import Auth, Bearer
 from geoetl.datasets.upstream.errors import (

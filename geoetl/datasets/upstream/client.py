@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from geoetl.datasets.model import FetchedFile
+from geoetl.datasets.release import FetchedFile
 from geoetl.datasets.upstream.answers import json_of, problem_of
 from geoetl.datasets.upstream.asker import Asker, Question
 from geoetl.datasets.upstream.credentials import Auth, Secrets

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from geoetl.core.errors import LimitExceeded, UnreadableFile, VerificationFailed
 from geoetl.core.html import human_bytes
-from geoetl.datasets.model import FetchedFile
+from geoetl.datasets.release import FetchedFile
 from geoetl.datasets.upstream.errors import SourceChanged, SourceUnavailable
 from geoetl.datasets.upstream.exchange import Answer
 from geoetl.datasets.upstream.limits import Limits

@@ -19,8 +19,8 @@ import orjson
 
 from geoetl.core.errors import Unavailable, UnreadableFile
 from geoetl.core.identifiers import file_digest
-from geoetl.datasets.model import FetchedFile
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import FetchedFile
 from geoetl.store.zones import StoredObject
 
 _BLOCK_BYTES = 4 * 1024 * 1024

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from geoetl.core.identifiers import digest
 from geoetl.core.request import Request
-from geoetl.datasets.model import Version
+from geoetl.datasets.version import Version
 from geoetl.runs.model import Result
 
 DAY_S = 86_400

@@ -13,8 +13,8 @@ from geoetl.datasets.handlers.acled.api import CREDENTIALS, KEY, Api, Question, 
 from geoetl.datasets.handlers.acled.config import DAY_S, MAX_ROWS, AcledConfig, Memory, Mode, question_of
 from geoetl.datasets.handlers.acled.style import EVENT_DATE, event_style
 from geoetl.datasets.handlers.acled.sync import DELETED, DELETIONS, EVENTS, TIMESTAMP, Sync, is_future, seconds_of
-from geoetl.datasets.model import Download, Fetched, Prepared, PreparedVector, Release
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Download, Fetched, Prepared, PreparedVector, Release
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,7 +19,7 @@ from geoetl.core.identifiers import digest
 from geoetl.datasets.handlers.acled.api import KEY, Api, Question, Row, check_is_another
 from geoetl.datasets.handlers.acled.bronze import content_digest, write_durably, write_page
 from geoetl.datasets.handlers.acled.config import DAY_S, MAX_ROWS
-from geoetl.datasets.model import FetchedFile
+from geoetl.datasets.release import FetchedFile
 from geoetl.datasets.upstream import SourceUnavailable
 from geoetl.runs.model import Result
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from geoetl.datasets.handlers.fathom.drop import Cell, DropFile
 from geoetl.datasets.handlers.fathom.names import RETURN_PERIODS
-from geoetl.datasets.model import PreparedRaster
+from geoetl.datasets.release import PreparedRaster
 
 SHOWN_PERIOD = 100
 # The bands of an ingested raster are called by their numbers.

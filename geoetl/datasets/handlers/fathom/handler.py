@@ -18,8 +18,8 @@ from geoetl.datasets.handlers.fathom.memory import Digests, KnownCell, Memo, kno
 from geoetl.datasets.handlers.fathom.names import TileName
 from geoetl.datasets.handlers.fathom.stack import BANDS, check_grid, check_unchanged, size_of, stack
 from geoetl.datasets.handlers.fathom.tiles import Raster, measured, opened
-from geoetl.datasets.model import Download, Fetched, MadeBefore, Prepared, Release, Unchanged
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Download, Fetched, MadeBefore, Prepared, Release, Unchanged
 from geoetl.datasets.upstream.errors import SourceChanged
 
 # Lines of the plan about cells that wait.

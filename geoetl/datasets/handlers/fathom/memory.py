@@ -10,7 +10,8 @@ from geoetl.core.errors import Unavailable
 from geoetl.core.identifiers import digest, file_digest
 from geoetl.datasets.handlers.fathom.drop import DropFile, Ready
 from geoetl.datasets.handlers.fathom.names import TileName
-from geoetl.datasets.model import Fetched, Version
+from geoetl.datasets.release import Fetched
+from geoetl.datasets.version import Version
 from geoetl.runs.model import Result
 
 # Raised when rasters are made otherwise of the same files; they are all made anew then.

@@ -14,8 +14,8 @@ from geoetl.core.request import Request
 from geoetl.datasets.handlers.wdpa.archive import layers_of
 from geoetl.datasets.handlers.wdpa.columns import KEY, Columns
 from geoetl.datasets.handlers.wdpa.source import CREDENTIALS, WdpaConfig, first_of_month, get, look
-from geoetl.datasets.model import Fetched, Prepared, PreparedVector, Release
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Fetched, Prepared, PreparedVector, Release
 from geoetl.store.gate import VectorQuestion, VectorSource
 
 if TYPE_CHECKING:

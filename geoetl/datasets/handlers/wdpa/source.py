@@ -19,8 +19,8 @@ from geoetl.datasets.fetching import (
     suffix_of,
     take,
 )
-from geoetl.datasets.model import Download, FetchedFile, Release
 from geoetl.datasets.protocol import Task
+from geoetl.datasets.release import Download, FetchedFile, Release
 from geoetl.datasets.upstream import AccessRefused, Auth, SourceChanged
 
 CREDENTIALS = ("AUTH_KEY", "AUTH_TOKEN")
