@@ -4,9 +4,9 @@
 ``protocol`` what a handler offers · ``handlers`` ours · ``upstream`` HTTP · ``fetching`` one file, from there or from a
 folder · ``features`` GeoParquet, batch by batch · ``declared`` what files say · ``defining`` what people say ·
 ``update`` check, fetch, process, finalise · ``making`` a version · ``made`` parts of one that was interrupted ·
-``profile`` what it is like · ``sanity`` what holds it back · ``changes`` what differs · ``serving`` which one is served ·
-``scheduled`` the nightly look · ``repository`` rows · ``tables`` of them · ``overview`` how they stand · ``pulse`` whether
-anything happened.
+``profile`` what it is like · ``sanity`` what holds it back · ``changes`` what differs · ``serving`` which one is
+served · ``scheduled`` the nightly look · ``repository`` rows · ``tables`` of them · ``overview`` how they stand ·
+``pulse`` whether anything happened.
 """
 
 from geoetl.datasets.model import Definition, ManagedDataset, UpdateRequest, UpdateStatus, UpdateType, VersionState
