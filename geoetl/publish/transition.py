@@ -84,6 +84,7 @@ def decide_many(
     Raises:
         InvalidParameter: A step is no decision, lacks something, or says too much; none is done.
         NotFound: An id is none that a release can have; none is done.
+        Unavailable: The database is away; what earlier transactions did stays, and is a conflict when tried again.
     """
     checked = [step.checked() for step in steps]
     for step in checked:
