@@ -86,6 +86,9 @@ def _upgrade_ours(database: Database) -> None:
     from geoetl.store.migrations import upgrade
 
     with database.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Not where the role's own path leads: other roles look for the tables, too.
+            connection.exec_driver_sql("set local search_path to public")
         upgrade(connection)
 
 

@@ -96,3 +96,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("dataset_id", "job_id", name="curated_update_log_job"),
     )
     op.create_index("curated_update_log_latest", "curated_update_log", ["dataset_id", "seq"])
+    if op.get_bind().dialect.name == "postgresql":
+        # Whoever writes into the catalogue looks whether a managed dataset keeps the collection.
+        op.execute("GRANT SELECT (dataset_id, target_schema) ON curated_datasets TO pgstac_ingest")
