@@ -1,8 +1,6 @@
 """The state of the page and what a person can do with it; nothing in here draws."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,11 @@ from dashboards.datasets.differing import KINDS, ChangedFeature, Differing
 from dashboards.datasets.feed import DatasetFeed
 from dashboards.datasets.standing import Managed
 from dashboards.runs.log import MAX_LINES, log_lines
+from dashboards.shared.model import PageModel, Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import InvalidParameter, NotFound, did_you_mean
-from geoetl.core.principal import Forbidden, Role
+from geoetl.core.principal import Role
 from geoetl.datasets.model import UpdateRequest, VersionState
 from geoetl.datasets.outcome import UpdateRecord
 from geoetl.datasets.version import Version
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
 # Features that are listed at first, and how many more each time.
 PAGE = 100
 MAX_REASON = 1000
-
-type Start = Callable[[Callable[[], None]], None]
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do the work now, in the thread that asks for it."""
-    work()
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class Looked:
     differing: Differing | None = None
 
 
-class DatasetsModel(param.Parameterized):
+class DatasetsModel(PageModel):
     """Which datasets there are, the one that is open, and the version of it whose changes are looked at.
 
     The parameters are changed by the commands alone; their values are frozen.  What happens to datasets comes by itself
@@ -106,6 +98,8 @@ class DatasetsModel(param.Parameterized):
         principal: Who looks.
         start: Does what takes long; left out, the command itself does.
     """
+
+    shows = "datasets"
 
     datasets = param.ClassSelector(class_=tuple, default=None, allow_None=True, doc="How they stand, the urgent first.")
     workers = param.Integer(default=0, doc="How many workers are at work.")
@@ -119,42 +113,33 @@ class DatasetsModel(param.Parameterized):
     chosen = param.ClassSelector(class_=ChangedFeature, default=None, allow_None=True, doc="The one that stands out.")
     asking = param.ClassSelector(class_=Asking, default=None, allow_None=True, doc="What is asked before it is done.")
 
-    busy = param.String(default="", doc="What is being done; empty when nothing is.")
-    said = param.String(default="", doc="What was done last.")
-    problem = param.ClassSelector(class_=Problem, default=None, allow_None=True, doc="What went wrong last.")
-    away = param.ClassSelector(class_=Problem, default=None, allow_None=True, doc="Why nothing can be seen now.")
-
     def __init__(
         self, platform: "Platform", feed: DatasetFeed, principal: "Principal", start: Start = at_once, **params: Any
     ) -> None:
-        self.platform = platform
-        self.principal = principal
         self.feed = feed
         self._start = start
-        self._under_way: list[str] = []
-        self._changing = threading.RLock()
         self._looking = threading.RLock()
         self._reading = Turns()
         self._id = ""
         self._heard = 0
-        super().__init__(**params)  # type: ignore[no-untyped-call]  # param 2.4 leaves it unannotated
+        super().__init__(platform, principal, **params)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @property
     def may_update(self) -> bool:
         """Whether a source may be asked, and updates begun."""
-        return self.principal.may(Role.EDITOR) and not self.platform.database.read_only
+        return self._may(Role.EDITOR)
 
     @property
     def may_decide(self) -> bool:
         """Whether it may be decided which version is served."""
-        return self.principal.may(Role.APPROVER) and not self.platform.database.read_only
+        return self._may(Role.APPROVER)
 
     @property
     def may_pause(self) -> bool:
         """Whether it may be decided when sources rest."""
-        return self.principal.may(Role.OPERATOR) and not self.platform.database.read_only
+        return self._may(Role.OPERATOR)
 
     @property
     def is_updating(self) -> bool:
@@ -418,50 +403,6 @@ class DatasetsModel(param.Parameterized):
                 self.close()
             elif address != self.address():
                 self.open(address.dataset, address.version)
-
-    # ---- the edge --------------------------------------------------------------------------------------------------
-
-    def dismiss(self) -> None:
-        """Take the note of what went wrong, or was done, away."""
-        self._set(problem=None, said="")
-
-    def _check(self, needed: Role, what: str) -> None:
-        """Refuse who may not, each time that something is to be changed.
-
-        Who a page belongs to is looked up again by the guard with every message of the browser.
-
-        Raises:
-            Forbidden: The role is not enough, or this server only reads.
-        """
-        if self.platform.database.read_only:
-            raise Forbidden(
-                "This server only reads.", hint="Do it on a server of the role `all`, or with the command line."
-            )
-        if not self.principal.may(needed):
-            raise Forbidden(
-                f"{self.principal.name} may look at datasets, and not {what}: that takes the role {needed}.",
-                hint="Ask an operator of this server for it.",
-            )
-
-    def _set(self, **values: Any) -> None:
-        """Change parameters; whoever watches is told while nobody else changes any."""
-        with self._changing:
-            self.param.update(**values)
-
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        """Say what is being done; what goes wrong becomes a `Problem` that a person can read."""
-        with self._changing:
-            self._under_way.append(what)
-            self._set(busy=what)
-        try:
-            yield
-        except Exception as error:
-            self._set(problem=Problem.of(error, what), said="")
-        finally:
-            with self._changing:
-                self._under_way.remove(what)
-                self._set(busy=self._under_way[-1] if self._under_way else "")
 
 
 _DOING = {"accept": "accepting the version", "reject": "rejecting the version", "rollback": "going back"}

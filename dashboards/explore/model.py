@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -16,6 +16,7 @@ from dashboards.explore.layer import AS_COLOURS, AUTO_RANGE, OWN, Choice, Layer,
 from dashboards.explore.listing import Kind, Listing, Question, find, kind_of_item, title_of
 from dashboards.explore.reading import MAX_PLACES, Place, Reading, read
 from dashboards.explore.snippets import snippets
+from dashboards.shared.model import Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.theme import POINT_COLOURS, VECTOR_COLOURS
 from dashboards.shared.turns import Turn, Turns
@@ -57,14 +58,6 @@ class Target:
         if not layer.is_beyond_map:
             return cls(layer.bbox)
         return cls(ARCTIC if layer.bbox.south > 0 else ANTARCTIC, globe=True)
-
-
-type Start = Callable[[Callable[[], None]], None]
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do the work now, in the thread that asks for it."""
-    work()
 
 
 class ExploreModel(param.Parameterized):

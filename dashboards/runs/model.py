@@ -1,8 +1,6 @@
 """The state of the page and what a person can do with it; nothing in here draws."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +12,12 @@ from dashboards.runs.feed import Planned, Question, RunFeed
 from dashboards.runs.form import Form
 from dashboards.runs.listing import STATES, titles
 from dashboards.runs.log import MAX_LINES, log_lines
+from dashboards.shared.model import PageModel, Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import NotFound
 from geoetl.core.identifiers import new_id
-from geoetl.core.principal import Forbidden, Role
+from geoetl.core.principal import Role
 from geoetl.runs.model import RunRecord, RunState
 from geoetl.runs.pipeline import load_pipeline, pipelines
 from geoetl.runs.privacy import public_record
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
 
 # Runs that are listed at first, and how many more each time.
 PAGE = 50
-
-type Start = Callable[[Callable[[], None]], None]
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do the work now, in the thread that asks for it."""
-    work()
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Asking:
     key: str
 
 
-class RunsModel(param.Parameterized):
+class RunsModel(PageModel):
     """Which runs there are, the one that is open, what runs by itself, and a run that is being prepared.
 
     The parameters are changed by the commands alone; their values are frozen.  What happens to runs comes by itself
@@ -65,6 +57,8 @@ class RunsModel(param.Parameterized):
         principal: Who looks.
         start: Does what takes long; left out, the command itself does.
     """
+
+    shows = "runs"
 
     question = param.ClassSelector(class_=Question, default=Question(limit=PAGE), doc="Which runs are listed.")
     runs = param.ClassSelector(class_=tuple, default=None, allow_None=True, doc="They, the newest first.")
@@ -80,39 +74,30 @@ class RunsModel(param.Parameterized):
     form = param.ClassSelector(class_=Form, default=None, allow_None=True, doc="The run that is being prepared.")
     asking = param.ClassSelector(class_=Asking, default=None, allow_None=True, doc="What is asked before it is done.")
 
-    busy = param.String(default="", doc="What is being done; empty when nothing is.")
-    said = param.String(default="", doc="What was done last.")
-    problem = param.ClassSelector(class_=Problem, default=None, allow_None=True, doc="What went wrong last.")
-    away = param.ClassSelector(class_=Problem, default=None, allow_None=True, doc="Why nothing can be seen now.")
-
     def __init__(
         self, platform: "Platform", feed: RunFeed, principal: "Principal", start: Start = at_once, **params: Any
     ) -> None:
-        self.platform = platform
-        self.principal = principal
         self.feed = feed
         self.titles = titles(platform)
         self._start = start
-        self._under_way: list[str] = []
-        self._changing = threading.RLock()
         self._looking = threading.RLock()
         self._checking = Turns()
         # The open run as it is: what is not told of it has to be known to do it again.
         self._raw: RunRecord | None = None
         self._heard = 0
-        super().__init__(**params)  # type: ignore[no-untyped-call]  # param 2.4 leaves it unannotated
+        super().__init__(platform, principal, **params)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @property
     def may_run(self) -> bool:
         """Whether runs may be started, cancelled and tried again."""
-        return self.principal.may(Role.EDITOR) and not self.platform.database.read_only
+        return self._may(Role.EDITOR)
 
     @property
     def may_plan(self) -> bool:
         """Whether it may be decided when schedules rest."""
-        return self.principal.may(Role.OPERATOR) and not self.platform.database.read_only
+        return self._may(Role.OPERATOR)
 
     @property
     def startable(self) -> tuple[str, ...]:
@@ -415,50 +400,6 @@ class RunsModel(param.Parameterized):
         except NotFound:
             self.prepare()
             raise
-
-    # ---- the edge --------------------------------------------------------------------------------------------------
-
-    def dismiss(self) -> None:
-        """Take the note of what went wrong, or was done, away."""
-        self._set(problem=None, said="")
-
-    def _check(self, needed: Role, what: str) -> None:
-        """Refuse who may not, each time that something is to be changed.
-
-        Who a page belongs to is looked up again by the guard with every message of the browser.
-
-        Raises:
-            Forbidden: The role is not enough, or this server only reads.
-        """
-        if self.platform.database.read_only:
-            raise Forbidden(
-                "This server only reads.", hint="Do it on a server of the role `all`, or with the command line."
-            )
-        if not self.principal.may(needed):
-            raise Forbidden(
-                f"{self.principal.name} may look at runs, and not {what}: that takes the role {needed}.",
-                hint="Ask an operator of this server for it.",
-            )
-
-    def _set(self, **values: Any) -> None:
-        """Change parameters; whoever watches is told while nobody else changes any."""
-        with self._changing:
-            self.param.update(**values)
-
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        """Say what is being done; what goes wrong becomes a `Problem` that a person can read."""
-        with self._changing:
-            self._under_way.append(what)
-            self._set(busy=what)
-        try:
-            yield
-        except Exception as error:
-            self._set(problem=Problem.of(error, what), said="")
-        finally:
-            with self._changing:
-                self._under_way.remove(what)
-                self._set(busy=self._under_way[-1] if self._under_way else "")
 
 
 def _written(value: str | bool) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
+from dashboards.shared.model import Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turn, Turns
 from dashboards.style import draft, form
@@ -48,13 +49,6 @@ if TYPE_CHECKING:
 
 EMPTY: draft.Document = {"stylingRules": []}
 NEW_RULE: Mapping[str, Any] = {"name": "New rule", "symbolizer": {}}
-
-type Start = Callable[[Callable[[], None]], None]
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """Do the work now, in the thread that asks for it."""
-    work()
 
 
 @dataclass(frozen=True)
