@@ -13,6 +13,7 @@ from bokeh.server.auth import AuthPolicy
 from fastapi import FastAPI, Header, Response
 from fastapi.responses import RedirectResponse
 from panel.io.fastapi import add_applications
+from panel.util import edit_readonly
 from starlette.types import Lifespan
 
 from dashboards.datasets.feed import DatasetFeed
@@ -266,6 +267,10 @@ def _page(view: ExploreView | StyleView | DatasetsView | RunsView, name: str) ->
         busy_indicator=None,
         site_url=".",
     )
+    with edit_readonly(page):
+        # It follows a count of all sessions, whose threads change it without having this page's lock: Bokeh then fails
+        # (panel-material-ui 0.16, template/base.py).
+        page.busy = False
     view.dark = page.dark_theme
     page.param.watch(lambda event: view.param.update(dark=event.new), "dark_theme")
     return page

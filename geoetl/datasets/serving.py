@@ -182,6 +182,7 @@ class Serving:
                 break
             self.zone.delete(key)
             removed += 1
+        self.zone.clear_incoming()
         self._sweep_downloads()
         return removed
 

@@ -3,13 +3,14 @@
 Writing is always: a temporary name, verify, sync, rename.  A reader sees the old object or the new one, whole.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,19 +151,19 @@ class Zone:
         target.parent.mkdir(parents=True, exist_ok=True)
         incoming = root / _INCOMING
         incoming.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=incoming)
-        temporary = Path(name)
+        handle, temporary = _locked_file(incoming)
         try:
             hasher = hashlib.sha256()
-            with os.fdopen(handle, "wb") as out, path.open("rb") as source:
-                while block := source.read(BLOCK_BYTES):
-                    hasher.update(block)
-                    out.write(block)
+            with os.fdopen(handle, "wb") as out:
+                with path.open("rb") as source:
+                    while block := source.read(BLOCK_BYTES):
+                        hasher.update(block)
+                        out.write(block)
                 out.flush()
                 os.fsync(out.fileno())
-            self._verify(hasher.hexdigest(), file_digest(temporary), key)
-            temporary.chmod(0o644)  # mkstemp makes it private; what is in a zone is read by the server's user too
-            temporary.replace(target)
+                self._verify(hasher.hexdigest(), file_digest(temporary), key)
+                temporary.chmod(0o644)  # mkstemp makes it private; what is in a zone is read by the server's user too
+                temporary.replace(target)
             _sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -394,6 +395,15 @@ class Zone:
                     copy.rename(local)
         return local
 
+    def clear_incoming(self) -> None:
+        """Remove what writers that died have left on its way; what is still written to stays."""
+        for path in (self.root / _INCOMING).glob("tmp*") if self.root else ():
+            if not path.is_file():
+                continue
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
     def delete(self, key: str) -> None:
         """Remove an object or a folder; one that is gone already is no error."""
         check_key(key)
@@ -546,6 +556,16 @@ def _as_unavailable(zone: str) -> Iterator[None]:
             f"The {zone} zone could not be written: {error.strerror or 'the store refused'}.",
             hint="Free some space or check the permissions, then run it again: finished stages are not repeated.",
         ) from error
+
+
+def _locked_file(folder: Path) -> tuple[int, Path]:
+    """Make an empty file that `Zone.clear_incoming` leaves alone as long as it is open."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # it was cleared away before the lock was had
 
 
 def _sync_folder(folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_redoc_shows_and_searches_every_operation(shown: Shown, address: str, tm
     expect(page.get_by_role("heading", name="geoetl").first).to_be_visible()
     expect(page.get_by_text("/api/raster/point/{collection}/{item}").first).to_be_attached()
     page.get_by_placeholder("Search...").fill("preview")
-    expect(page.get_by_role("search").get_by_role("menuitem").first).to_be_visible()
+    expect(page.get_by_role("search").get_by_role("menuitem").first).to_be_visible(timeout=30_000)
     page.wait_for_load_state("networkidle")
     page.screenshot(path=tmp_path / "redoc.png")
     check_nobody_else_was_asked(shown, address)

@@ -1,5 +1,6 @@
 """Workers, queue and schedule from the command line; and that nothing works on when whoever started it is gone."""
 
+import getpass
 import json
 import os
 import signal
@@ -46,7 +47,7 @@ def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(home: Path
     assert call("schedule", "pause", "purge-events")["is_paused"]
     assert not call("schedule", "resume", "purge-events")["is_paused"]
     waiting = call("schedule", "run", "purge-events")
-    assert (waiting["state"], waiting["submitted_by"]) == ("queued", "schedule purge-events")
+    assert (waiting["state"], waiting["submitted_by"]) == ("queued", getpass.getuser())
     subprocess.run([*CLI, "worker", "--once"], check=True, capture_output=True)
     followed = subprocess.run([*CLI, "runs", "follow", waiting["id"]], check=True, capture_output=True, text=True)
     assert [line.split()[-1] for line in followed.stdout.splitlines()] == ["queued", "1", "completed"]
