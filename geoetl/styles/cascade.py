@@ -198,7 +198,7 @@ class _Walk:
             except NotUnderstood as error:
                 self.losses.append(Loss(f"{at}/selector", f"{error}; the rule never matches"))
                 continue
-            condition = joined("and", [around, own])
+            condition = own if around is True else joined("and", [around, own])
             if never(condition):
                 continue
             called = rule.get("name") or name

@@ -8,6 +8,7 @@ fifty categories are fifty-one cases; and where later rules decide all that a ru
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -176,6 +177,8 @@ def cases_of(
         texts: Names of the properties that hold texts for certain, never times.
     """
     cases, too_many, sure = [Case()], [], frozenset(texts)
+    counted = Counter(text for atoms in conditions for text in atoms)
+    shared = frozenset(text for text, count in counted.items() if count > 1)
     for number in reversed(range(len(conditions))):
         facts, paths = Facts.of(conditions[number], sure), frozenset(decided[number])
         split: list[Case] = []
@@ -183,7 +186,7 @@ def cases_of(
             if paths <= case.settled or case.true.excludes(facts):
                 split.append(case)
             else:
-                split += _split(case, number, facts, paths, sure)
+                split += _split(case, number, facts, paths, sure, shared)
         if len(split) > MAX_CASES:
             too_many.append(number)
         else:
@@ -197,18 +200,25 @@ def are_exclusive(one: Tree, other: Tree) -> bool:
     return first.excludes(second)
 
 
-def _split(case: Case, number: int, facts: Facts, paths: frozenset[str], sure: frozenset[str]) -> Iterable[Case]:
-    """Return a case in two: where a rule does not match, and where it does; one of them where it is certain."""
-    rest = facts if case.true.atoms.keys().isdisjoint(facts.atoms) else facts.without(case.true, sure)
+def _split(
+    case: Case, number: int, facts: Facts, paths: frozenset[str], sure: frozenset[str], shared: frozenset[str]
+) -> Iterable[Case]:
+    """Return a case in two: where a rule does not match, and where it does; one of them where it is certain.
+
+    `shared` are the conditions that several rules have.
+    """
+    is_new = shared.isdisjoint(facts.atoms) or case.true.atoms.keys().isdisjoint(facts.atoms)
+    rest = facts if is_new else facts.without(case.true, sure)
     rules, settled = (number, *case.rules), case.settled | paths
     if not rest.atoms:
         return (Case(rules, case.true, case.others, settled),)
     without = Case(case.rules, case.true, (*case.others, rest), case.settled)
     true = case.true.and_also(rest) if case.true.atoms else rest
-    atoms = true.atoms.keys()
-    others = [one if atoms.isdisjoint(one.atoms) else one.without(true, sure) for one in true.not_excluded(case.others)]
-    if not all(one.atoms for one in others):  # some are true together, and shall not be
-        return (without,)
+    atoms, others = true.atoms.keys(), true.not_excluded(case.others)
+    if not atoms.isdisjoint(shared):
+        others = [one if atoms.isdisjoint(one.atoms) else one.without(true, sure) for one in others]
+        if not all(one.atoms for one in others):  # some are true together, and shall not be
+            return (without,)
     return without, Case(rules, true, tuple(others), settled)
 
 

@@ -161,7 +161,8 @@ class Filters:
         op = op if wanted in ("true", "not false") else _OPPOSITE[op]
         written_name, missing = self._named(name)
         tag = _NAMES[op]
-        comparison = Filter(tag, Xml(f"<ogc:{tag}>{written_name}{_literal(str(literal))}</ogc:{tag}>"))
+        value = _literal(literal) if isinstance(literal, str) else f"<ogc:Literal>{literal}</ogc:Literal>"
+        comparison = Filter(tag, Xml(f"<ogc:{tag}>{written_name}{value}</ogc:{tag}>"))
         if wanted in ("not true", "not false"):
             either = Xml(f"<ogc:Or>{missing.xml}{comparison.xml}</ogc:Or>")
             return Filter("Or", either, (missing, comparison), missing.xml)
