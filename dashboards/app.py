@@ -1,7 +1,7 @@
 """The web application: the API with the pages in it, one process, one address."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -175,83 +175,65 @@ def explore_page(platform: "Platform", shelf: PictureShelf, executor: Executor) 
     view = ExploreView(model, delivery=Served(shelf), server=server, background=background)
     page = _page(view, "explore")
     view.load()
-
-    def live() -> None:
-        background.live()
-        if location and location.search:
-            model.go(location.search)
-        pn.state.add_periodic_callback(model.refresh, period=REFRESH_MS)
-
-    pn.state.onload(live)
-    pn.state.on_session_destroyed(lambda _: background.end())
+    _while_shown(model, background, begin=lambda: pn.state.add_periodic_callback(model.refresh, period=REFRESH_MS))
     return page
 
 
 def style_page(platform: "Platform", shelf: PictureShelf, executor: Executor) -> pmui.Page:
     """Return the page *Style* for one visitor; the arguments are those of `explore_page`."""
     background = Background(executor)
-    location = pn.state.location
     model = StyleModel(platform, visitor(), background.start)
     view = StyleView(model, delivery=Served(shelf), background=background)
     page = _page(view, "style")
     view.load()
-
-    def live() -> None:
-        background.live()
-        if location and location.search:
-            model.go(location.search)
-
-    pn.state.onload(live)
-    pn.state.on_session_destroyed(lambda _: background.end())
+    _while_shown(model, background)
     return page
 
 
 def runs_page(platform: "Platform", feed: RunFeed, executor: Executor) -> pmui.Page:
     """Return the page *Runs* for one visitor; `feed` looks for all of them, the rest is as for `explore_page`."""
     background = Background(executor)
-    location = pn.state.location
     model = RunsModel(platform, feed, visitor(), background.start)
     view = RunsView(model, served=True, background=background)
     page = _page(view, "runs")
     view.load()
-
-    def live() -> None:
-        background.live()
-        if location and location.search:
-            model.go(location.search)
-        model.follow()
-
-    def end() -> None:
-        background.end()
-        model.leave()
-
-    pn.state.onload(live)
-    pn.state.on_session_destroyed(lambda _: end())
+    _while_shown(model, background, begin=model.follow, end=model.leave)
     return page
 
 
 def datasets_page(platform: "Platform", feed: DatasetFeed, shelf: PictureShelf, executor: Executor) -> pmui.Page:
     """Return the page *Datasets* for one visitor; `feed` looks for all of them, the rest is as for `explore_page`."""
     background = Background(executor)
-    location = pn.state.location
     model = DatasetsModel(platform, feed, visitor(), background.start)
     view = DatasetsView(model, delivery=Served(shelf), background=background)
     page = _page(view, "datasets")
     view.load()
+    _while_shown(model, background, begin=model.follow, end=model.leave)
+    return page
+
+
+def _while_shown(
+    model: ExploreModel | StyleModel | DatasetsModel | RunsModel,
+    background: Background,
+    *,
+    begin: Callable[[], object] = lambda: None,
+    end: Callable[[], object] = lambda: None,
+) -> None:
+    """Bring about what the address says once the page is in a browser, and end what belongs to it with the session."""
+    location = pn.state.location
 
     def live() -> None:
         background.live()
         if location and location.search:
             model.go(location.search)
-        model.follow()
+        begin()
 
-    def end() -> None:
+    def leave() -> None:
         background.end()
-        model.leave()
+        end()
 
     pn.state.onload(live)
-    pn.state.on_session_destroyed(lambda _: end())
-    return page
+    pn.state.on_session_destroyed(lambda _: leave())
 
 
 def _page(view: ExploreView | StyleView | DatasetsView | RunsView, name: str) -> pmui.Page:

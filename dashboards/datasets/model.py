@@ -1,6 +1,5 @@
 """The state of the page and what a person can do with it; nothing in here draws."""
 
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from dashboards.datasets.differing import KINDS, ChangedFeature, Differing
 from dashboards.datasets.feed import DatasetFeed
 from dashboards.datasets.standing import Managed
 from dashboards.runs.log import MAX_LINES, log_lines
-from dashboards.shared.model import PageModel, Start, at_once
+from dashboards.shared.model import FollowingModel, Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import InvalidParameter, NotFound, did_you_mean
@@ -86,7 +85,7 @@ class Looked:
     differing: Differing | None = None
 
 
-class DatasetsModel(PageModel):
+class DatasetsModel(FollowingModel):
     """Which datasets there are, the one that is open, and the version of it whose changes are looked at.
 
     The parameters are changed by the commands alone; their values are frozen.  What happens to datasets comes by itself
@@ -118,11 +117,10 @@ class DatasetsModel(PageModel):
     ) -> None:
         self.feed = feed
         self._start = start
-        self._looking = threading.RLock()
         self._reading = Turns()
         self._id = ""
         self._heard = 0
-        super().__init__(platform, principal, **params)
+        super().__init__(platform, feed, principal, **params)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -153,33 +151,6 @@ class DatasetsModel(PageModel):
         return {"local": "Local operator"}.get(decided_by) or self.feed.people().get(decided_by, decided_by)
 
     # ---- looking ---------------------------------------------------------------------------------------------------
-
-    def load(self) -> None:
-        """Look up what there is."""
-        self._see()
-
-    def follow(self) -> None:
-        """Have everything that happens shown as it happens."""
-        self.feed.follow(self.refresh)
-        self._see()
-
-    def leave(self) -> None:
-        """Follow no more."""
-        self.feed.leave(self.refresh)
-
-    def refresh(self) -> None:
-        """Show how things stand."""
-        with self._looking:
-            try:
-                self._look()
-            except Exception as error:
-                # Called by the thread that serves every page, which must not end with what fails for one.
-                self._set(away=Problem.of(error, "looking at the datasets"))
-
-    def _see(self) -> None:
-        """Show at once what this page has brought about, or missed."""
-        self.feed.look()
-        self.refresh()
 
     def _look(self) -> None:
         datasets = self.feed.datasets()

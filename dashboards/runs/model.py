@@ -1,6 +1,5 @@
 """The state of the page and what a person can do with it; nothing in here draws."""
 
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from dashboards.runs.feed import Planned, Question, RunFeed
 from dashboards.runs.form import Form
 from dashboards.runs.listing import STATES, titles
 from dashboards.runs.log import MAX_LINES, log_lines
-from dashboards.shared.model import PageModel, Start, at_once
+from dashboards.shared.model import FollowingModel, Start, at_once
 from dashboards.shared.problem import Problem
 from dashboards.shared.turns import Turns
 from geoetl.core.errors import NotFound
@@ -45,7 +44,7 @@ class Asking:
     key: str
 
 
-class RunsModel(PageModel):
+class RunsModel(FollowingModel):
     """Which runs there are, the one that is open, what runs by itself, and a run that is being prepared.
 
     The parameters are changed by the commands alone; their values are frozen.  What happens to runs comes by itself
@@ -80,12 +79,11 @@ class RunsModel(PageModel):
         self.feed = feed
         self.titles = titles(platform)
         self._start = start
-        self._looking = threading.RLock()
         self._checking = Turns()
         # The open run as it is: what is not told of it has to be known to do it again.
         self._raw: RunRecord | None = None
         self._heard = 0
-        super().__init__(platform, principal, **params)
+        super().__init__(platform, feed, principal, **params)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -113,33 +111,6 @@ class RunsModel(PageModel):
         return load_pipeline(name).summary
 
     # ---- looking ---------------------------------------------------------------------------------------------------
-
-    def load(self) -> None:
-        """Look up what there is."""
-        self._see()
-
-    def follow(self) -> None:
-        """Have everything that happens shown as it happens."""
-        self.feed.follow(self.refresh)
-        self._see()
-
-    def leave(self) -> None:
-        """Follow no more."""
-        self.feed.leave(self.refresh)
-
-    def refresh(self) -> None:
-        """Show how things stand."""
-        with self._looking:
-            try:
-                self._look()
-            except Exception as error:
-                # Called by the thread that serves every page, which must not end with what fails for one.
-                self._set(away=Problem.of(error, "looking at the runs"))
-
-    def _see(self) -> None:
-        """Show at once what this page has brought about, or missed."""
-        self.feed.look()
-        self.refresh()
 
     def _look(self) -> None:
         feed = self.feed

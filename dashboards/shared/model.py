@@ -1,9 +1,10 @@
 """What the models of pages have in common: commands that say what they do, and what went wrong in them."""
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import param
 
@@ -82,6 +83,72 @@ class PageModel(param.Parameterized):
             with self._changing:
                 self._under_way.remove(what)
                 self._set(busy=self._under_way[-1] if self._under_way else "")
+
+
+class Feed(Protocol):
+    """Looks for what happens, for every page of this process."""
+
+    def follow(self, told: Callable[[], None]) -> None:
+        """Tell from now on that something happened."""
+        ...
+
+    def leave(self, told: Callable[[], None]) -> None:
+        """Tell no more."""
+        ...
+
+    def look(self) -> object:
+        """Look now."""
+        ...
+
+
+class FollowingModel(PageModel, param.ParameterizedABC):
+    """Base of the models of pages that show what happens by itself, once `follow` was called.
+
+    Args:
+        platform: Everything that is asked.
+        feed: Looks for what happens.
+        principal: Who looks.
+    """
+
+    def __init__(self, platform: "Platform", feed: Feed, principal: "Principal", **params: Any) -> None:
+        self._following = feed
+        self._looking = threading.RLock()
+        super().__init__(platform, principal, **params)
+
+    def load(self) -> None:
+        """Look up what there is."""
+        self._see()
+
+    def follow(self) -> None:
+        """Have everything that happens shown as it happens."""
+        self._following.follow(self.refresh)
+        self._see()
+
+    def leave(self) -> None:
+        """Follow no more."""
+        self._following.leave(self.refresh)
+
+    def refresh(self) -> None:
+        """Show how things stand."""
+        with self._looking:
+            try:
+                self._look()
+            except Exception as error:
+                # Called by the thread that serves every page, which must not end with what fails for one.
+                self._set(away=Problem.of(error, f"looking at the {self.shows}"))
+
+    @abstractmethod
+    def go(self, query: str) -> None:
+        """Bring about the state of an address's query."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Show how things stand; called by `refresh`, once at a time."""
+
+    def _see(self) -> None:
+        """Show at once what this page has brought about, or missed."""
+        self._following.look()
+        self.refresh()
 
 
 type Start = Callable[[Callable[[], None]], None]

@@ -5,9 +5,7 @@ from typing import Any, final
 
 from pydantic import Field
 
-from geoetl.core.errors import GeoetlError
-from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, UpdateType
-from geoetl.runs.attempt import unforeseen
+from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateType
 from geoetl.runs.functions import LightFunction
 from geoetl.runs.model import Result, RunKind
 from geoetl.runs.schedule import Declaration
@@ -63,18 +61,8 @@ class CheckDataset(LightFunction):
         if not dataset.enabled:  # since it was queued
             return Looked(dataset_id=self.dataset_id, needs_update=False, reason="It is not enabled any more.")
         request = UpdateRequest(dataset_id=self.dataset_id, update_type=UpdateType.SCHEDULED)
-        try:
-            checked = updates.check(request)
-        except Exception as error:
-            # The edge between a handler and the log: whatever it throws is a look that failed.
-            known = error if isinstance(error, GeoetlError) else unforeseen(self.dataset_id, error)
-            updates.repository.begin_update(self.dataset_id, run.id, UpdateType.SCHEDULED)
-            updates.repository.note_update(
-                self.dataset_id, run.id, UpdateStatus.FAILED, error_message=known.detail[:2000]
-            )
-            raise
+        checked = updates.look(request, run.id)
         if not checked.needs_update:
-            updates.repository.begin_update(self.dataset_id, run.id, UpdateType.SCHEDULED)
             updates.skip(request, checked, run.id)
             return Looked(dataset_id=self.dataset_id, needs_update=False, reason=checked.reason)
         queued = platform.update_dataset(self.dataset_id, update_type=UpdateType.SCHEDULED, submitted_by="schedule")

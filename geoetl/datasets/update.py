@@ -22,7 +22,7 @@ from geoetl.core.identifiers import digest
 from geoetl.core.registry import Registry
 from geoetl.datasets.made import MadeItems
 from geoetl.datasets.making import Making
-from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, VersionState
+from geoetl.datasets.model import ManagedDataset, UpdateRequest, UpdateStatus, UpdateType, VersionState
 from geoetl.datasets.outcome import Checked, UpdateOutcome
 from geoetl.datasets.protocol import DatasetHandler, Loader, Task
 from geoetl.datasets.release import Fetched, Release
@@ -109,6 +109,15 @@ class DatasetUpdates(Serving):
                 dry_run=request.dry_run,
             )
 
+    def look(self, request: UpdateRequest, run_id: str) -> Checked:
+        """Check for the schedule; a look that fails is a line of the log, one that finds a release is none.
+
+        Raises:
+            GeoetlError: See `check`.
+        """
+        with self._logged(request.dataset_id, run_id, begin=request.update_type):
+            return self.check(request)
+
     def fetch(self, request: UpdateRequest, checked: Checked, run_id: str | None = None) -> Fetched:
         """Fetch what the release names; what is there and whole is not fetched again.
 
@@ -183,14 +192,16 @@ class DatasetUpdates(Serving):
                     shutil.rmtree(self._downloads(dataset, candidate.release), ignore_errors=True)
         return outcome
 
-    def skip(self, request: UpdateRequest, checked: Checked, run_id: str) -> UpdateOutcome:
-        """Write into the log that there was nothing to do."""
-        outcome = _skipped(checked)
-        details = {"reason": checked.reason}
+    def skip(self, request: UpdateRequest, checked: Checked, run_id: str) -> None:
+        """Write into the log that a look found nothing to do."""
+        self.repository.begin_update(request.dataset_id, run_id, request.update_type)
         self.repository.note_update(
-            request.dataset_id, run_id, UpdateStatus.SKIPPED, source_version=checked.source_version, details=details
+            request.dataset_id,
+            run_id,
+            UpdateStatus.SKIPPED,
+            source_version=checked.source_version,
+            details={"reason": checked.reason},
         )
-        return outcome
 
     def changed(self, dataset_id: str, number: int | None) -> "gpd.GeoDataFrame | None":
         """Return the features that a version changed, with ``change``, ``item``, ``key`` and ``columns``.
@@ -405,14 +416,16 @@ class DatasetUpdates(Serving):
         )
 
     @contextmanager
-    def _logged(self, dataset_id: str, run_id: str | None) -> Iterator[None]:
-        """Write a failure into the log before it is passed on."""
+    def _logged(self, dataset_id: str, run_id: str | None, *, begin: UpdateType | None = None) -> Iterator[None]:
+        """Write a failure into the log before it is passed on, in a line that is begun then where `begin` says so."""
         try:
             yield
         except Superseded:
             raise  # another attempt goes on, and tells how it ends
         except Exception as error:
             if run_id is not None:
+                if begin is not None:
+                    self.repository.begin_update(dataset_id, run_id, begin)
                 known = error if isinstance(error, GeoetlError) else unforeseen(dataset_id, error)
                 self.repository.note_update(dataset_id, run_id, UpdateStatus.FAILED, error_message=known.detail[:2000])
             raise
