@@ -1,6 +1,6 @@
 // Managed datasets: how each stands, what it serves, when its source was asked last and is asked next.
 
-import {icon, make, mount, redraw, skeleton} from "./rows"
+import {instead, make, mount, redraw, skeleton, walkByArrows} from "./rows"
 import {clockOf, sign} from "./run_parts"
 
 function datasetList(model, host) {
@@ -35,27 +35,11 @@ function datasetList(model, host) {
     return button
   }
 
-  host.addEventListener("keydown", (event) => {
-    const step = {ArrowDown: 1, ArrowUp: -1}[event.key]
-    if (!step) { return }
-    const rows = [...host.querySelectorAll("button")]
-    const next = rows[rows.indexOf(host.getRootNode().activeElement) + step]
-    if (next) {
-      next.focus()
-      event.preventDefault()
-    }
-  })
+  walkByArrows(host)
 
   return () => {
     if (model.loading && !model.datasets.length) { redraw(host, skeleton(4)); return }
-    if (!model.datasets.length) {
-      const {title, text, code} = model.message
-      const box = make("div", "empty")
-      box.append(icon("other"), make("h3", "", title), make("p", "", text))
-      if (code) { box.append(make("code", "", code)) }
-      redraw(host, [box])
-      return
-    }
+    if (!model.datasets.length) { redraw(host, [instead(model.message)]); return }
     const list = make("ul")
     list.setAttribute("aria-label", "Managed datasets, those that wait for a person first")
     for (const one of model.datasets) {

@@ -1,6 +1,6 @@
 // What the catalogue holds: collections that open, items with a picture.
 
-import {icon, make, mount, redraw, skeleton} from "./rows"
+import {icon, instead, make, mount, redraw, skeleton} from "./rows"
 
 function catalogue(model, host) {
   const item = (entry) => {
@@ -64,16 +64,10 @@ function catalogue(model, host) {
     }
     return section
   }
-  const empty = () => {
-    const box = make("div", "empty")
-    box.append(icon("cube"), make("h3", "", model.message.title), make("p", "", model.message.text))
-    if (model.message.code) { box.append(make("code", "", model.message.code)) }
-    return box
-  }
   const draw = () => {
     host.setAttribute("aria-busy", String(model.loading))
     if (model.loading && !model.groups.length) { return redraw(host, skeleton(6)) }
-    redraw(host, model.message.title && !model.groups.length ? [empty()] : model.groups.map(group))
+    redraw(host, model.message.title && !model.groups.length ? [instead(model.message, "cube")] : model.groups.map(group))
   }
   return draw
 }

@@ -66,3 +66,26 @@ export function mount(model, className, drawing, properties) {
   draw()
   return host
 }
+
+// The arrow keys go from one button of a list to the next.
+export function walkByArrows(host) {
+  host.addEventListener("keydown", (event) => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[event.key]
+    if (!step) { return }
+    const rows = [...host.querySelectorAll("button")]
+    const here = rows.indexOf(host.getRootNode().activeElement)
+    const next = rows[here + step]
+    if (here >= 0 && next) {
+      next.focus()
+      event.preventDefault()
+    }
+  })
+}
+
+// What stands in the place of a list without rows: why, and what to do.
+export function instead({title, text, code}, sign = "other") {
+  const box = make("div", "empty")
+  box.append(icon(sign), make("h3", "", title), make("p", "", text))
+  if (code) { box.append(make("code", "", code)) }
+  return box
+}

@@ -1,6 +1,6 @@
 // Runs, the newest first: how each stands, what it works on, since when and for how long.
 
-import {icon, make, mount, redraw, skeleton} from "./rows"
+import {instead, make, mount, redraw, skeleton, walkByArrows} from "./rows"
 import {bar, clockOf, sign} from "./run_parts"
 
 function runList(model, host) {
@@ -27,28 +27,11 @@ function runList(model, host) {
     return button
   }
 
-  host.addEventListener("keydown", (event) => {
-    const step = {ArrowDown: 1, ArrowUp: -1}[event.key]
-    if (!step) { return }
-    const rows = [...host.querySelectorAll("button")]
-    const here = rows.indexOf(host.getRootNode().activeElement)
-    const next = rows[here + step]
-    if (here >= 0 && next) {
-      next.focus()
-      event.preventDefault()
-    }
-  })
+  walkByArrows(host)
 
   return () => {
     if (model.loading && !model.runs.length) { redraw(host, skeleton(6)); return }
-    if (!model.runs.length) {
-      const {title, text, code} = model.message
-      const box = make("div", "empty")
-      box.append(icon("other"), make("h3", "", title), make("p", "", text))
-      if (code) { box.append(make("code", "", code)) }
-      redraw(host, [box])
-      return
-    }
+    if (!model.runs.length) { redraw(host, [instead(model.message)]); return }
     const list = make("ul")
     list.setAttribute("aria-label", "Runs, the newest first")
     for (const run of model.runs) {
