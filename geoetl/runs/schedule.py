@@ -28,6 +28,7 @@ from geoetl.core.identifiers import canonical_json, digest
 from geoetl.runs.model import RunKind, RunState
 from geoetl.runs.queue import RunQueue, Submission
 from geoetl.runs.tables import runs, schedules, slots
+from geoetl.store.database import insert_once
 
 _log = logging.getLogger("geoetl.runs")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -255,7 +256,7 @@ class Schedules:
             for name, values in wanted.items():
                 if name not in known:
                     new = {"name": name, "is_declared": 1, "is_paused": 0, "last_slot": now, "created_at": now}
-                    _insert_once(connection, schedules, {**values, **new})
+                    insert_once(connection, schedules, {**values, **new})
                 elif _differs(known[name], values):
                     connection.execute(sa.update(schedules).where(schedules.c.name == name).values(**values))
             for name in set(known) - set(wanted):
@@ -344,7 +345,7 @@ class Schedules:
             outcome, detail = Outcome.REFUSED, error.detail
         with self.queue.database.begin() as connection:
             row = {"schedule": schedule.name, "slot": slot, "outcome": outcome, "detail": detail, "at": self.clock()}
-            if not _insert_once(connection, slots, row):
+            if not insert_once(connection, slots, row):
                 self._advance(connection, schedule.name, slot)
                 return None
             run_id = None
@@ -404,15 +405,6 @@ def _unfinished(connection: Connection, name: str) -> str | None:
     still = (RunState.QUEUED, RunState.RUNNING)
     query = sa.select(runs.c.id).where(runs.c.id == latest, runs.c.state.in_(still))
     return connection.execute(query).scalar()
-
-
-def _insert_once(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless there is one of its key; tell whether it was inserted."""
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement: Any = insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal_column("1"))
-    return connection.execute(statement).first() is not None
 
 
 def _find(connection: Connection, name: str) -> Schedule:

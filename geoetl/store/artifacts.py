@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from geoetl.store.database import Database
+from geoetl.store.database import Database, upsert
 
 artifacts = sa.table(
     "artifacts",
@@ -29,10 +29,7 @@ class ArtifactRepository:
         """Note that an object is about to be written, so that a crash leaves a trace to clean up by."""
         row = {"state": "writing", "sha256": None, "bytes": None, "owner": owner, "written_at": time.time()}
         with self.database.begin() as connection:
-            here = (artifacts.c.zone == zone, artifacts.c.key == key)
-            changed = connection.execute(sa.update(artifacts).where(*here).values(row))
-            if changed.rowcount == 0:
-                connection.execute(sa.insert(artifacts).values(zone=zone, key=key, **row))
+            upsert(connection, artifacts, {"zone": zone, "key": key}, row)
 
     def stored(self, zone: str, key: str, sha256: str, size: int) -> None:
         """Note that the object is in place, with its digest and size in bytes."""

@@ -4,7 +4,7 @@ One unit of work is one connection is one transaction.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -202,6 +202,24 @@ class _Within(Database):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         yield self._connection
+
+
+def insert_once(connection: Connection, table: sa.TableClause, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless there is one of its key; tell whether it was inserted."""
+    inserted = _insert(connection, table).values(**values).on_conflict_do_nothing().returning(sa.literal_column("1"))
+    return connection.execute(inserted).first() is not None
+
+
+def upsert(connection: Connection, table: sa.TableClause, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Insert a row, or change the one of its key; of two who do it at the same time, the second changes."""
+    statement = _insert(connection, table).values(**key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[*key], set_=dict(values)))
+
+
+def _insert(connection: Connection, table: sa.TableClause) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def was_in_the_way(error: Exception) -> bool:

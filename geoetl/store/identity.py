@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, did_you_mean
 from geoetl.core.identifiers import new_id
 from geoetl.core.principal import Role
-from geoetl.store.database import Database
+from geoetl.store.database import Database, insert_once
 
 # NIST SP 800-63B-4 asks for 15 where a password stands alone and 8 beside a second factor; every length up to
 # MAX_PASSWORD_LENGTH is hashed whole.
@@ -246,7 +245,7 @@ class IdentityRepository:
         """Note that a session was signed out, until its cookie would expire anyway."""
         with self.database.begin() as connection:
             connection.execute(sa.delete(ended).where(ended.c.expires_at < time.time()))
-            _insert_or_leave(connection, ended, {"id": cookie_id, "expires_at": expires_at})
+            insert_once(connection, ended, {"id": cookie_id, "expires_at": expires_at})
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -357,7 +356,7 @@ class IdentityRepository:
             with self.database.begin() as connection:
                 # Of several processes one writes, and all read what it wrote.
                 made: dict[str, object] = {"name": "signing", "value": secrets.token_bytes(_SECRET_BYTES)}
-                _insert_or_leave(connection, server_secrets, made)
+                insert_once(connection, server_secrets, made)
                 found = connection.execute(query).scalar_one()
         return bytes(found)
 
@@ -445,19 +444,12 @@ def _new_user(name: str, role: Role) -> dict[str, object]:
 
 
 def _insert_user(connection: Connection, row: dict[str, object]) -> None:
-    if not _insert_or_leave(connection, users, row):
+    if not insert_once(connection, users, row):
         raise Conflict(
             f"There is a user '{row['name']}' already, or one whose name looks the same.",
             hint="Choose another name; geoetl users list shows them all.",
             field="name",
         )
-
-
-def _insert_or_leave(connection: Connection, table: sa.Table, row: dict[str, object]) -> bool:
-    """Insert a row unless its key is taken; tell whether it was inserted."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    inserted = make(table).values(row).on_conflict_do_nothing().returning(sa.literal(1))
-    return connection.execute(inserted).first() is not None
 
 
 def _row_of(connection: Connection, name: str) -> "Row[*tuple[object, ...]]":

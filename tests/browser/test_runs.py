@@ -250,13 +250,20 @@ def test_whatever_runs_say_is_text(
     assert watched.complaints == []
 
 
-def test_a_viewer_sees_everything_and_can_change_nothing(
-    address: str, platform: Platform, context: BrowserContext, tmp_path: Path
-) -> None:
+@pytest.fixture
+def guarded(platform: Platform) -> Iterator[str]:
+    """Give the address of a dashboard that knew of a viewer from its start: others remember that there was nobody."""
     platform.identity.add("vera", Role.VIEWER, PASSWORD)
+    with serving(platform) as address:
+        yield address
+
+
+def test_a_viewer_sees_everything_and_can_change_nothing(
+    guarded: str, platform: Platform, context: BrowserContext, tmp_path: Path
+) -> None:
     run_id = submit(platform, collection="seen")
     page = context.new_page()
-    page.goto(f"{address}/runs?run={run_id}")
+    page.goto(f"{guarded}/runs?run={run_id}")
     page.get_by_label("Name").fill("vera")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()

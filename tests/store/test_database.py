@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import geoetl
 from geoetl.core.errors import ConfigurationError, GeoetlError, Unavailable
 from geoetl.store import schema
 from geoetl.store.catalog import PgstacCatalog, Search
-from geoetl.store.database import Database, was_in_the_way
+from geoetl.store.database import Database, upsert, was_in_the_way
 from geoetl.store.migrations import HEAD
 from tests.postgres import PostgresServer
 from tests.stac import a_collection, an_item
+
+WRITERS = 8
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -232,3 +235,23 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(GeoetlError) as caught:
         Database("postgresql+psycopg://nobody:secret@127.0.0.1:1/none").upgrade()
     assert "secret" not in str(caught.value)
+
+
+def test_those_who_write_the_same_new_row_at_once_all_succeed(url: str) -> None:
+    database = Database(url)
+    database.upgrade()
+    table = sa.table("artifacts", *map(sa.column, ("zone", "key", "state", "owner", "written_at")))
+    start = threading.Barrier(WRITERS)
+
+    def write(number: int, key: str) -> None:
+        values = {"state": "writing", "owner": f"writer-{number}", "written_at": 0.0}
+        start.wait()
+        with database.begin() as connection:
+            upsert(connection, table, {"zone": "internal", "key": key}, values)
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for key in map(str, range(20)):
+            list(writers.map(write, range(WRITERS), [key] * WRITERS))
+    with database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() == 20
+    database.dispose()

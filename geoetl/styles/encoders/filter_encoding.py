@@ -300,13 +300,36 @@ class Filters:
 
 
 def all_of(parts: Iterable[Part]) -> Part:
-    """Return what selects what all parts select."""
-    return _joined("And", parts)
+    """Return what selects what all parts select; "missing or not 1", "missing or not 2" as "missing, or neither"."""
+    groups: dict[str | int, list[Filter]] = {}
+    for part in parts:
+        if part is True:
+            continue
+        if part is False:
+            return False
+        for one in part.parts if part.tag == "And" else (part,):
+            key = one.guard or len(groups)
+            if key in groups:
+                groups[key].append(one)
+            else:
+                groups[key] = [one]
+    kept = [group[0] if len(group) == 1 else _neither(group) for group in groups.values()]
+    if not kept:
+        return True
+    return kept[0] if len(kept) == 1 else _group("And", kept)
 
 
 def any_of(parts: Iterable[Part]) -> Part:
     """Return what selects what any of the parts selects."""
-    return _joined("Or", parts)
+    kept: list[Filter] = []
+    for part in parts:
+        if part is True:
+            return True
+        if part is not False:
+            kept += part.parts if part.tag == "Or" else (part,)
+    if not kept:
+        return False
+    return kept[0] if len(kept) == 1 else _group("Or", kept)
 
 
 def element(name: str, *children: Xml, text: str = "", attributes: Mapping[str, str] | None = None) -> Xml:
@@ -345,39 +368,12 @@ def _group(tag: Literal["And", "Or"], parts: Sequence[Filter]) -> Filter:
     return Filter(tag, xml, tuple(parts), parts[0].xml if is_guarded else "")
 
 
-def _joined(tag: Literal["And", "Or"], parts: Iterable[Part]) -> Part:
-    decides = tag == "Or"
-    kept: list[Filter] = []
-    for part in parts:
-        if part is True or part is False:
-            if part is decides:
-                return decides
-        elif part.tag == tag:
-            kept += part.parts
-        else:
-            kept.append(part)
-    if len(kept) > 1 and tag == "And":
-        kept = _gathered(kept)
-    if not kept:
-        return not decides
-    return kept[0] if len(kept) == 1 else _group(tag, kept)
-
-
-def _gathered(parts: Sequence[Filter]) -> list[Filter]:
-    """Return parts of which all must hold, with "missing or not 1", "missing or not 2" as "missing, or neither"."""
-    groups: dict[str | int, list[Filter]] = {}
-    for number, part in enumerate(parts):
-        key = part.guard or number
-        if key in groups:
-            groups[key].append(part)
-        else:
-            groups[key] = [part]
-    return [group[0] if len(group) == 1 else _neither(group) for group in groups.values()]
-
-
 def _neither(group: Sequence[Filter]) -> Filter:
     """Return parts that have one guard as one."""
-    return _group("Or", [group[0].parts[0], _group("And", [part.parts[1] for part in group])])
+    missing = group[0].parts[0]
+    # Many, in most cases of a style: what each of them is itself nobody asks any more.
+    rest = Filter("And", Xml(f"<ogc:And>{''.join([part.parts[1].xml for part in group])}</ogc:And>"))
+    return Filter("Or", Xml(f"<ogc:Or>{missing.xml}{rest.xml}</ogc:Or>"), (missing, rest), missing.xml)
 
 
 def _names(a: Any, b: Any) -> list[str]:
