@@ -371,8 +371,7 @@ def _group(tag: Literal["And", "Or"], parts: Sequence[Filter]) -> Filter:
 def _neither(group: Sequence[Filter]) -> Filter:
     """Return parts that have one guard as one."""
     missing = group[0].parts[0]
-    # Many, in most cases of a style: what each of them is itself nobody asks any more.
-    rest = Filter("And", Xml(f"<ogc:And>{''.join([part.parts[1].xml for part in group])}</ogc:And>"))
+    rest = _group("And", [part.parts[1] for part in group])
     return Filter("Or", Xml(f"<ogc:Or>{missing.xml}{rest.xml}</ogc:Or>"), (missing, rest), missing.xml)
 
 
