@@ -167,6 +167,7 @@ class ItemPanel(pn.viewable.Viewer):
         self._colours = pmui.Select(label="Colours", options=[], **CONTROL)
         self._place = pmui.TextInput(label="Place", placeholder="12.5, 41.9 or paris", **CONTROL)
         self._place.param.watch(lambda event: event.new and model.read_at(event.new), "value")
+        self._style = text()
         self._about = text(padding="16px")
         self._code = CodeBlock(margin=0, sizing_mode="stretch_width")
         self._bodies = [self._controls, self._about, column(self._code, padding="16px")]
@@ -188,6 +189,7 @@ class ItemPanel(pn.viewable.Viewer):
         self._panel.visible = self.param.visible
         self._choose_tab()
         background.follow(model, ["opened", "layers"], self._show)
+        background.follow(model, ["opened", "layers"], self._show_style)
         background.follow(
             model, ["variable", "time_index", "selection", "colormap", "stretch", "layers"], self._show_choice
         )
@@ -239,7 +241,7 @@ class ItemPanel(pn.viewable.Viewer):
         hint = text(f'<div class="muted">{_HINTS[layer.kind]}</div>')
         if layer.kind is Kind.OTHER:
             return [*controls, hint]
-        return [*controls, self._place, hint, *([_style_link(layer)] if self._served else [])]
+        return [*controls, self._place, hint, *([self._style] if self._served else [])]
 
     def _select(self, name: str, label: str, options: Mapping[str, Any]) -> Any:
         select = pmui.Select(label=label, options=dict(options), value=getattr(self._model, name), **CONTROL)
@@ -266,6 +268,11 @@ class ItemPanel(pn.viewable.Viewer):
         is_exchanged = layer is not None and (layer.picture is None or (legend is not None and legend.kind == "ramp"))
         self._colours.visible = is_exchanged
 
+    def _show_style(self) -> None:
+        # Apart from the controls: an item is shown as soon as it is found, and how it is drawn is known later.
+        layer = self._model.active
+        self._style.object = _style_link(layer) if layer is not None else ""
+
     def _show_place_problem(self) -> None:
         wrong = self._model.place_problem
         self._place.param.update(error_state=bool(wrong), helper_text=wrong)
@@ -278,10 +285,10 @@ class ItemPanel(pn.viewable.Viewer):
         return self._panel
 
 
-def _style_link(layer: Layer) -> Any:
+def _style_link(layer: Layer) -> str:
     there = escape(f"style?{urlencode({'layer': layer.style_id}, safe=':')}")
     by = f"Drawn with the style “{escape(layer.drawing.title)}”. " if layer.drawing else ""
-    return text(f'<div class="muted">{by}<a href="{there}">Style this layer</a></div>')
+    return f'<div class="muted">{by}<a href="{there}">Style this layer</a></div>'
 
 
 _HINTS = {

@@ -1,18 +1,26 @@
 """The page as the last line of a notebook cell, and what its panels show of the model."""
 
+from pathlib import Path
+
+import panel as pn
 import pytest
 
+import geoetl
 from dashboards.explore import explore
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.view import ExploreView
 from dashboards.shared.code_block import CodeBlock
+from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.theme import DARK
 from geoetl.core.spatial import Point
 from geoetl.platform import Platform
+from tests import catalogued
 from tests.catalogued import CLIMATE, HILL, IMAGES, LAT, LON, MODEL, PLACES, SHIRES
 
 HILL_KEY, MODEL_KEY, SHIRES_KEY = f"{IMAGES}/{HILL}", f"{CLIMATE}/{MODEL}", f"{PLACES}/{SHIRES}"
+
+RULES = [{"symbolizer": {"fill": {"color": [200, 30, 30]}}}]
 
 
 @pytest.fixture
@@ -93,3 +101,22 @@ def test_a_layer_that_the_browser_cannot_draw_is_told(view: ExploreView) -> None
     view.model.dismiss()
     view._from_map({"type": "layer_error", "id": "gone/away", "message": "late"})
     assert view.model.problem is None
+
+
+def test_a_style_that_is_known_later_than_its_item_is_still_told(home: Path) -> None:
+    platform = geoetl.connect(home)
+    catalogued.fill(platform, home / "shelf")
+    page = ExploreView(ExploreModel(platform), delivery=Served(PictureShelf()))
+    told: list[str] = []
+
+    def tell() -> None:
+        panes = page.__panel__().select(pn.pane.HTML)
+        told.append(next((pane.object for pane in panes if "Style this layer" in pane.object), ""))
+
+    # Without an event loop every change is shown by itself: the item as soon as it is found, then how it is drawn.
+    page.model.param.watch(lambda _: tell(), ["opened", "layers"])
+    for title in ("Plain", "Bold"):
+        platform.styles.put(f"{PLACES}:{SHIRES}", "own", {"metadata": {"title": title}, "stylingRules": RULES})
+        page.model.open(SHIRES_KEY)
+        assert f"Drawn with the style “{title}”." in told[-1]
+    assert any(said and "Drawn with" not in said for said in told)
