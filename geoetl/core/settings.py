@@ -212,6 +212,36 @@ class SecuritySettings(_Part):
         return self
 
 
+class DataFactorySettings(_Part):
+    """The Azure Data Factory whose pipeline copies, where the copier is data_factory."""
+
+    subscription_id: str | None = Field(None, description="Subscription of the Data Factory")
+    resource_group: str | None = Field(None, description="Resource group of the Data Factory")
+    factory_name: str | None = Field(None, description="Name of the Data Factory")
+    pipeline: str = Field("geoetl-publish", description="Its pipeline that copies; see deploy/azure/data-factory")
+
+
+class PublishSettings(_Part):
+    """How what was approved becomes public."""
+
+    base_url: str | None = Field(
+        None,
+        description="Public address of the external zone: https://data.example.org; unset: the zone's own URL",
+    )
+    copier: str = Field("objects", description="What brings objects to the external zone: objects or data_factory")
+    data_factory: DataFactorySettings = DataFactorySettings()
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("it is no address such as https://data.example.org")
+        return url.rstrip("/")
+
+
 class ServerSettings(_Part):
     """What the HTTP server lets one request, one client and all of them together cost, and what it says of them."""
 
@@ -278,6 +308,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     query: QuerySettings = QuerySettings()
     server: ServerSettings = ServerSettings()
+    publish: PublishSettings = PublishSettings()
     security: SecuritySettings = SecuritySettings()
 
     @field_validator("home")
@@ -369,22 +400,25 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 def settings_values(settings: Settings) -> list[tuple[str, Any]]:
     """Return every setting as (dotted name, value), in the order of their declaration."""
+    return _values_of(settings, "")
+
+
+def _values_of(part: BaseModel, before: str) -> list[tuple[str, Any]]:
     values: list[tuple[str, Any]] = []
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, _Part):
-            values += [(f"{name}.{inner}", getattr(value, inner)) for inner in type(value).model_fields]
-        else:
-            values.append((name, value))
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        values += _values_of(value, f"{before}{name}.") if isinstance(value, _Part) else [(before + name, value)]
     return values
 
 
 def meaning(name: str) -> str:
     """Return what a setting is for, by its dotted name."""
-    head, _, tail = name.partition(".")
+    head, *tail = name.split(".")
     field = Settings.model_fields[head]
-    if tail and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        field = field.annotation.model_fields[tail]
+    for inner in tail:
+        assert isinstance(field.annotation, type)
+        assert issubclass(field.annotation, BaseModel)
+        field = field.annotation.model_fields[inner]
     return field.description or ""
 
 

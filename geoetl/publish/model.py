@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from geoetl.core.errors import Conflict
 from geoetl.core.identifiers import digest
 from geoetl.runs.model import Result
 
@@ -53,6 +54,7 @@ class Action(StrEnum):
     FAIL_COPY = "fail_copy"
     WITHDRAW = "withdraw"
     REOPEN = "reopen"
+    RESTORE = "restore"  # what was withdrawn is to be public again, as it was
 
 
 class Clearance(StrEnum):
@@ -105,7 +107,11 @@ MOVES: Mapping[Action, Move] = {
     Action.FAIL_COPY: Move(frozenset({State.COPYING}), State.COPY_FAILED, needs_reason=True),
     Action.WITHDRAW: Move(frozenset({State.PUBLISHED}), State.WITHDRAWN, needs_reason=True, ends_approval=True),
     Action.REOPEN: Move(frozenset({State.REJECTED, State.WITHDRAWN}), State.DRAFT),
+    Action.RESTORE: Move(frozenset({State.WITHDRAWN}), State.APPROVED, needs_reason=True, is_decision=True),
 }
+
+#: Time within which a withdrawal can be undone, seconds; what that needs is kept for so long.
+UNDO_S = 30 * 24 * 3600.0
 
 
 def asset_id(collection: str, item: str) -> str:
@@ -117,8 +123,8 @@ class ManifestObject(Result):
     """An object that would become public.
 
     Attributes:
-        source: Key in the internal zone.
-        target: Key in the external zone, below the release's own path.
+        source: Address of what is copied: ``internal://key``, or one outside the zones that a virtual cube names.
+        target: Where it goes, below the path of the release.
         bytes: Its size.
         sha256: Digest of its content.
         media_type: As it is served.
@@ -139,8 +145,10 @@ class Manifest(Result):
     Attributes:
         collection, item: Of the catalogue.
         objects: By target.
-        documents: STAC documents and styles as they would be served, by target key.
+        documents: STAC documents and styles as they would be served, by target below the path of the release.
         license, attribution: As the reviewer reads them.
+        version: The one that approval will assign, as it is in the addresses; None in a manifest that has none.
+        collection_document: How the collection is shown: title, description, license, providers, extent; no links.
     """
 
     collection: str
@@ -149,6 +157,21 @@ class Manifest(Result):
     documents: dict[str, dict[str, Any]] = Field(default_factory=dict)
     license: str = ""
     attribution: str = ""
+    version: int | None = Field(None, ge=1)
+    collection_document: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Where in the external zone all of it lies: ``collection/item/v1``.
+
+        Raises:
+            Conflict: The manifest names no version.
+        """
+        if self.version is None:
+            raise Conflict(
+                f"What would become public of '{self.item}' has no version.", hint="Submit it again.", field="version"
+            )
+        return f"{self.collection}/{self.item}/v{self.version}"
 
     @property
     def digest(self) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+import orjson
+
 from geoetl.core.errors import Conflict, InvalidParameter, NotFound
 from geoetl.core.identifiers import canonical_json
 from geoetl.core.principal import FourEyes, Principal
-from geoetl.publish.model import MOVES, Action, Approval, Clearance, Manifest, State, asset_id
+from geoetl.publish.model import MOVES, UNDO_S, Action, Approval, Clearance, Manifest, State, asset_id
 
 # An approval that is not used within this time from when it could be is void.
 APPROVAL_VALID_S = 7 * 24 * 3600.0
@@ -150,8 +152,8 @@ class Present:
         """Where it stands."""
         return State(self.values["state"])
 
-    def refuse(self, step: Step, actor: Principal, now: float) -> None:
-        """Do nothing if the step may be done.
+    def refuse(self, step: Step, actor: Principal, now: float, version: int) -> None:
+        """Do nothing if the step may be done; `version` is the next one of the asset.
 
         Raises:
             Conflict: The release does not allow it: it stands elsewhere, was changed since it was seen, or its approval
@@ -179,6 +181,8 @@ class Present:
             )
         if step.action in _CHECKS:
             _CHECKS[step.action](self, step, now)
+        if step.action is Action.APPROVE:
+            _refuse_version(self, version)
 
     def changed(self, step: Step, actor: Principal, now: float, version: int) -> dict[str, Any]:
         """Return the columns that the step gives other values; `version` is the next one of the asset."""
@@ -245,6 +249,32 @@ def _check_approve(present: Present, step: Step, now: float) -> None:
         )
 
 
+def _refuse_version(present: Present, version: int) -> None:
+    made_for = orjson.loads(present.values["manifest"]).get("version")
+    if made_for not in (None, version):
+        raise Conflict(
+            f"Release {present.values['id']} was made as version {made_for}; the next one is {version}.",
+            hint="Have it submitted again: its addresses then have the right version in them.",
+            field="version",
+        )
+
+
+def _check_restore(present: Present, step: Step, now: float) -> None:
+    values, name = present.values, f"release {step.release_id}"
+    # Nothing but another step, which would bring it elsewhere, changes what was withdrawn.
+    if now >= values["updated_at"] + UNDO_S:
+        raise Conflict(
+            f"{name.capitalize()} was withdrawn more than {UNDO_S / 86_400:.0f} days ago.",
+            hint="Submit the item again.",
+            field="state",
+        )
+    if values["version"] is None:
+        raise Conflict(f"{name.capitalize()} was never approved.", hint="Submit the item again.", field="version")
+    if values["withdraw_after"] is not None and now >= values["withdraw_after"]:
+        raise Conflict(f"The time of {name} is over.", hint="Submit the item again.", field="withdraw_after")
+    _refuse_changed(present, values["manifest_digest"], "manifest_digest")
+
+
 def _check_expire(present: Present, step: Step, now: float) -> None:
     if present.approval is not None and now < present.approval.expires_at:
         raise Conflict(f"The approval of release {step.release_id} still holds.", hint="Revoke it.", field="approval")
@@ -286,6 +316,7 @@ def _check_run(present: Present, step: Step, now: float) -> None:
 _CHECKS: Mapping[Action, Callable[[Present, Step, float], None]] = {
     Action.EDIT: _check_edit,
     Action.APPROVE: _check_approve,
+    Action.RESTORE: _check_restore,
     Action.EXPIRE: _check_expire,
     Action.BEGIN_COPY: _check_begin,
     Action.FINISH_COPY: _check_finish,
@@ -342,6 +373,7 @@ _CHANGES: Mapping[Action, Callable[[Present, Step, Principal, float], dict[str, 
     Action.EDIT: _edited,
     Action.SUBMIT: lambda present, step, actor, now: {"submitted_by": actor.id, "submitted_at": now},
     Action.APPROVE: _approved,
+    Action.RESTORE: _approved,
     Action.BEGIN_COPY: _begun,
     Action.REOPEN: lambda present, step, actor, now: {
         "submitted_by": None, "submitted_at": None, "approval": None, "run_id": None, "last_error": None,

@@ -111,12 +111,12 @@ def move_within(connection: Connection, actor: Principal, steps: Sequence[Step],
         if before is None:
             outcomes.append(Outcome(step.release_id, None, None, None, not_found(step.release_id)))
             continue
-        error = _refusal(connection, before, step, actor, now)
+        version = versions.get(before.values["asset_id"], 0) + 1
+        error = _refusal(connection, before, step, actor, now, version)
         if error is not None:
             entries.append(_refused(before, step, actor, error, now))
             outcomes.append(_outcome(before, error))
             continue
-        version = versions.get(before.values["asset_id"], 0) + 1
         changed = before.changed(step, actor, now, version)
         after = _present({**before.values, **changed})
         if step.action is Action.APPROVE:
@@ -187,13 +187,13 @@ def notice(values: Any, action: str, before: State | None, actor: Principal, now
 
 
 def _refusal(
-    connection: Connection, present: Present, step: Step, actor: Principal, now: float
+    connection: Connection, present: Present, step: Step, actor: Principal, now: float, version: int
 ) -> Conflict | Forbidden | None:
     try:
-        present.refuse(step, actor, now)
+        present.refuse(step, actor, now, version)
     except (Conflict, Forbidden) as error:
         return error
-    if step.action is Action.REOPEN:
+    if step.action in (Action.REOPEN, Action.RESTORE):
         return other_open(connection, present.values["asset_id"], present.values["item"])
     return None
 
@@ -242,9 +242,9 @@ def _moved(before: Present, after: Present, step: Step, actor: Principal, now: f
     details |= {"run_id": step.run_id} if step.run_id else {}
     if step.action is Action.EDIT:
         details |= {"manifest_before": before.values["manifest_digest"]}
-    if step.action in (Action.EDIT, Action.APPROVE):
+    if step.action in (Action.EDIT, Action.APPROVE, Action.RESTORE):
         details |= {name: after.values[name] for name in ("clearance", "publish_after", "withdraw_after")}
-    if step.action in (Action.APPROVE, Action.BEGIN_COPY, Action.FINISH_COPY, Action.WITHDRAW):
+    if step.action in (Action.APPROVE, Action.RESTORE, Action.BEGIN_COPY, Action.FINISH_COPY, Action.WITHDRAW):
         details |= {"version": after.values["version"]}
     approval = before.approval if MOVES[step.action].ends_approval else after.approval
     if approval is not None:

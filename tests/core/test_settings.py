@@ -32,6 +32,18 @@ def test_a_child_process_gets_the_same_settings(home: Path, monkeypatch: pytest.
     assert load_settings() == settings
 
 
+def test_the_parts_of_a_part_come_from_the_environment_and_go_to_a_child_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOETL_PUBLISH__DATA_FACTORY__FACTORY_NAME", "copies")
+    settings = load_settings(publish={"base_url": "https://data.example.org/public/"})
+    assert settings.publish.data_factory.factory_name == "copies"
+    assert settings.publish.base_url == "https://data.example.org/public"
+    assert as_environment(settings)["GEOETL_PUBLISH__DATA_FACTORY__FACTORY_NAME"] == "copies"
+    with pytest.raises(ConfigurationError, match="GEOETL_PUBLISH__BASE_URL.*no address"):
+        load_settings(publish={"base_url": "data.example.org"})
+
+
 def test_a_password_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOETL_DATABASE__URL", "postgresql+psycopg://u:hunter2@localhost/x")
     monkeypatch.setenv("GEOETL_SECURITY__OIDC_CLIENT_SECRET", "hunter2")

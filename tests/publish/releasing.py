@@ -50,9 +50,9 @@ def a_manifest(item: str = "flood", mark: str = "a", **values: Any) -> Manifest:
     return Manifest(collection="hazards", item=item, objects=(data,), **values)
 
 
-def a_content(item: str = "flood", mark: str = "a", **values: Any) -> Content:
+def a_content(item: str = "flood", mark: str = "a", *, version: int | None = None, **values: Any) -> Content:
     """Return what a release of it for the public is made of."""
-    return Content(a_manifest(item, mark), **{"clearance": Clearance.PUBLIC, **values})
+    return Content(a_manifest(item, mark, version=version), **{"clearance": Clearance.PUBLIC, **values})
 
 
 def a_step(release: Release, action: Action, **values: Any) -> Step:

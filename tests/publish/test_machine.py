@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from geoetl.core.errors import Conflict, GeoetlError, InvalidParameter, NotFound
 from geoetl.core.principal import FourEyes, Principal, Role, Via
 from geoetl.publish.audit import GENESIS
-from geoetl.publish.model import Action, Clearance, State
+from geoetl.publish.model import UNDO_S, Action, Clearance, State
 from geoetl.publish.repository import ReleaseRepository
 from geoetl.publish.steps import APPROVAL_VALID_S, Step
 from geoetl.publish.tables import outbox
@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[set[str], str]] = {
     "fail_copy": ({"copying"}, "copy_failed"),
     "withdraw": ({"published"}, "withdrawn"),
     "reopen": ({"rejected", "withdrawn"}, "draft"),
+    "restore": ({"withdrawn"}, "approved"),
 }
 ONWARDS = {
     "draft": "submit",
@@ -57,8 +58,10 @@ ONWARDS = {
     "rejected": "reopen",
     "withdrawn": "reopen",
 }
-NEED_A_REASON = {"request_changes", "reject", "revoke", "expire", "fail_copy", "withdraw"}
+NEED_A_REASON = {"request_changes", "reject", "revoke", "expire", "fail_copy", "withdraw", "restore"}
 DECISIONS = ("approve", "request_changes", "reject")
+# Those on what waits for review, and that on what was withdrawn.
+NOT_BY_THE_AUTHOR = (*DECISIONS, "restore")
 # What is wrong with a step; most often nothing.
 SLIPS = st.sampled_from([""] * 6 + ["revision", "digest", "nonce", "run", "reason", "unknown"])
 
@@ -90,10 +93,15 @@ class ReleaseMachine(RuleBasedStateMachine):
     # -- rules ---------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: len([one for item in ITEMS for one in self.open_of(item)]) < len(ITEMS))
-    @rule(item=st.sampled_from(ITEMS), who=st.sampled_from(PEOPLE), embargo=st.sampled_from([None, None, 5 * HOUR_S]))
-    def create(self, item: str, who: Principal, embargo: float | None) -> None:
+    @rule(
+        item=st.sampled_from(ITEMS),
+        who=st.sampled_from(PEOPLE),
+        embargo=st.sampled_from([None, None, 5 * HOUR_S]),
+        made_for=st.sampled_from([None, None, None, 1]),
+    )
+    def create(self, item: str, who: Principal, embargo: float | None, made_for: int | None) -> None:
         after = None if embargo is None else self.clock.now + embargo
-        content = a_content(item, publish_after=after)
+        content = a_content(item, publish_after=after, version=made_for)
         if self.open_of(item):
             assert isinstance(refusal(lambda: self.releases.create(who, content)), Conflict)
             return
@@ -101,6 +109,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.model[release.id] = {
             "item": item, "state": "draft", "revision": 1, "version": None, "digest": content.manifest.digest,
             "submitted_by": None, "nonce": None, "used": False, "expires": None, "publish_after": after, "run": None,
+            "made_for": made_for, "changed_at": self.clock.now,
         }  # fmt: skip
         self.note(release.id, "create")
 
@@ -159,7 +168,7 @@ class ReleaseMachine(RuleBasedStateMachine):
     # Not twice in a row: most steps are to do something to a release.
     @precondition(lambda self: self.log_seen != len(self.log))
     @rule(
-        hours=st.sampled_from([0.0, 1.0, 4.0, 6.0, -1.0, APPROVAL_VALID_S / HOUR_S]),
+        hours=st.sampled_from([0.0, 1.0, 4.0, 6.0, -1.0, APPROVAL_VALID_S / HOUR_S, UNDO_S / HOUR_S]),
         what=st.sampled_from(["", "", "expire", "reopen"]),
     )
     def time_passes(self, hours: float, what: str) -> None:
@@ -217,6 +226,11 @@ class ReleaseMachine(RuleBasedStateMachine):
         ways = [action for action in fitting if action not in ("reject", "revoke", "edit")] * 2 + fitting
         return one, data.draw(st.sampled_from(ways * 2 + sorted(TABLE)))
 
+    def next_version(self, one: str) -> int:
+        """Return the version that an approval would assign."""
+        item = self.model[one]["item"]
+        return max(other["version"] or 0 for other in self.model.values() if other["item"] == item) + 1
+
     def in_state(self, state: str) -> list[str]:
         """Return the releases that stand there."""
         return [one for one, is_now in self.model.items() if is_now["state"] == state]
@@ -233,7 +247,11 @@ class ReleaseMachine(RuleBasedStateMachine):
             said["reason"] = " " if slip == "reason" else "Because."
         if action == "edit":
             self.marks += 1
-            said["content"] = a_content(is_now["item"], f"{self.marks % 10}", publish_after=is_now["publish_after"])
+            # Every other time for the version that comes next.
+            made_for = self.next_version(one) if self.marks % 2 else None
+            said["content"] = a_content(
+                is_now["item"], f"{self.marks % 10}", publish_after=is_now["publish_after"], version=made_for
+            )
         if action == "approve":
             said["manifest_digest"] = "0" * 64 if slip == "digest" else is_now["digest"]
         if action == "begin_copy":
@@ -252,7 +270,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             return NotFound
         if is_now["state"] not in TABLE[step.action][0]:
             return Conflict
-        if step.action in DECISIONS and is_now["submitted_by"] == who.id:
+        if step.action in NOT_BY_THE_AUTHOR and is_now["submitted_by"] == who.id:
             return FourEyes
         holds = {
             "revision": step.revision == is_now["revision"],
@@ -266,23 +284,27 @@ class ReleaseMachine(RuleBasedStateMachine):
                 and not (is_now["state"] == "approved" and is_now["used"])
             ),
             "run": step.action not in ("finish_copy", "fail_copy") or step.run_id == is_now["run"],
-            "one": step.action != "reopen" or not self.open_of(is_now["item"]),
+            "one": step.action not in ("reopen", "restore") or not self.open_of(is_now["item"]),
+            "version": step.action != "approve" or is_now["made_for"] in (None, self.next_version(one)),
+            "undo": step.action != "restore" or now < is_now["changed_at"] + UNDO_S,
         }
         return None if all(holds.values()) else Conflict
 
     def moved(self, one: str, step: Step, who: Principal, *, look: bool = True) -> None:
         """Note what a step that was done has changed."""
         is_now, action = self.model[one], str(step.action)
-        is_now |= {"state": TABLE[action][1], "revision": is_now["revision"] + 1}
+        next_version = self.next_version(one)
+        is_now |= {"state": TABLE[action][1], "revision": is_now["revision"] + 1, "changed_at": self.clock.now}
         if action == "edit":
             assert step.content is not None
-            is_now |= {"digest": step.content.manifest.digest, "submitted_by": None}
+            manifest = step.content.manifest
+            is_now |= {"digest": manifest.digest, "submitted_by": None, "made_for": manifest.version}
         elif action == "submit":
             is_now["submitted_by"] = who.id
-        elif action == "approve":
-            of_item = [other["version"] or 0 for other in self.model.values() if other["item"] == is_now["item"]]
+        elif action in ("approve", "restore"):
             start = max(self.clock.now, is_now["publish_after"] or 0)
-            is_now |= {"version": max(of_item) + 1, "expires": start + APPROVAL_VALID_S, "used": False, "nonce": "new"}
+            is_now |= {"expires": start + APPROVAL_VALID_S, "used": False, "nonce": "new"}
+            is_now |= {"version": next_version} if action == "approve" else {}
         elif action == "begin_copy":
             is_now |= {"used": True, "run": step.run_id}
         elif action in ("revoke", "expire", "withdraw", "reopen"):
@@ -322,6 +344,8 @@ class ReleaseMachine(RuleBasedStateMachine):
             "expires": approval and approval.expires_at,
             "publish_after": release.publish_after,
             "run": release.run_id,
+            "made_for": release.manifest.version,
+            "changed_at": release.updated_at,
         } == is_now
         assert release.manifest_digest == is_now["digest"]
         assert release.clearance is Clearance.PUBLIC

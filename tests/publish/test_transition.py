@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from geoetl.core.errors import Conflict, InvalidParameter, NotFound, Unavailable
 from geoetl.core.principal import FourEyes, Principal, Role, Via
-from geoetl.publish.model import MOVES, Action, Clearance, Manifest, State
+from geoetl.publish.model import MOVES, UNDO_S, Action, Clearance, Manifest, State
 from geoetl.publish.repository import ReleaseRepository
 from geoetl.publish.steps import APPROVAL_VALID_S, MAX_REASON_LETTERS, Content, Step
 from geoetl.publish.tables import outbox, queue
@@ -20,7 +20,8 @@ from geoetl.publish.verification import verify
 from geoetl.store.database import Database
 from tests.publish.releasing import APPROVER, AUTHOR, NOW, WAYS, Clock, a_content, a_step, brought, who_does
 
-DECISIONS = [action for action, move in MOVES.items() if move.is_decision]
+# On what waits for review.
+DECISIONS = [action for action, move in MOVES.items() if move.is_decision and State.PENDING_REVIEW in move.before]
 DAY_S = 86_400.0
 
 
@@ -300,6 +301,48 @@ def test_nothing_is_approved_that_is_cleared_for_nobody_and_copied_that_is_not_f
     assert caught.value.field == "clearance"
 
 
+# -- back from a withdrawal --------------------------------------------------------------------------------------------
+
+
+def test_what_was_withdrawn_comes_back_as_it_was_and_needs_a_new_approval(
+    releases: ReleaseRepository, clock: Clock
+) -> None:
+    published = brought(releases, State.PUBLISHED, version=1)
+    withdrawn = releases.move(APPROVER, a_step(published, Action.WITHDRAW))
+    with pytest.raises(FourEyes):
+        releases.move(AUTHOR, a_step(withdrawn, Action.RESTORE))
+    clock.now += UNDO_S - 1
+    restored = releases.move(APPROVER, a_step(withdrawn, Action.RESTORE, reason="It was right."))
+    assert (restored.state, restored.version, restored.manifest) == (State.APPROVED, 1, published.manifest)
+    assert restored.approval is not None
+    assert published.approval is not None
+    assert restored.approval.nonce != published.approval.nonce
+    assert (restored.approval.used_at, restored.approval.expires_at) == (None, clock.now + APPROVAL_VALID_S)
+    details = json.loads(releases.audit.page(action=Action.RESTORE)[0].details)
+    assert (details["version"], details["reason"]) == (1, "It was right.")
+    copying = releases.move(SYSTEM, a_step(restored, Action.BEGIN_COPY, run_id="run2"))
+    assert releases.move(SYSTEM, a_step(copying, Action.FINISH_COPY)).version == 1
+
+
+def test_a_withdrawal_is_undone_within_its_time_and_while_no_other_release_is_open(
+    releases: ReleaseRepository, clock: Clock
+) -> None:
+    withdrawn = brought(releases, State.WITHDRAWN)
+    other = releases.create(AUTHOR, a_content())
+    with pytest.raises(Conflict, match=other.id):
+        releases.move(APPROVER, a_step(withdrawn, Action.RESTORE))
+    for action in WAYS[State.REJECTED]:
+        other = releases.move(who_does(action), a_step(other, action))
+    clock.now += UNDO_S
+    with pytest.raises(Conflict, match="more than 30 days ago"):
+        releases.move(APPROVER, a_step(withdrawn, Action.RESTORE))
+    ended = brought(releases, State.WITHDRAWN, "other", withdraw_after=clock.now + DAY_S)
+    clock.now += DAY_S
+    with pytest.raises(Conflict) as caught:
+        releases.move(APPROVER, a_step(ended, Action.RESTORE))
+    assert caught.value.field == "withdraw_after"
+
+
 # -- releases of one item ----------------------------------------------------------------------------------------------
 
 
@@ -329,6 +372,24 @@ def test_each_approval_takes_the_next_version_and_none_twice(releases: ReleaseRe
     assert brought(releases, State.APPROVED, "other").version == 1
     status = releases.status("hazards", "flood")
     assert (status.open, status.published, status.latest) == (first, second, second)
+
+
+def test_what_was_made_as_another_version_than_comes_next_is_not_approved(
+    releases: ReleaseRepository, clock: Clock
+) -> None:
+    expired = brought(releases, State.APPROVED, version=1)
+    clock.now += APPROVAL_VALID_S
+    releases.expire_due()
+    again = releases.get(expired.id)
+    with pytest.raises(Conflict, match="made as version 1; the next one is 2") as caught:
+        releases.move(APPROVER, a_step(again, Action.APPROVE))
+    assert caught.value.field == "version"
+    edited = releases.move(AUTHOR, a_step(again, Action.EDIT, content=a_content(version=2)))
+    pending = releases.move(AUTHOR, a_step(edited, Action.SUBMIT))
+    approved = releases.move(APPROVER, a_step(pending, Action.APPROVE))
+    assert (approved.version, approved.manifest.path) == (2, "hazards/flood/v2")
+    with pytest.raises(Conflict):
+        _ = a_content().manifest.path
 
 
 def test_the_looks_at_the_queue_agree(releases: ReleaseRepository, clock: Clock) -> None:
