@@ -17,6 +17,8 @@ from geoetl.core.errors import ConfigurationError, did_you_mean
 from geoetl.core.principal import Role
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Fewer could be guessed; it is what Standard Webhooks asks for.
+_MIN_WEBHOOK_SECRET = 24
 
 
 def default_home() -> Path:
@@ -221,6 +223,89 @@ class DataFactorySettings(_Part):
     pipeline: str = Field("geoetl-publish", description="Its pipeline that copies; see deploy/azure/data-factory")
 
 
+class NotifySettings(_Part):
+    """Who is told what happens to what is published: by e-mail, by webhooks. Unset: nobody."""
+
+    smtp_host: str | None = Field(None, description="Mail server that takes e-mail; unset: none is sent")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="starttls, tls from the first byte on, or none, within a trusted network"
+    )
+    smtp_user: str | None = Field(None, description="Who signs in to the mail server; unset: nobody does")
+    smtp_password: SecretStr | None = Field(None, description="Password for it")
+    sender: str | None = Field(None, description="Address that e-mail comes from: geoetl@example.org")
+    reviewers: tuple[str, ...] = Field((), description="Addresses of those who approve; a JSON list")
+    submitters: dict[str, str] = Field(
+        {}, description='Addresses of those who submit, by their user names: {"anna": "anna@example.org"}'
+    )
+    webhooks: tuple[SecretStr, ...] = Field(
+        (), description="http(s) addresses that are told by POST; a JSON list, not shown as some hold a key"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="What webhooks are signed with: whsec_ and base64, or any text of 24 letters or more"
+    )
+
+    @field_validator("sender")
+    @classmethod
+    def _is_mailbox(cls, address: str | None) -> str | None:
+        return address and _checked_mailbox(address)
+
+    @field_validator("reviewers")
+    @classmethod
+    def _are_mailboxes(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_checked_mailbox, addresses))
+
+    @field_validator("submitters")
+    @classmethod
+    def _have_mailboxes(cls, addresses: dict[str, str]) -> dict[str, str]:
+        return {name: _checked_mailbox(address) for name, address in addresses.items()}
+
+    @field_validator("webhooks")
+    @classmethod
+    def _are_addresses(cls, webhooks: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, webhook in enumerate(webhooks, 1):
+            url = webhook.get_secret_value()
+            try:
+                parts = urlsplit(url)
+                is_right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            except ValueError:
+                is_right = False
+            if not is_right or parts.username or parts.password or not url.isascii() or not url.isprintable():
+                raise ValueError(f"number {number} is no address such as https://chat.example.org/hook")
+        return webhooks
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < _MIN_WEBHOOK_SECRET:
+            raise ValueError(f"it has at least {_MIN_WEBHOOK_SECRET} letters")
+        return secret
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "NotifySettings":
+        if self.webhooks and self.webhook_secret is None:
+            raise ValueError("webhooks need a webhook_secret")
+        if self.smtp_host and not self.sender:
+            raise ValueError("smtp_host needs a sender")
+        if self.smtp_user and self.smtp_password is None:
+            raise ValueError("smtp_user needs a smtp_password")
+        if self.smtp_user and self.smtp_security == "none":
+            raise ValueError("no password is sent without starttls or tls")
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self.webhooks or (self.smtp_host and (self.reviewers or self.submitters)))
+
+
+def _checked_mailbox(address: str) -> str:
+    name, _, host = address.rpartition("@")
+    if not name or not host or not address.isprintable() or any(letter in address for letter in ' ,;<>"()[]\\:'):
+        raise ValueError(f"'{address[:60]}' is no address such as anna@example.org")
+    return address
+
+
 class PublishSettings(_Part):
     """How what was approved becomes public."""
 
@@ -230,6 +315,7 @@ class PublishSettings(_Part):
     )
     copier: str = Field("objects", description="What brings objects to the external zone: objects or data_factory")
     data_factory: DataFactorySettings = DataFactorySettings()
+    notify: NotifySettings = NotifySettings()
 
     @field_validator("base_url")
     @classmethod
@@ -390,7 +476,8 @@ def as_environment(settings: Settings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             variables[variable] = value.get_secret_value()
         elif isinstance(value, tuple):
-            variables[variable] = json.dumps([str(part) for part in value])
+            parts = (part.get_secret_value() if isinstance(part, SecretStr) else str(part) for part in value)
+            variables[variable] = json.dumps(list(parts))
         elif isinstance(value, dict):
             variables[variable] = json.dumps(value)
         else:

@@ -1,6 +1,7 @@
 """Settings: sources, errors, and the way into a child process."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,50 @@ def test_the_parts_of_a_part_come_from_the_environment_and_go_to_a_child_too(
     assert as_environment(settings)["GEOETL_PUBLISH__DATA_FACTORY__FACTORY_NAME"] == "copies"
     with pytest.raises(ConfigurationError, match="GEOETL_PUBLISH__BASE_URL.*no address"):
         load_settings(publish={"base_url": "data.example.org"})
+
+
+NOTIFY: dict[str, Any] = {
+    "webhooks": ["https://chat.example.org/hook/hunter2"],
+    "webhook_secret": "whsec_aHVudGVyMiBodW50ZXIyIGh1bnRlcjI=",
+    "smtp_host": "mail.example.org",
+    "sender": "geoetl@example.org",
+    "reviewers": ["ben@example.org"],
+    "submitters": {"anna": "anna@example.org"},
+}
+
+
+def test_who_is_told_goes_to_a_child_too_and_what_is_secret_is_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(publish={"notify": NOTIFY})
+    assert settings.publish.notify.is_set and not load_settings().publish.notify.is_set
+    assert "hunter2" not in repr(settings) and "aHVudGVy" not in repr(settings)
+    for name, value in as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+    assert load_settings().publish.notify.webhooks[0].get_secret_value() == NOTIFY["webhooks"][0]
+
+
+@pytest.mark.parametrize(
+    ("further", "says"),
+    [
+        ({"webhooks": ["ftp://chat.example.org/hunter2"]}, "number 1 is no address"),
+        ({"webhooks": ["https://hunter2:hunter2@chat.example.org"]}, "number 1 is no address"),
+        ({"webhooks": ["https://chat.example.org:99999/hunter2"]}, "number 1 is no address"),
+        ({"webhook_secret": None}, "need a webhook_secret"),
+        ({"webhook_secret": "hunter2"}, "24 letters"),
+        ({"sender": None}, "needs a sender"),
+        ({"sender": "geoetl@example.org\r\nBcc: all@example.org"}, "no address such as"),
+        ({"reviewers": ["ben"]}, "'ben' is no address such as"),
+        ({"submitters": {"anna": "a@b, c@d"}}, "no address such as"),
+        ({"smtp_user": "geoetl"}, "needs a smtp_password"),
+        ({"smtp_user": "geoetl", "smtp_password": "hunter2", "smtp_security": "none"}, "no password is sent"),
+    ],
+)
+def test_who_is_told_has_to_be_right(home: Path, further: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        load_settings(publish={"notify": {**NOTIFY, **further}})
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_password_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
