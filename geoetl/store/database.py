@@ -4,7 +4,7 @@ One unit of work is one connection is one transaction.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -214,6 +214,17 @@ def upsert(connection: Connection, table: sa.TableClause, key: Mapping[str, Any]
     """Insert a row, or change the one of its key; of two who do it at the same time, the second changes."""
     statement = _insert(connection, table).values(**key, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[*key], set_=dict(values)))
+
+
+def upsert_many(
+    connection: Connection, table: sa.TableClause, key: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows that have the same columns, or change those of their keys."""
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    values = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values), [dict(row) for row in rows])
 
 
 def _insert(connection: Connection, table: sa.TableClause) -> Any:

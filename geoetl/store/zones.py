@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ from geoetl.store.artifacts import ArtifactRepository
 
 # Read size when hashing or copying; large enough that Python's overhead does not show.
 BLOCK_BYTES = 4 * 1024 * 1024
-_INCOMING = ".incoming"
+# A store that does not answer is asked again for so long, seconds.
+RETRY_S = 30.0
+INCOMING = ".incoming"
 # What a reader of a Zarr store or of Parquet references asks for first: it arrives last, and with it the whole store.
 _ENTRY_FILES = (".zmetadata", "zarr.json")
 # The most of keys are seen to be right in one look; the others are looked at segment by segment, to say what is wrong.
@@ -121,10 +124,9 @@ class Zone:
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     @cached_property
-    def _store(self) -> Any:
-        from obstore.store import from_url
-
-        return from_url(self.url)
+    def store(self) -> Any:
+        """The connection to the store of a remote zone, below the zone's URL."""
+        return connect(self.url)
 
     def put(self, path: Path, key: str, *, owner: str) -> StoredObject:
         """Copy a local file to `key`, verified and durable; an object of that key is replaced at once.
@@ -149,7 +151,7 @@ class Zone:
     def _put_file(self, path: Path, key: str, root: Path) -> str:
         target = root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        incoming = root / _INCOMING
+        incoming = root / INCOMING
         incoming.mkdir(exist_ok=True)
         handle, temporary = _locked_file(incoming)
         try:
@@ -174,7 +176,7 @@ class Zone:
 
         wanted = file_digest(path)
         # An object store shows an object only when its upload is complete, so there is no temporary name.
-        obstore.put(self._store, key, path)
+        obstore.put(self.store, key, path)
         self._verify(wanted, self._remote_stamp(key).sha256, key)
         return wanted
 
@@ -219,7 +221,7 @@ class Zone:
 
     def _put_folder_file(self, path: Path, key: str, wanted: Mapping[str, "_FileStamp"], root: Path) -> None:
         target = root / key
-        incoming = root / _INCOMING
+        incoming = root / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=incoming))
         try:
@@ -251,7 +253,7 @@ class Zone:
         import obstore
 
         for name in sorted(wanted, key=lambda name: (name == _entry(wanted), name)):
-            obstore.put(self._store, f"{key}/{name}", path / name)
+            obstore.put(self.store, f"{key}/{name}", path / name)
             self._verify(wanted[name].sha256, self._remote_stamp(f"{key}/{name}").sha256, f"{key}/{name}")
 
     def _folder_stamps(self, key: str) -> dict[str, "_FileStamp"]:
@@ -274,7 +276,7 @@ class Zone:
 
         return {
             str(found["path"]).removeprefix(f"{key}/"): dict(found)
-            for batch in obstore.list(self._store, prefix=f"{key}/")
+            for batch in obstore.list(self.store, prefix=f"{key}/")
             for found in batch
         }
 
@@ -282,7 +284,7 @@ class Zone:
         import obstore
 
         hasher, size = hashlib.sha256(), 0
-        for block in obstore.get(self._store, key).stream(min_chunk_size=BLOCK_BYTES):
+        for block in obstore.get(self.store, key).stream(min_chunk_size=BLOCK_BYTES):
             hasher.update(block)
             size += len(block)
         return _FileStamp(hasher.hexdigest(), size)
@@ -319,7 +321,7 @@ class Zone:
         import obstore
 
         try:
-            return int(obstore.head(self._store, key)["size"])
+            return int(obstore.head(self.store, key)["size"])
         except FileNotFoundError:
             return None
 
@@ -338,7 +340,7 @@ class Zone:
         import obstore
 
         try:
-            etag = obstore.head(self._store, key)["e_tag"] or ""
+            etag = obstore.head(self.store, key)["e_tag"] or ""
         except FileNotFoundError:
             raise NotFound(f"The {self.name} zone has no object '{key}'.", hint="Run its pipeline again.") from None
         version = hashlib.sha256(etag.encode()).hexdigest()[:16]
@@ -346,7 +348,7 @@ class Zone:
         if not local.is_file():
             local.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=local.parent, delete=False) as out:
-                for block in obstore.get(self._store, key).stream(min_chunk_size=BLOCK_BYTES):
+                for block in obstore.get(self.store, key).stream(min_chunk_size=BLOCK_BYTES):
                     out.write(block)
             Path(out.name).replace(local)
         return local
@@ -388,7 +390,7 @@ class Zone:
                 for name in found:
                     (copy / name).parent.mkdir(parents=True, exist_ok=True)
                     with (copy / name).open("wb") as out:
-                        for block in obstore.get(self._store, f"{key}/{name}").stream(min_chunk_size=BLOCK_BYTES):
+                        for block in obstore.get(self.store, f"{key}/{name}").stream(min_chunk_size=BLOCK_BYTES):
                             out.write(block)
                 # Who else copied the same version meanwhile has the same content.
                 if not local.is_dir():
@@ -397,7 +399,7 @@ class Zone:
 
     def clear_incoming(self) -> None:
         """Remove what writers that died have left on its way; what is still written to stays."""
-        for path in (self.root / _INCOMING).glob("tmp*") if self.root else ():
+        for path in (self.root / INCOMING).glob("tmp*") if self.root else ():
             if not path.is_file():
                 continue
             with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as left:
@@ -413,10 +415,10 @@ class Zone:
             import obstore
 
             if self.size(key) is not None:
-                obstore.delete(self._store, key)
+                obstore.delete(self.store, key)
             names = self._remote_files(key)
             for name in sorted(names, key=lambda name: (name != _entry(names), name)):
-                obstore.delete(self._store, f"{key}/{name}")
+                obstore.delete(self.store, f"{key}/{name}")
         self.artifacts.deleted(self.name, key)
 
     def _delete_file(self, path: Path, root: Path) -> None:
@@ -424,8 +426,8 @@ class Zone:
             path.unlink(missing_ok=True)
             return
         # It disappears at once, before its files are removed one by one.
-        (root / _INCOMING).mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root / _INCOMING) as leaving:
+        (root / INCOMING).mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root / INCOMING) as leaving:
             path.rename(Path(leaving) / "folder")
 
 
@@ -484,6 +486,16 @@ class Zones:
         if separator and scheme in ("internal", "external"):
             return self.named(scheme), key
         return None, href
+
+
+def connect(url: str) -> Any:
+    """Return a connection to an object store below a URL."""
+    from obstore.store import from_url
+
+    if url.startswith("memory:"):
+        return from_url(url)
+    retry = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}
+    return from_url(url, retry_config=retry)  # type: ignore[call-overload]
 
 
 def check_key(key: str) -> str:
