@@ -14,7 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoetl.core.errors import ConfigurationError, EmptyDataset, GeoetlError, InvalidParameter, ManagedData, NotFound
+from geoetl.core.errors import (
+    ConfigurationError,
+    Conflict,
+    EmptyDataset,
+    GeoetlError,
+    InvalidParameter,
+    ManagedData,
+    NotFound,
+)
 from geoetl.core.identifiers import check_id, digest, file_digest, fingerprint, new_id
 from geoetl.core.settings import DaskSettings, Settings, as_environment, load_settings
 from geoetl.core.spatial import BBox
@@ -45,6 +53,9 @@ if TYPE_CHECKING:
     from geoetl.datasets.update import DatasetUpdates
     from geoetl.datasets.version import Version
     from geoetl.ingest import RasterIngest, VectorIngest
+    from geoetl.publish.delivery import Delivery
+    from geoetl.publish.probing import Probe
+    from geoetl.publish.publishing import Publishing
     from geoetl.runs.functions import LightFunction
     from geoetl.runs.notebook import NotebookRunner
     from geoetl.runs.queue import Claim
@@ -241,6 +252,60 @@ class Platform:
             scratch=self._scratch,
             after=self._dress,
         )
+
+    @cached_property
+    def publish(self) -> "Publishing":
+        """What of the catalogue becomes public: submitted, decided on, copied, and taken back."""
+        from geoetl.publish.assembling import Assembler
+        from geoetl.publish.index import PublicIndex
+        from geoetl.publish.publishing import Publishing
+        from geoetl.publish.repository import ReleaseRepository
+        from geoetl.virtual.packing import CubePacker
+
+        repository, base_url = ReleaseRepository(self.database), self._public_base
+        packer = CubePacker(self.gate, self.zones, self._scratch)
+        return Publishing(
+            repository=repository,
+            runs=self.runs,
+            zones=self.zones,
+            catalog=self._catalog_over,
+            assembler=Assembler(self.catalog, self.zones, self.styles, packer, base_url),
+            index=PublicIndex(self.zones.external, repository),
+            make_delivery=self._delivery,
+            make_probe=self._probe,
+            queue_run=self.submit,
+            refuse_system=self._refuse_system,
+            base_url=base_url,
+        )
+
+    def _delivery(self) -> "Delivery":
+        """Return what brings releases to the external zone; the settings say with what."""
+        from geoetl.publish.copiers import installed_copiers
+        from geoetl.publish.delivery import Delivery
+        from geoetl.store.origins import Origins
+
+        origins, settings = Origins(self.zones, self.gate), self.settings.publish
+        copier = installed_copiers()[settings.copier](origins, settings)
+        return Delivery(self.zones.external, origins, copier)
+
+    def _probe(self) -> "Probe":
+        from geoetl.publish.probing import Probe
+
+        return Probe(self.zones, self._public_base)
+
+    @property
+    def _public_base(self) -> str:
+        return self.settings.publish.base_url or self.zones.external.url.rstrip("/")
+
+    def _refuse_system(self, collection: str, item: str) -> None:
+        """Refuse to let an item go that boundaries come from."""
+        for kind, references in self.places.boundaries.items():
+            if any((one.collection, one.item) == (collection, item) for one in references):
+                raise Conflict(
+                    f"The boundaries of the type '{kind}' come from '{collection}/{item}'.",
+                    hint="Name another item in the file of places (GEOETL_PLACES) first.",
+                    field="item",
+                )
 
     @cached_property
     def boundaries(self) -> "Boundaries":
@@ -681,9 +746,11 @@ class Platform:
         """Light work that runs as notebooks do, ours and that of installed packages."""
         from geoetl.core.registry import Registry
         from geoetl.datasets.scheduled import CHECK, CheckDataset
+        from geoetl.publish.notifications import SEND, SendNotifications
         from geoetl.runs.functions import installed_functions
 
-        return Registry("function", {**installed_functions(), CHECK: CheckDataset})
+        ours = {CHECK: CheckDataset, SEND: SendNotifications}
+        return Registry("function", {**installed_functions(), **ours})
 
     def worker(self, *, slots: int = 1, grace_s: float = 10.0) -> "Worker":
         """Return what executes the runs that wait.
@@ -703,7 +770,7 @@ class Platform:
     @cached_property
     def schedules(self) -> "Schedules":
         """What runs by itself."""
-        from geoetl.runs.functions import function_submission
+        from geoetl.runs.functions import checked_function, function_submission
         from geoetl.runs.schedule import Schedule, Schedules, schedule_identity
 
         def prepare(schedule: Schedule, salt: str) -> Submission:
@@ -715,7 +782,16 @@ class Platform:
                 asked = self._submission(notebook, values, salt=salt, **further)
             return replace(asked, identity=schedule_identity(schedule, salt))
 
-        return Schedules(self.runs.queue, prepare)
+        def is_needed(schedule: Schedule) -> bool:
+            if schedule.kind is not RunKind.FUNCTION:
+                return True
+            try:
+                function = checked_function(self.functions, schedule.target, schedule.parameters)
+            except GeoetlError:
+                return True  # its slot tells what is wrong
+            return function.is_needed(self)
+
+        return Schedules(self.runs.queue, prepare, is_needed=is_needed)
 
     def declared_schedules(self) -> "Schedules":
         """Return what runs by itself, after it was brought in step with the file that declares it and the datasets.

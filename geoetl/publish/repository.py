@@ -184,7 +184,12 @@ class ReleaseRepository:
         return release_of(row)
 
     def list(
-        self, *states: State, collection: str | None = None, limit: int = 100, after: str | None = None
+        self,
+        *states: State,
+        collection: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        newest_first: bool = False,
     ) -> ReleasePage:
         """Return releases in the order in which they were made, of some states or of all.
 
@@ -193,18 +198,21 @@ class ReleaseRepository:
             collection: Of one collection only.
             limit: At most so many.
             after: ``next`` of the page before.
+            newest_first: Whether the order is the other way round.
 
         Raises:
             InvalidParameter: `after` is not what a page gave.
         """
         limit = max(1, min(limit, MAX_PAGE))
-        query = sa.select(queue).order_by(queue.c.seq).limit(limit + 1)
+        order = queue.c.seq.desc() if newest_first else queue.c.seq
+        query = sa.select(queue).order_by(order).limit(limit + 1)
         if states:
             query = query.where(queue.c.state.in_([str(state) for state in states]))
         if collection is not None:
             query = query.where(queue.c.collection == collection)
         if after is not None:
-            query = query.where(queue.c.seq > _place(after))
+            place = _place(after)
+            query = query.where(queue.c.seq < place if newest_first else queue.c.seq > place)
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         more = str(rows[limit - 1].seq) if len(rows) > limit else None
@@ -224,6 +232,12 @@ class ReleaseRepository:
         query = sa.select(queue).where(queue.c.asset_id == asset).order_by(queue.c.seq.desc())
         with self.database.read() as connection:
             return tuple(map(release_of, connection.execute(query)))
+
+    def next_version(self, asset: str) -> int:
+        """Return the version that the next approval of an asset assigns."""
+        query = sa.select(sa.func.max(queue.c.version)).where(queue.c.asset_id == asset)
+        with self.database.read() as connection:
+            return int(connection.execute(query).scalar() or 0) + 1
 
     def status(self, collection: str, item: str) -> ItemStatus:
         """Return how an item of the catalogue stands."""
