@@ -28,7 +28,8 @@ outbox = sa.Table(
     "publish_outbox",
     _meta,
     *(sa.Column(name, sa.String, primary_key=name == "id") for name in ("id", "release_id", "event")),
-    *(sa.Column(name, sa.Text) for name in ("payload", "error")),
+    sa.Column("claim", sa.String),
+    *(sa.Column(name, sa.Text) for name in ("payload", "delivered", "error")),
     sa.Column("attempts", sa.Integer),
-    *(sa.Column(name, sa.Float) for name in ("created_at", "ready_at", "sent_at")),
+    *(sa.Column(name, sa.Float) for name in ("created_at", "ready_at", "claimed_until", "sent_at", "given_up_at")),
 )

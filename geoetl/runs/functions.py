@@ -35,6 +35,10 @@ class LightFunction(BaseModel, ABC):
     #: It has failed when it takes longer, seconds.
     limit_s: ClassVar[float] = 60.0
 
+    def is_needed(self, platform: Any) -> bool:
+        """Tell cheaply whether there is anything to do: a slot of a schedule in which there is not has no run."""
+        return True
+
     @abstractmethod
     def __call__(self, run: Run, platform: Any) -> BaseModel | None:
         """Do it.

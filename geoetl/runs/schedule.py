@@ -201,11 +201,13 @@ class Schedules:
         queue: Where their runs wait.
         prepare: Makes the request of a schedule, with what tells it from every other; looks at its parameters.
         clock: Unix seconds.
+        is_needed: Tells whether there is anything to do now; a slot in which there is not leaves nothing behind.
     """
 
     queue: RunQueue
     prepare: Callable[[Schedule, str], Submission]
     clock: Callable[[], float] = time.time
+    is_needed: Callable[[Schedule], bool] = lambda schedule: True
 
     def list(self) -> tuple[Schedule, ...]:
         """Return all of them, by name."""
@@ -307,9 +309,14 @@ class Schedules:
                 self._set_back(schedule, int(now))
                 continue
             due, missed = _due(schedule, now)
-            if due is not None:
-                slot = self._deal(schedule, due, missed)
-                dealt += (slot,) if slot else ()
+            if due is None:
+                continue
+            if not self.is_needed(schedule):
+                with self.queue.database.begin() as connection:
+                    self._advance(connection, schedule.name, due)
+                continue
+            slot = self._deal(schedule, due, missed)
+            dealt += (slot,) if slot else ()
         return dealt
 
     @contextmanager

@@ -125,6 +125,12 @@ class IdentityRepository:
         with self.database.read() as connection:
             return _user(_row_of(connection, name))
 
+    def with_id(self, user_id: str) -> User | None:
+        """Return the user of that id; None where there is none, or no more."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.id == user_id)).one_or_none()
+        return None if row is None else _user(row)
+
     def add(self, name: str, role: Role, password: str) -> User:
         """Add a local user.
 
