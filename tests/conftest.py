@@ -8,12 +8,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
+from tests import azurite as blob_storage
+from tests import nginx as web_server
 from tests import postgres as postgresql
 from tests.peers.judge import Judge, judging
 
@@ -67,6 +70,23 @@ def judge(require: Callable[[str, str], str]) -> Iterator[Judge]:
     """Start what judges styles, for this session alone: MapLibre's official library under node."""
     with judging(require("node", "on Debian and Ubuntu: apt-get install nodejs")) as judge:
         yield judge
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[blob_storage.Azurite]:
+    """Start a server of Blob Storage, for this session alone."""
+    program = blob_storage.find_program()
+    if program is None or shutil.which("node") is None:
+        missing("Azurite, a server of Blob Storage,", blob_storage.HOW)
+    with blob_storage.running(program, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def web_serving() -> Callable[[Path], AbstractContextManager[str]]:
+    """Give ``web_serving(folder)``: a plain web server of a folder, as of the external zone, and its address."""
+    program = web_server.find_program() or missing("nginx", web_server.HOW)
+    return lambda folder: web_server.serving(program, folder)
 
 
 @pytest.fixture(scope="session")
