@@ -262,6 +262,8 @@ def _told(host: str, seconds: float) -> Iterator[_Guard]:
 
 def _meaning(error: Exception, seconds: float) -> tuple[str, bool]:
     """Return what an error says of a server, and whether it is down for everybody; no word of the server's own."""
+    if isinstance(error.__context__, TimeoutError):  # smtplib takes it for a connection that was closed
+        error = error.__context__
     match error:
         case smtplib.SMTPAuthenticationError():
             return f"did not take the user or the password ({error.smtp_code})", True

@@ -219,7 +219,7 @@ class Notifications:
         longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempts, 20))
         return longest * (1 - self.draw() / 2)
 
-    def _note(self, id: str, claim: str, **values: Any) -> bool:
+    def _note(self, id: str, claim: str, /, **values: Any) -> bool:
         """Write something down where the claim is still ours; tell whether it is."""
         with self.database.begin() as connection:
             return _is_one(connection, sa.update(outbox).where(outbox.c.id == id, outbox.c.claim == claim), values)
