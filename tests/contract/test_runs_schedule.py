@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import geoetl
 from geoetl.core.errors import ConfigurationError, InvalidParameter, NotFound
 from geoetl.runs.functions import FUNCTIONS, function_submission
 from geoetl.runs.model import RunKind, RunState
@@ -243,12 +244,26 @@ def test_whatever_a_clock_does_no_slot_comes_twice(jumps: list[int], cron: str) 
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_file_that_comes_along_is_right() -> None:
-    declared = read_declarations()
-    assert [one.name for one in declared] == ["purge-events"]
-    for one in declared:
-        assert next_slot(one.cron, START) - START < timedelta(days=1).total_seconds()
-        function_submission(FUNCTIONS, one.target, one.parameters)
+def test_the_file_that_comes_along_is_right(home: Path) -> None:
+    platform = geoetl.connect(home)
+    for one in read_declarations():
+        assert next_slot(one.cron, START) - START <= timedelta(days=1).total_seconds()
+        if one.kind is RunKind.FUNCTION:
+            function_submission(platform.functions, one.target, one.parameters)
+        else:
+            platform.preflight(one.target, one.parameters)
+
+
+def test_a_slot_with_nothing_to_do_leaves_nothing_behind(
+    schedules: Schedules, clock: Clock, repository: RunRepository
+) -> None:
+    idle = replace(schedules, is_needed=lambda schedule: False)
+    clock.now = START + HOUR_S
+    assert idle.tick() == () and repository.list() == [] and idle.history("hourly") == ()
+    assert schedules.tick() == (), "it had its slot"
+    clock.now += HOUR_S
+    assert [slot.outcome for slot in schedules.tick()] == [Outcome.RUN]
+    assert schedules.history("hourly")[0].detail is None, "nothing was missed"
 
 
 @pytest.mark.parametrize(
