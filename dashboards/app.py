@@ -21,6 +21,10 @@ from dashboards.datasets.model import DatasetsModel
 from dashboards.datasets.view import DatasetsView
 from dashboards.explore.model import ExploreModel
 from dashboards.explore.view import ExploreView
+from dashboards.review.feed import ReviewFeed
+from dashboards.review.files import router as release_files
+from dashboards.review.model import ReviewModel
+from dashboards.review.view import ReviewView
 from dashboards.runs.feed import RunFeed
 from dashboards.runs.model import RunsModel
 from dashboards.runs.view import RunsView
@@ -42,7 +46,7 @@ from geoetl.api.security import Authority
 if TYPE_CHECKING:
     from geoetl.platform import Platform
 
-EXPLORE, STYLE, DATASETS, RUNS = "/explore", "/style", "/datasets", "/runs"
+EXPLORE, STYLE, REVIEW, DATASETS, RUNS = "/explore", "/style", "/review", "/datasets", "/runs"
 # Pictures and readings that are worked out at the same time, for all visitors together.
 THREADS = 8
 # How often a page looks whether the catalogue changed: one number read from the database.
@@ -99,6 +103,7 @@ def create_app(
         content, media_type = shelf.get(name)
         return Response(content, media_type=media_type, headers={"Cache-Control": _FOREVER})
 
+    app.include_router(release_files(platform), include_in_schema=False)
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="geoetl-page")
 
     def explore() -> pmui.Page:
@@ -117,13 +122,19 @@ def create_app(
     def datasets() -> pmui.Page:
         return datasets_page(platform, dataset_feed, shelf, executor)
 
+    review_feed = ReviewFeed(platform)
+
+    def review() -> pmui.Page:
+        return review_page(platform, review_feed, shelf, executor)
+
     cookie = VisitorCookie(authority)
     add_applications(
-        {EXPLORE: explore, STYLE: style, DATASETS: datasets, RUNS: runs},
+        {EXPLORE: explore, STYLE: style, REVIEW: review, DATASETS: datasets, RUNS: runs},
         app=app,
         title={
             EXPLORE: "Explore · geoetl",
             STYLE: "Style · geoetl",
+            REVIEW: "Review · geoetl",
             DATASETS: "Datasets · geoetl",
             RUNS: "Runs · geoetl",
         },
@@ -212,8 +223,19 @@ def datasets_page(platform: "Platform", feed: DatasetFeed, shelf: PictureShelf, 
     return page
 
 
+def review_page(platform: "Platform", feed: ReviewFeed, shelf: PictureShelf, executor: Executor) -> pmui.Page:
+    """Return the page *Review* for one visitor; `feed` looks for all of them, the rest is as for `explore_page`."""
+    background = Background(executor)
+    model = ReviewModel(platform, feed, visitor(), background.start)
+    view = ReviewView(model, delivery=Served(shelf), background=background)
+    page = _page(view, "review")
+    view.load()
+    _while_shown(model, background, begin=model.follow, end=model.leave)
+    return page
+
+
 def _while_shown(
-    model: ExploreModel | StyleModel | DatasetsModel | RunsModel,
+    model: ExploreModel | StyleModel | ReviewModel | DatasetsModel | RunsModel,
     background: Background,
     *,
     begin: Callable[[], object] = lambda: None,
@@ -236,7 +258,7 @@ def _while_shown(
     pn.state.on_session_destroyed(lambda _: leave())
 
 
-def _page(view: ExploreView | StyleView | DatasetsView | RunsView, name: str) -> pmui.Page:
+def _page(view: ExploreView | StyleView | ReviewView | DatasetsView | RunsView, name: str) -> pmui.Page:
     """Return a page around a view: header, links to the other pages, theme."""
     page = pmui.Page(
         title="geoetl",

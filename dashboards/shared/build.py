@@ -20,6 +20,7 @@ from dashboards.shared.code_block import CodeBlock
 from dashboards.shared.datasets import ChangeKinds, ChangeList, DatasetList
 from dashboards.shared.lists import ItemList, LayerList
 from dashboards.shared.map import BUNDLE, MapView
+from dashboards.shared.releases import ReleaseGroups, ReleaseList
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
 from dashboards.shared.styling import ClassifyForm, CodeEditor, LegendList, RuleForm, RuleList, Swipe, VersionList
 
@@ -28,6 +29,7 @@ COMPONENTS = (
     *(MapView, ItemList, LayerList, CodeBlock, Address),
     *(RunList, RunStages, RunLog, ScheduleList),
     *(DatasetList, ChangeKinds, ChangeList),
+    *(ReleaseList, ReleaseGroups),
     *(RuleList, RuleForm, ClassifyForm, VersionList, LegendList, CodeEditor, Swipe),
 )
 NOTICE = BUNDLE.with_suffix(".NOTICE.txt")

@@ -2,7 +2,13 @@
 
 from html import escape
 
-PAGES = {"explore": "Explore", "style": "Style", "datasets": "Datasets", "runs": "Runs"}
+PAGES = {
+    "explore": "Explore",
+    "style": "Style",
+    "review": "Review",
+    "datasets": "Datasets",
+    "runs": "Runs",
+}
 _LINK = "color:#fff;text-decoration:none;padding:14px 12px"
 _HERE = ";box-shadow:inset 0 -3px #8fd6d1"
 

@@ -41,7 +41,7 @@ def router(platform: "Platform") -> APIRouter:
             )
         path = _local(platform, str(assets[asset]["href"]), f"asset '{asset}' of item '{item}'")
         media_type = str(assets[asset].get("type") or "application/octet-stream")
-        return _file(path, media_type, f"{item}{path.suffix}", if_none_match)
+        return file_response(path, media_type, f"{item}{path.suffix}", if_none_match)
 
     @routes.get("/executions/{collection}/{item}", response_class=FileResponse)
     @routes.head("/executions/{collection}/{item}", include_in_schema=False)
@@ -52,7 +52,7 @@ def router(platform: "Platform") -> APIRouter:
         if not links:
             raise NotFound(f"Item '{item}' does not name the notebook that made it.", field="item")
         path = _local(platform, str(links[0]["href"]), f"notebook of item '{item}'")
-        return _file(path, NOTEBOOK, f"{item}.ipynb", if_none_match)
+        return file_response(path, NOTEBOOK, f"{item}.ipynb", if_none_match)
 
     return routes
 
@@ -71,7 +71,8 @@ def _local(platform: "Platform", href: str, what: str) -> Path:
     return path
 
 
-def _file(path: Path, media_type: str, name: str, if_none_match: str | None) -> Response:
+def file_response(path: Path, media_type: str, name: str, if_none_match: str | None) -> Response:
+    """Return a file in which nothing runs; a picture in place, all else as a download of that name."""
     stat = path.stat()
     tag = hashlib.sha256(f"{stat.st_mtime_ns}-{stat.st_size}-{path.name}".encode()).hexdigest()[:32]
     headers = {"ETag": f'"{tag}"', "Cache-Control": _CACHING, **HARMLESS}

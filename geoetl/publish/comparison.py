@@ -3,7 +3,7 @@
 Pure: no database, no files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ MAX_VALUES = 200
 # A value that is longer is shown by its beginning.
 MAX_LETTERS = 400
 # What differs from version to version and says nothing of the data.
-_PASSING = frozenset({"updated", "created", "published", "version"})
+_PASSING = frozenset({"updated", "created", "published", "version", "geoetl:release"})
 # What is compared elsewhere, part by part.
 _TABLE, _VARIABLES, _BANDS = "table:columns", "cube:variables", "bands"
 _ABSENT = object()
@@ -63,13 +63,12 @@ class ValueChange:
     new: str
 
 
-def object_changes(old: Manifest | None, new: Manifest) -> tuple[ObjectChange, ...]:
-    """Return every object of both releases by target, what differs first; with no release before all is added.
+def object_changes(old: Iterable[ManifestObject], new: Iterable[ManifestObject]) -> tuple[ObjectChange, ...]:
+    """Return every object of two releases by target, what differs first; with none before all is added.
 
     The same content at the same target is the same; how it is served does not come into it.
     """
-    was = {one.target: one for one in old.objects} if old else {}
-    now = {one.target: one for one in new.objects}
+    was, now = {one.target: one for one in old}, {one.target: one for one in new}
     found = []
     for target in sorted({*was, *now}):
         before, after = was.get(target), now.get(target)
@@ -154,10 +153,6 @@ def _said(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     for target, document in manifest.documents.items():
         if target != f"{manifest.item}.json":
             yield target, document
-    if manifest.license:
-        yield "license", manifest.license
-    if manifest.attribution:
-        yield "attribution", manifest.attribution
 
 
 def _flat(prefix: str, value: Any, *, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
