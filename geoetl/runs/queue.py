@@ -42,6 +42,7 @@ _SUBJECT_LOCK = 0x67656F
 # As literals: a partial index is used only where the condition stands in the statement itself.
 _QUEUED: sa.ColumnElement[str] = sa.literal_column("'queued'")
 _RUNNING: sa.ColumnElement[str] = sa.literal_column("'running'")
+_LEFT = (runs.c.id, runs.c.pipeline, runs.c.events, runs.c.created_at, runs.c.started_at)
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,24 @@ class Holder:
     mark: ProcessMark
     beats: int
     seen_at: float
+
+
+@dataclass(frozen=True)
+class Left:
+    """A run that lost its process and waits for whoever attended it.
+
+    Attributes:
+        id: Its id.
+        pipeline: Name of the notebook, or of the function.
+        events: How much has happened to it.
+        created_at, started_at: Unix time.
+    """
+
+    id: str
+    pipeline: str
+    events: int
+    created_at: float
+    started_at: float | None
 
 
 class Superseded(Conflict):
@@ -516,6 +535,49 @@ class RunQueue:
                 self._interrupt(connection, row)
             _seat(connection, [row.subject for row in lost])
             return len(lost)
+
+    # -- what nobody executes ------------------------------------------------------------------------------------------
+
+    def left(self, before: float) -> list[Left]:
+        """Return the runs that lost their process, are nobody's to take up, and were begun before a Unix time."""
+        begun = sa.func.coalesce(runs.c.started_at, runs.c.created_at)
+        query = sa.select(*_LEFT).where(runs.c.state == RunState.INTERRUPTED, begun < before).order_by(runs.c.seq)
+        with self.database.read() as connection:
+            return [Left(*row) for row in connection.execute(query)]
+
+    def give_up(self, run_id: str, events_seen: int) -> bool:
+        """Let a run have failed that lost its process, unless anything has happened to it since; tell whether it has.
+
+        It can be tried again like any that failed.
+        """
+        with self.database.begin() as connection:
+            row = self._locked_row(connection, run_id)
+            if row.state != RunState.INTERRUPTED or row.events != events_seen:
+                return False
+            error = RunFailed(
+                "The process that executed it is gone, and nobody went on with it.",
+                hint=f"Go on behind its last finished stage with: geoetl runs retry {run_id}",
+            )
+            over = {"state": RunState.FAILED, "finished_at": time.time(), "error": json.dumps(error.problem())}
+            self._advance(connection, row, EventKind.FINISHED, {"state": RunState.FAILED, "lost": True}, **over)
+            return True
+
+    def unseated(self) -> dict[str, int]:
+        """Return the subjects of which runs wait, none is executed, and none is the next; each with how many wait."""
+        other = runs.alias()
+        served = sa.exists().where(
+            other.c.subject == runs.c.subject,
+            sa.or_(other.c.state == RunState.RUNNING, sa.and_(other.c.state == RunState.QUEUED, other.c.is_head == 1)),
+        )
+        query = sa.select(runs.c.subject, sa.func.count()).where(runs.c.state == _QUEUED, ~served)
+        with self.database.read() as connection:
+            return {subject: count for subject, count in connection.execute(query.group_by(runs.c.subject))}
+
+    def seat(self, subject: str) -> None:
+        """Mark the oldest waiting run of a subject as the next, where none of it is executed."""
+        with self.database.begin() as connection:
+            _lock(connection, [subject])
+            _seat(connection, [subject])
 
     # -- within --------------------------------------------------------------------------------------------------------
 

@@ -212,6 +212,8 @@ class Zone:
             if there and there != wanted and (self.root or not there.items() <= wanted.items()):
                 raise self._conflict(key)
             self.artifacts.writing(self.name, key, owner)
+            if there and self.folder_size(key) is None:
+                there = {}  # it was cleaned up between the look and the record that it is needed
             if there != wanted and self.root:
                 self._put_folder_file(path, key, wanted, self.root)
             elif there != wanted:

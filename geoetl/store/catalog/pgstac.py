@@ -289,6 +289,11 @@ class PgstacCatalog(Showable):
         return Item(to_openable(json.loads(content), self.zones))
 
 
+def hold(connection: Connection) -> None:
+    """Wait for all who write into the catalogue, and let others wait until the transaction ends."""
+    _run(connection, f"select pg_advisory_xact_lock({_TABLES_LOCK})")
+
+
 class _Question:
     """A search as conditions over ``i`` (pgstac.items) and ``d`` (the properties that it names)."""
 
