@@ -63,10 +63,9 @@ class LeftRuns:
                 self.queue.reclaim(holder)
                 return acted(leftover, Fate.FIXED)
             case "run":
-                is_done = self.queue.give_up(name, int(leftover.mark))
-                return (
-                    acted(leftover, Fate.FIXED) if is_done else acted(leftover, Fate.KEPT, "somebody went on with it")
-                )
+                if not self.queue.give_up(name, int(leftover.mark)):
+                    return acted(leftover, Fate.KEPT, "somebody went on with it")
+                return acted(leftover, Fate.FIXED)
             case _:
                 self.queue.seat(name)
                 return acted(leftover, Fate.FIXED)

@@ -571,7 +571,7 @@ class RunQueue:
         )
         query = sa.select(runs.c.subject, sa.func.count()).where(runs.c.state == _QUEUED, ~served)
         with self.database.read() as connection:
-            return {subject: count for subject, count in connection.execute(query.group_by(runs.c.subject))}
+            return {row[0]: row[1] for row in connection.execute(query.group_by(runs.c.subject))}
 
     def seat(self, subject: str) -> None:
         """Mark the oldest waiting run of a subject as the next, where none of it is executed."""

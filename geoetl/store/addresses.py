@@ -1,4 +1,4 @@
-"""Addresses of objects in data that say nothing of where they have some: results of stages, styles, lists of sources."""
+"""Addresses of objects in data that does not say where it has some: results of stages, styles, lists of sources."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
