@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from geoetl.access.places import Places
     from geoetl.access.tiles import Tiles
     from geoetl.access.vector_tiles import VectorTiles
+    from geoetl.core.principal import Principal
     from geoetl.core.registry import Registry
     from geoetl.datasets.model import Definition, ManagedDataset, UpdateType
     from geoetl.datasets.protocol import Loaded
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from geoetl.datasets.update import DatasetUpdates
     from geoetl.datasets.version import Version
     from geoetl.ingest import RasterIngest, VectorIngest
+    from geoetl.ops import Janitor
     from geoetl.publish.delivery import Delivery
     from geoetl.publish.probing import Probe
     from geoetl.publish.publishing import Publishing
@@ -260,6 +263,7 @@ class Platform:
         from geoetl.publish.index import PublicIndex
         from geoetl.publish.publishing import Publishing
         from geoetl.publish.repository import ReleaseRepository
+        from geoetl.styles.sheets import Sheets
         from geoetl.virtual.packing import CubePacker
 
         repository, base_url = ReleaseRepository(self.database), self._public_base
@@ -269,7 +273,9 @@ class Platform:
             runs=self.runs,
             zones=self.zones,
             catalog=self._catalog_over,
-            assembler=Assembler(self.catalog, self.zones, self.styles, packer, base_url),
+            assembler=Assembler(
+                self.catalog, self.zones, packer, Sheets(self.styles), self._inside, base_url, self._scratch
+            ),
             index=PublicIndex(self.zones.external, repository),
             make_delivery=self._delivery,
             make_probe=self._probe,
@@ -294,6 +300,12 @@ class Platform:
         return Probe(self.zones, self._public_base)
 
     @property
+    def _inside(self) -> tuple[str, ...]:
+        """The folders whose paths nobody outside may read."""
+        zones = [zone.root for zone in (self.zones.internal, self.zones.external) if zone.root]
+        return tuple(dict.fromkeys(map(str, (self.settings.home, *zones, *self.gate.roots))))
+
+    @property
     def _public_base(self) -> str:
         return self.settings.publish.base_url or self.zones.external.url.rstrip("/")
 
@@ -306,6 +318,32 @@ class Platform:
                     hint="Name another item in the file of places (GEOETL_PLACES) first.",
                     field="item",
                 )
+
+    @cached_property
+    def janitor(self) -> "Janitor":
+        """Finds what nothing needs any more, and removes it."""
+        from geoetl.datasets.needed import DatasetNeed
+        from geoetl.ops import Janitor
+        from geoetl.ops.needs import CatalogNeed
+        from geoetl.ops.temporary import TemporaryFiles
+        from geoetl.publish.needed import ReleaseNeed
+        from geoetl.styles.needed import StyleNeed
+
+        home, releases = self.settings.home, ReleaseNeed(lambda: self.publish.held_keys(), time.time)
+        assert self._dask.scratch is not None
+        return Janitor(
+            database=self.database,
+            zones=self.zones,
+            runs=self.runs,
+            needs=(
+                releases,
+                DatasetNeed(self.zones.internal, self.datasets.folder),
+                StyleNeed(self.zones),
+                CatalogNeed(self._catalog_over, self.zones),
+            ),
+            copying=releases.copying,
+            files=TemporaryFiles(home, self._scratch, self._dask.scratch, home / "cache"),
+        )
 
     @cached_property
     def boundaries(self) -> "Boundaries":
@@ -647,6 +685,7 @@ class Platform:
         key: str | None = None,
         priority: int = 0,
         submitted_by: str | None = None,
+        principal: "Principal | None" = None,
     ) -> RunRecord:
         """Queue a run of a pipeline notebook for a worker, and return it without waiting.
 
@@ -659,11 +698,16 @@ class Platform:
             again: Run anew although it was completed before.
             key: Tells a repeated request: whatever became of the first with this key, it is the answer.
             priority: Of two subjects, the one with the higher number is served first; -100 to 100.
-            submitted_by: Who asks.
+            submitted_by: Who asks, as people read it.
+            principal: Who asks, where that is known: whether they may is looked at, and the pipeline may be told.
 
         Raises:
             InvalidParameter: There is no such pipeline or source, or a parameter is not right; no run was made.
+            Forbidden: Who asks may not run that pipeline.
         """
+        if principal is not None:
+            parameters = self._asked_by(pipeline, parameters or {}, principal)
+            submitted_by = submitted_by or principal.name
         notebook, values = self.preflight(pipeline, parameters or {})
         anew = again or notebook.asks_outside
         salt = f"key {key}" if key else new_id() if anew else ""
@@ -679,6 +723,15 @@ class Platform:
         ((run_id, is_known),) = self.runs.queue.submit(asked)
         record = self.runs.get(run_id)
         return reused(record) if is_known else record
+
+    def _asked_by(self, pipeline: str, given: Mapping[str, Any], principal: "Principal") -> Mapping[str, Any]:
+        from geoetl.runs.pipeline import asked_by
+
+        try:
+            notebook = load_pipeline(pipeline)
+        except NotFound:
+            return given  # `preflight` says so
+        return asked_by(notebook, given, principal)
 
     def update_dataset(
         self,
@@ -747,9 +800,11 @@ class Platform:
         from geoetl.core.registry import Registry
         from geoetl.datasets.scheduled import CHECK, CheckDataset
         from geoetl.publish.notifications import SEND, SendNotifications
+        from geoetl.publish.scheduled import PUBLISH_DUE, PURGE, PublishDue, PurgeWithdrawn
         from geoetl.runs.functions import installed_functions
 
-        ours = {CHECK: CheckDataset, SEND: SendNotifications}
+        ours: dict[str, type[LightFunction]] = {CHECK: CheckDataset, SEND: SendNotifications}
+        ours |= {PUBLISH_DUE: PublishDue, PURGE: PurgeWithdrawn}
         return Registry("function", {**installed_functions(), **ours})
 
     def worker(self, *, slots: int = 1, grace_s: float = 10.0) -> "Worker":
@@ -844,7 +899,7 @@ class Platform:
         from geoetl.store.catalog.managed import refuse_managed
 
         values = pipeline.check(given)
-        if isinstance(values.get("collection"), str):
+        if pipeline.writes_collection and isinstance(values.get("collection"), str):
             with self.database.read() as connection:
                 refuse_managed(connection, [values["collection"]])
         source = values.get("source")

@@ -291,7 +291,7 @@ class RunsModel(FollowingModel):
                 self._submit(checked.pipeline.name, checked.parameters(), again=again)
 
     def _submit(self, pipeline: str, parameters: dict[str, Any], *, again: bool) -> None:
-        record = self.platform.submit(pipeline, parameters, again=again, submitted_by=self.principal.name)
+        record = self.platform.submit(pipeline, parameters, again=again, principal=self.principal)
         if not record.reused:
             said = f"It was started.{self._nobody_works()}"
         elif record.state is RunState.COMPLETED:

@@ -15,6 +15,7 @@ from pydantic.config import JsonDict
 from geoetl.api.files import HARMLESS
 from geoetl.api.security import principal_of
 from geoetl.core.errors import InvalidParameter, ManagedData
+from geoetl.core.principal import Principal
 from geoetl.runs.model import RunEvent, RunKind, RunRecord, RunState
 from geoetl.runs.pipeline import Pipeline, load_pipeline, pipelines
 from geoetl.runs.privacy import paths_in, public, public_event
@@ -219,7 +220,7 @@ def _add_writing(routes: APIRouter, platform: "Platform") -> None:
                 again=asked.again,
                 key=idempotency_key or None,
                 priority=asked.priority,
-                submitted_by=principal_name(request),
+                principal=_principal(request),
             )
         except (InvalidParameter, ManagedData) as error:
             where = "/pipeline" if error.field == "pipeline" else f"/parameters/{error.field}"
@@ -241,7 +242,12 @@ def _add_writing(routes: APIRouter, platform: "Platform") -> None:
 
 def principal_name(request: Request) -> str | None:
     """Return who asks; None where nothing stands before the routes that would know."""
-    return principal_of(request).name if "principal" in request.scope.get("state", {}) else None
+    known = _principal(request)
+    return known.name if known else None
+
+
+def _principal(request: Request) -> Principal | None:
+    return principal_of(request) if "principal" in request.scope.get("state", {}) else None
 
 
 def accepted(platform: "Platform", record: RunRecord, request: Request, response: Response) -> RunAnswer:

@@ -5,12 +5,14 @@ Pure: no database, no files.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
 from pydantic import Field
 
+from geoetl.core import html
 from geoetl.core.errors import Conflict
 from geoetl.core.identifiers import digest
 from geoetl.runs.model import Result
@@ -18,6 +20,8 @@ from geoetl.runs.model import Result
 PLATFORM = "geoetl"
 _ASSET_ID_LENGTH = 32
 _SHA256 = r"^[0-9a-f]{64}$"
+# Rows that a notebook shows of a long list.
+_SHOWN = 30
 
 
 class State(StrEnum):
@@ -183,6 +187,17 @@ class Manifest(Result):
         """Size of all objects."""
         return sum(one.bytes for one in self.objects)
 
+    def _repr_html_(self) -> str:
+        subtitle = f"{len(self.objects):,} objects, {html.human_bytes(self.bytes)}; {len(self.documents):,} documents"
+        version = f" v{self.version}" if self.version else ""
+        told = [("licence", self.license), ("attribution", self.attribution), ("digest", self.digest)]
+        parts = [html.heading(f"{self.collection}/{self.item}{version}", subtitle), html.facts(told)]
+        rows = [(one.target, one.role, html.human_bytes(one.bytes), one.sha256[:12]) for one in self.objects[:_SHOWN]]
+        rows += [(target, "document", "", "") for target in list(self.documents)[: _SHOWN - len(rows)]]
+        parts.append(html.table(["what becomes public", "as", "size", "sha256"], rows))
+        left = len(self.objects) + len(self.documents) - len(rows)
+        return "".join(parts) + (html.facts([("", f"and {left:,} more")]) if left else "")
+
 
 class Approval(Result):
     """The leave to publish one manifest, once.
@@ -247,3 +262,26 @@ class Release(Result):
     reason: str | None
     created_at: float
     updated_at: float
+
+    def _repr_html_(self) -> str:
+        version = f" v{self.version}" if self.version else ""
+        told = [
+            ("release", f"{self.id}, revision {self.revision}"),
+            ("clearance", self.clearance),
+            ("becomes public", f"{len(self.manifest.objects):,} objects, {html.human_bytes(self.manifest.bytes)}"),
+            ("licence", self.manifest.license),
+            ("submitted", moment(self.submitted_at)),
+            ("approved until", moment(self.approval.expires_at if self.approval else None)),
+            ("not before", moment(self.publish_after)),
+            ("not after", moment(self.withdraw_after)),
+            ("copy failed", self.last_error),
+            ("reason", self.reason),
+            ("digest", self.manifest_digest),
+        ]
+        words = self.state.replace("_", " ")
+        return html.heading(f"{self.collection}/{self.item}{version}", words) + html.facts(told)
+
+
+def moment(time: float | None) -> str:
+    """Return a Unix time as people read it, in UTC; nothing for None."""
+    return "" if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

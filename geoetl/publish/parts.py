@@ -1,6 +1,6 @@
 """What publishing is made of, handed in by the platform; what comes in and what goes out share it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -33,7 +33,7 @@ class Submit(Protocol):
     """Queues a run of a pipeline; see `Platform.submit`."""
 
     def __call__(
-        self, pipeline: str, parameters: dict[str, object], /, *, key: str, submitted_by: str | None
+        self, pipeline: str, parameters: Mapping[str, object], /, *, key: str, submitted_by: str | None
     ) -> RunRecord:
         """Queue it; the same key is the same run."""
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from geoetl.core.errors import Conflict, GeoetlError
 from geoetl.core.principal import Principal
 from geoetl.publish.audit import AuditLog
-from geoetl.publish.bringing import Bringing
+from geoetl.publish.due import ByTheClock
 from geoetl.publish.model import Action, Clearance, Release, State
-from geoetl.publish.parts import PUBLISH, WITHDRAW
+from geoetl.publish.parts import WITHDRAW
 from geoetl.publish.repository import ItemStatus, ReleasePage, Waiting
 from geoetl.publish.steps import Content, Step
 from geoetl.publish.transition import Outcome
 from geoetl.publish.withdrawal import Scope
-from geoetl.publish.withdrawing import Withdrawing, described
+from geoetl.publish.withdrawing import described
 from geoetl.runs.model import RunRecord
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _EDITABLE = (State.DRAFT, State.PENDING_REVIEW, State.CHANGES_REQUESTED)
 
 
 @dataclass(frozen=True)
-class Publishing(Bringing, Withdrawing):
+class Publishing(ByTheClock):
     """Brings items of the catalogue to the public, and takes them back; see `Parts` for what it is given.
 
     What a role lets someone do has been seen to by whoever calls; that a decision is not made by who submitted is seen
@@ -231,14 +231,8 @@ class Publishing(Bringing, Withdrawing):
 
     # -- within --------------------------------------------------------------------------------------------------------
 
-    def start(self, release: Release, *, submitted_by: str | None = None) -> RunRecord:
-        """Queue the copy of an approved release; that of the same approval is the same run."""
-        assert release.approval is not None
-        key = f"publish {release.id} {release.approval.nonce}"
-        return self.queue_run(PUBLISH, {"release_id": release.id}, key=key, submitted_by=submitted_by)
-
     def _started(self, release: Release) -> Release:
-        """Queue the copy of what was approved, where it may begin; `publish_due` does where that does not succeed."""
+        """Queue the copy of what was approved, where it may begin; `do_due` does where that does not succeed."""
         now = self.repository.clock()
         if release.clearance is Clearance.PUBLIC and (release.publish_after or now) <= now:
             try:

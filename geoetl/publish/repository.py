@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from geoetl.core import html
 from geoetl.core.errors import InvalidParameter
 from geoetl.core.identifiers import check_id, new_id
 from geoetl.core.principal import Principal
 from geoetl.publish import audit
 from geoetl.publish.audit import AuditLog, Entry
-from geoetl.publish.model import Action, Approval, Release, State, asset_id
+from geoetl.publish.model import Action, Approval, Release, State, asset_id, moment
 from geoetl.publish.steps import Content, Step, check_release_id, not_found
 from geoetl.publish.tables import outbox, queue
 from geoetl.publish.transition import (
@@ -75,6 +76,18 @@ class ItemStatus:
     open: Release | None
     published: Release | None
     latest: Release | None
+
+    def _repr_html_(self) -> str:
+        named = (("open", self.open), ("public", self.published), ("latest", self.latest))
+        rows = [
+            (name, one.id, one.version or "", one.state.replace("_", " "), moment(one.updated_at))
+            for name, one in named
+            if one is not None
+        ]
+        if self.latest is None:
+            return html.heading("Never submitted", "for publication")
+        title = f"{self.latest.collection}/{self.latest.item}"
+        return html.heading(title) + html.table(["", "release", "version", "state", "since"], rows)
 
 
 @dataclass(frozen=True)
@@ -232,6 +245,12 @@ class ReleaseRepository:
         query = sa.select(queue).where(queue.c.asset_id == asset).order_by(queue.c.seq.desc())
         with self.database.read() as connection:
             return tuple(map(release_of, connection.execute(query)))
+
+    def overdue(self, now: float) -> tuple[str, ...]:
+        """Return the ids of releases that are public, and were to be so until `now` or earlier."""
+        query = sa.select(queue.c.id).where(queue.c.state == State.PUBLISHED, queue.c.withdraw_after <= now)
+        with self.database.read() as connection:
+            return tuple(connection.execute(query.order_by(queue.c.seq)).scalars())
 
     def next_version(self, asset: str) -> int:
         """Return the version that the next approval of an asset assigns."""

@@ -159,7 +159,7 @@ class Withdrawing(Keeping):
         Raises:
             Unavailable: The external zone cannot be written.
         """
-        removed = run.stage("remove", self._remove, plan, hidden)
+        removed = run.stage("remove", self._remove, plan)
         return Withdrawn(
             collection=plan.collection,
             item=plan.item,
@@ -207,8 +207,13 @@ class Withdrawing(Keeping):
                     hint="Revoke it first, or withdraw with force_approved, which revokes it.",
                     field="force_approved",
                 )
-            if release.state is State.PUBLISHED or release.state in _REVOCABLE:
+            if release.state is State.PUBLISHED or release.state in _REVOCABLE or self._is_left(release):
                 yield release
+
+    def _is_left(self, release: Release) -> bool:
+        """Whether objects of a release that was withdrawn are still there: left, or by a removal that died."""
+        is_withdrawn = release.state is State.WITHDRAWN and release.manifest.version is not None
+        return is_withdrawn and self.zones.external.folder_size(release.manifest.path) is not None
 
     def _own(self, item: Item) -> tuple[GoingObject, ...]:
         """Return the objects of the internal zone that are an item's own."""
@@ -272,6 +277,8 @@ class Withdrawing(Keeping):
                     hint="Plan the withdrawal once more.",
                     field="state",
                 )
+            if release.state is State.WITHDRAWN:
+                continue  # only its objects are left
             action = Action.WITHDRAW if release.state is State.PUBLISHED else Action.REVOKE
             steps.append(Step(release.id, action, release.revision, reason=plan.reason))
         for outcome in self.moves(connection, actor, steps):
@@ -290,9 +297,9 @@ class Withdrawing(Keeping):
         details = {"reason": plan.reason, "objects": own, "collection_removed": not rest.items}
         self.note_item(connection, actor, REMOVE_ITEM, plan.collection, plan.item, details)
 
-    def _remove(self, plan: Withdrawal, hidden: Hidden) -> Removed:
+    def _remove(self, plan: Withdrawal) -> Removed:
         objects = size = 0
-        for going in plan.releases if hidden.releases and plan.delete_objects else ():
+        for going in plan.releases if plan.delete_objects and not plan.dry_run else ():
             release = self.repository.get(going.release_id)
             # One that was restored meanwhile is public again, or about to be.
             if release.state is State.WITHDRAWN:

@@ -18,11 +18,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from geoetl.core.errors import ConfigurationError, InvalidParameter, NotFound, did_you_mean
 from geoetl.core.identifiers import digest
+from geoetl.core.principal import Forbidden, Principal, Role
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 # Longest text value of a parameter; a path or a filter is far below it.
 MAX_VALUE_LENGTH = 64_000
+#: The parameter of a pipeline that has to know who asks; filled in where somebody is known to ask.
+ASKED_BY = "asked_by"
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,9 @@ class Pipeline:
             and source.
         asks_outside: Whether what it makes depends on more than its parameters and source ("asks_outside" there), so
             that a run that was completed before answers nothing.
+        writes_collection: Whether it writes into the collection that is among its parameters, which nobody may where a
+            managed dataset keeps it ("writes_collection" there).
+        role: What role somebody needs who asks for it from elsewhere ("role" there); by default an editor's.
     """
 
     name: str
@@ -109,6 +115,8 @@ class Pipeline:
     digest: str
     subject: str | None = None
     asks_outside: bool = False
+    writes_collection: bool = True
+    role: Role = Role.EDITOR
 
     def json_schema(self) -> dict[str, Any]:
         """Return what parameters it takes, as JSON Schema; forms are made from it."""
@@ -145,6 +153,22 @@ class Pipeline:
             name: parameter.check(given[name]) if name in given else parameter.default
             for name, parameter in self.parameters.items()
         }
+
+
+def asked_by(pipeline: Pipeline, given: Mapping[str, Any], who: Principal) -> dict[str, Any]:
+    """Return the parameters with which somebody asks for a pipeline; who they are is not theirs to say.
+
+    Raises:
+        Forbidden: Their role does not let them.
+    """
+    if not who.may(pipeline.role):
+        raise Forbidden(
+            f"To run '{pipeline.name}' you have to be {pipeline.role}; you are {who.role}.",
+            hint=f"Ask somebody who is {pipeline.role}.",
+        )
+    if ASKED_BY not in pipeline.parameters:
+        return dict(given)
+    return {**given, ASKED_BY: {"id": who.id, "name": who.name, "role": str(who.role), "via": str(who.via)}}
 
 
 def pipelines_folder() -> Path:
@@ -192,6 +216,8 @@ def load_pipeline(name: str) -> Pipeline:
         digest=digest(code),
         subject=own.get("subject"),
         asks_outside=bool(own.get("asks_outside", False)),
+        writes_collection=bool(own.get("writes_collection", True)),
+        role=Role(own.get("role", Role.EDITOR)),
     )
 
 
