@@ -14,6 +14,7 @@ from geoetl.api import (
     locations,
     openapi,
     problems,
+    publish,
     raster,
     runs,
     schedules,
@@ -69,6 +70,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(runs.router(platform, writing=role.writes))
     app.include_router(schedules.router(platform, writing=role.writes))
     app.include_router(curated.router(platform, writing=role.writes))
+    app.include_router(publish.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.
     openapi.describe(app, DESCRIPTION)

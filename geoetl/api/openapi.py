@@ -28,6 +28,7 @@ _CUBE = {
 }
 _VECTOR = {"collection": "demo-vectors", "item": "us_states", "asset": "pmtiles", "z": 0, "x": 0, "y": 0}
 _STYLES = {"collectionId": "demo-vectors:us_states", "styleId": "default"}
+_RELEASE = {"dataset_id": "demo-rasters/landsat_rgb", "release_id": "06h2cq12r170v10cxhb6"}
 _TILE = {"tms": "WebMercatorQuad", "z": 0, "x": 0, "y": 0, "format": "png"}
 # By the beginning of the path, the longest that fits; each gives the values of parameters by name.
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
@@ -50,6 +51,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "/api/schedules": {"name": "purge-events"},
     "/api/curated/datasets": {"dataset_id": "admin0", "enabled_only": True, "number": 1, "limit": 20},
+    "/api/publish/": {**_RELEASE, "state": "pending_review", "action": "approve", "f": "csv", "limit": 20},
+    "/api/platform/": {**_RELEASE, "stac_item_ids": _RELEASE["dataset_id"], "state": "published", "limit": 20},
     "/tiles/cube/": {**_CUBE, **_TILE},
     "/tiles/raster/": {**_RASTER, **_TILE},
     "/tiles/vector/": _VECTOR,
@@ -110,6 +113,13 @@ ANSWERS: Mapping[str, Any] = {
             }
         ]
     },
+    "/api/publish/audit/verify": {
+        "is_intact": True,
+        "rows": 42,
+        "head": {"number": 42, "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+        "kept": {"number": 40, "hash": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"},
+        "fault": None,
+    },
     "/api/styles/leaflet-style.js": "export function leafletOptions(L, document, zoomOf) {}",
     "/stac/conformance": {"conformsTo": ["https://api.stacspec.org/v1.0.0/core"]},
     "/stac/queryables": {"type": "object", "properties": {"eo:cloud_cover": {"type": "number"}}},
@@ -130,6 +140,8 @@ _FURTHER: Mapping[str, tuple[int, ...]] = {
     "/api/styles/": (304,),
     "/api/curated/datasets/{dataset_id}": (412,),
     "/api/runs/{run_id}/events": (204,),
+    "/api/publish/releases/{release_id}": (304,),
+    "/api/platform/approvals/{release_id}": (304,),
 }
 
 _PROBLEM: Mapping[str, Any] = {
@@ -146,6 +158,10 @@ _PROBLEM: Mapping[str, Any] = {
         "field": {"type": ["string", "null"], "description": "The parameter, or a pointer into the body"},
         "hint": {"type": ["string", "null"], "description": "The next step"},
         "request_id": {"type": "string"},
+        "present": {
+            "type": "object",
+            "description": "The release as it stands, where it does not allow this",
+        },
     },
     "example": {
         "type": "urn:geoetl:problem:not_found",

@@ -22,7 +22,6 @@ from hashlib import sha256
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import geoetl
 from geoetl.core.errors import Unavailable
 from geoetl.core.settings import NotifySettings
 from geoetl.publish.messages import Notice
@@ -92,7 +91,7 @@ class Webhook:
         body, now = notice.body(), int(self.clock())
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"geoetl/{geoetl.__version__}",
+            "User-Agent": "geoetl",
             "Connection": "close",
             "webhook-id": notice.id,
             "webhook-timestamp": str(now),

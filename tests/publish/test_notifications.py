@@ -120,7 +120,7 @@ def test_a_webhook_is_told_everything_once_and_can_tell_who_sent_it(
     assert sorted(events) == ["approve", "begin_copy", "create", "finish_copy", "submit"]
     for asked in hooks.requests:
         headers, body = asked.headers, json.loads(asked.body)
-        assert headers["content-type"] == "application/json" and headers["user-agent"].startswith("geoetl/")
+        assert headers["content-type"] == "application/json" and headers["user-agent"] == "geoetl"
         assert asked.query == ({"a": "1"} if asked.path == HOOK else {})
         assert body["id"] == headers["webhook-id"] and body["release_id"] == release.id
         assert body["link"] == f"{DASHBOARD}/review?release={release.id}"
