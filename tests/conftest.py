@@ -18,6 +18,7 @@ from hypothesis import settings
 from tests import azurite as blob_storage
 from tests import nginx as web_server
 from tests import postgres as postgresql
+from tests import s3 as object_store
 from tests.peers.judge import Judge, judging
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -79,6 +80,17 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[blob_storage.A
     if program is None or shutil.which("node") is None:
         missing("Azurite, a server of Blob Storage,", blob_storage.HOW)
     with blob_storage.running(program, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.S3Server]:
+    """Start an S3 server without buckets, for this session alone."""
+    try:
+        import nanio  # noqa: F401
+    except ImportError:
+        missing("nanio, an S3 server,", object_store.HOW)
+    with object_store.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

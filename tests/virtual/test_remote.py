@@ -1,11 +1,7 @@
 """Cubes of files in an object store: a real S3 server on this machine, every request of which is counted."""
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,71 +29,30 @@ from geoetl.virtual import CubeRequest, CubeVirtualiser
 from geoetl.virtual.read import read_header
 from geoetl.virtual.upkeep import StoredCube, append, check, relocate
 from geoetl.virtual.write import CubeFormat
+from tests import s3
 from tests.conftest import missing
+from tests.s3 import KEY, S3Server
 from tests.virtual.conftest import DRS, Slice
 from tests.virtual.test_virtualise import assert_same, build, mfdataset, opened, refusal
 
-KEY, SECRET = "reader", "not-to-be-shown"
 FORMATS = [CubeFormat.JSON, CubeFormat.PARQUET]
 
 
-@dataclass
-class Server:
-    """An S3 server.
-
-    Attributes:
-        url: Its endpoint.
-        requests: Method, path and range of each request so far.
-    """
-
-    url: str
-    requests: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def count(self, method: str, part: str = "") -> int:
-        return sum(verb == method and part in path for verb, path, _ in self.requests)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Give a server with the buckets `climate` and `other` that knows one user."""
     try:
-        import uvicorn
-        from nanio.app import build_app
-        from nanio.auth.credentials import StaticCredentialResolver
-        from nanio.config import Settings
+        import nanio  # noqa: F401
     except ImportError:
-        missing("nanio, an S3 server", "pip install nanio")
-
-    folder = tmp_path_factory.mktemp("s3")
-    for bucket in ("climate", "other"):
-        (folder / bucket).mkdir()
-    app = build_app(Settings(data_dir=folder, credentials=StaticCredentialResolver({KEY: SECRET})))
-    listening = socket.create_server(("127.0.0.1", 0))
-    made = Server(f"http://127.0.0.1:{listening.getsockname()[1]}")
-
-    async def counting(scope: Any, receive: Any, send: Any) -> None:
-        wanted = dict(scope["headers"]).get(b"range", b"").decode()
-        made.requests.append((scope["method"], scope["path"], wanted))
-        await app(scope, receive, send)
-
-    running = uvicorn.Server(uvicorn.Config(counting, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not running.started:
-        if time.monotonic() > deadline or not thread.is_alive():
-            missing("a port for the S3 server", "it did not start on 127.0.0.1")
-        time.sleep(0.01)
-    yield made
-    running.should_exit = True
-    thread.join()
+        missing("nanio, an S3 server", s3.HOW)
+    with s3.running(tmp_path_factory.mktemp("s3"), "climate", "other") as server:
+        yield server
 
 
 @pytest.fixture
-def root(server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> RemoteRoot:
+def root(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> RemoteRoot:
     """Give a prefix of the bucket `climate` that no other test uses."""
-    given_by = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
-    for name, value in {**given_by, "AWS_ENDPOINT_URL": server.url, "AWS_ALLOW_HTTP": "true"}.items():
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return RemoteRoot(f"s3://climate/{abs(hash(request.node.nodeid))}")
 
@@ -185,7 +140,7 @@ def test_the_header_of_an_object_is_that_of_the_file(root: RemoteRoot, tmp_path:
 
 
 def test_a_header_takes_a_handful_of_requests_however_many_chunks_there_are(
-    server: Server, root: RemoteRoot, tmp_path: Path
+    server: S3Server, root: RemoteRoot, tmp_path: Path
 ) -> None:
     gate = Gate((tmp_path,), LimitSettings(), (root,))
     for name, steps in (("few.nc", 20), ("many.nc", 2000)):
@@ -198,7 +153,7 @@ def test_a_header_takes_a_handful_of_requests_however_many_chunks_there_are(
         assert len(server.requests) == server.count("HEAD") + server.count("GET")
 
 
-def test_pieces_that_lie_close_together_are_one_request(server: Server, root: RemoteRoot, tmp_path: Path) -> None:
+def test_pieces_that_lie_close_together_are_one_request(server: S3Server, root: RemoteRoot, tmp_path: Path) -> None:
     address = put(root, written(tmp_path, "large.nc", 120, size=180), "large.nc")
     gate = Gate((tmp_path,), LimitSettings(), (root,))
     file = gate.locate(address)
@@ -211,7 +166,7 @@ def test_pieces_that_lie_close_together_are_one_request(server: Server, root: Re
 
 
 def test_chunks_of_a_cube_are_read_by_themselves(
-    server: Server, remote: CubeVirtualiser, root: RemoteRoot, write_slice: Slice
+    server: S3Server, remote: CubeVirtualiser, root: RemoteRoot, write_slice: Slice
 ) -> None:
     put(root, write_slice("1850-01-01", 12))
     cube = opened(remote, build(remote, root.url))
@@ -291,7 +246,7 @@ def test_an_object_that_changes_while_a_cube_is_open_is_an_error_and_no_data(
     ],
 )
 def test_a_reference_to_another_place_is_refused_and_nobody_is_asked(
-    server: Server, remote: CubeVirtualiser, root: RemoteRoot, tmp_path: Path, target: str
+    server: S3Server, remote: CubeVirtualiser, root: RemoteRoot, tmp_path: Path, target: str
 ) -> None:
     target = target.format(root=root.url)
     array = {"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|u1", "order": "C", "fill_value": 0}
@@ -306,7 +261,7 @@ def test_a_reference_to_another_place_is_refused_and_nobody_is_asked(
 
 
 def test_what_references_remember_does_not_lead_elsewhere_either(
-    server: Server, remote: CubeVirtualiser, tmp_path: Path
+    server: S3Server, remote: CubeVirtualiser, tmp_path: Path
 ) -> None:
     path = tmp_path / "references.json"
     sources = [{"address": "s3://other/secret.nc", "bytes": 1, "modified_ns": 0}]
@@ -329,7 +284,7 @@ def test_rasters_and_vectors_are_not_read_from_object_stores(remote: CubeVirtual
 
 
 def test_without_credentials_nothing_is_asked(
-    server: Server, remote: CubeVirtualiser, root: RemoteRoot, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, remote: CubeVirtualiser, root: RemoteRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     server.requests.clear()
