@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import geoetl
 from geoetl.api import (
     boundaries,
+    cleanup,
     curated,
     edge,
     features,
@@ -70,6 +71,7 @@ def create_app(platform: "Platform", role: ServerRole = ServerRole.ALL, *, launc
     app.include_router(runs.router(platform, writing=role.writes))
     app.include_router(schedules.router(platform, writing=role.writes))
     app.include_router(curated.router(platform, writing=role.writes))
+    app.include_router(cleanup.router(platform, writing=role.writes))
     app.include_router(publish.router(platform, writing=role.writes))
     serve_stac(app, platform, writing=role.writes)
     # After stac-fastapi, which sets handlers of its own.

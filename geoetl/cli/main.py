@@ -14,6 +14,7 @@ from geoetl.cli import (
     datasets,
     db,
     demo,
+    janitor,
     pipelines,
     runs,
     schedule,
@@ -55,6 +56,7 @@ app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
 app.add_typer(styles.app, name="styles", rich_help_panel=LOOK)
 app.command("serve", rich_help_panel=SHARE)(serve.serve)
 app.add_typer(db.app, name="db", rich_help_panel=SHARE)
+app.add_typer(janitor.app, name="janitor", rich_help_panel=SHARE)
 app.add_typer(users.app, name="users", rich_help_panel=SHARE)
 app.add_typer(users.tokens, name="tokens", rich_help_panel=SHARE)
 

@@ -1,6 +1,7 @@
 """What runs need: what the finished stages of those that may go on have made, results, and executed notebooks."""
 
 import json
+import math
 import time
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -67,10 +68,13 @@ class RunNeed:
 
 
 def busy_since(database: Database) -> float:
-    """Return the Unix time from which something that was written may belong to a run that a living process executes."""
+    """Return the Unix time from which what was written may belong to a run that a living process executes.
+
+    It is infinite where there is no such run.
+    """
     query = sa.select(runs.c.worker, runs.c.started_at).where(runs.c.state == RunState.RUNNING)
     with database.read() as connection:
         rows = connection.execute(query).all()
         lost = is_lost(connection, [row.worker for row in rows])
     living = [row.started_at for row in rows if not lost[row.worker] and row.started_at is not None]
-    return min(living, default=time.time()) - _CLOCKS_S
+    return min(living, default=math.inf) - _CLOCKS_S
