@@ -3,8 +3,8 @@
 ``model`` state and commands, without Panel · ``feed`` looks for everybody at what happens · ``standing`` how a release
 stands, and who may do what · ``opened`` an open one beside what is public · ``comparison`` the numbers of both ·
 ``rows`` the features that differ · ``sides`` how each looks · ``checks`` what is checked · ``deciding`` what is asked
-and done · ``address`` the state as a link · ``files`` what is in a release, by address · ``markup``, ``panels``,
-``seeing``, ``ask``, ``view`` how it looks.
+and done · ``contents`` its files · ``files`` they, by address · ``address`` the state as a link · ``markup``,
+``trail``, ``panels``, ``seeing``, ``changes``, ``ask``, ``progress``, ``view`` how it looks.
 """
 
 from typing import TYPE_CHECKING

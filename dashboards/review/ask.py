@@ -63,17 +63,18 @@ class DeedsPanel(pn.viewable.Viewer):
         self._why.param.update(align="center", sizing_mode=None)
         self._panel = row(self._retry, *self._buttons.values(), self._why, gap="8px", flex_wrap="wrap")
         self._panel.sizing_mode = None
-        background.follow(model, ["opened", "busy"], self._show)
+        background.follow(model, ["opened", "asking"], self._show)
 
     def _show(self) -> None:
         opened = self._model.opened
         if opened is None:
             return
         allowed = {deed.action for deed in opened.deeds if not deed.barred}
-        is_deciding = self._model.busy.startswith(("approving", "rejecting", "sending"))
+        is_asked = self._model.asking is not None
         for action, button in self._buttons.items():
-            button.param.update(visible=action in allowed, disabled=is_deciding)
-        self._retry.visible = opened.release.state is State.COPY_FAILED and opened.may(Action.REVOKE)
+            button.visible = action in allowed and not is_asked
+        has_failed = opened.release.state is State.COPY_FAILED
+        self._retry.visible = has_failed and opened.may(Action.REVOKE) and not is_asked
         # One reason for all that is barred in the same way.
         told = list(dict.fromkeys(deed.barred for deed in opened.deeds if deed.barred))
         self._why.param.update(

@@ -16,7 +16,7 @@ from dashboards.shared.layout import TEXT_CSS, column, text
 
 _BESIDE_CSS = """
 :host { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 16px 32px; align-items: start; }
-@container panes (max-width: 1200px) { :host { grid-template-columns: minmax(0, 1fr); } }
+@container panes (max-width: 1500px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 
 
@@ -42,8 +42,8 @@ class ChangesPanel(pn.viewable.Viewer):
         self._list.on_msg(lambda event: self._from_list(event.data))
         self._rows = column(self._told, self._kinds, self._list, gap="8px")
         beside = pn.Column(
-            column(self._numbers, self._schema, gap="8px"),
-            column(self._rows, self._values, gap="8px"),
+            column(self._rows, self._schema, gap="16px"),
+            column(self._numbers, self._values, gap="16px"),
             margin=0,
             stylesheets=[_BESIDE_CSS],
             sizing_mode="stretch_width",

@@ -107,7 +107,7 @@ def _data(manifest: Manifest) -> Check:
         return Check("Data", Severity.ERROR, f"{len(empty):,} of its files are empty, the first is {empty[0]}.")
     if not any(one.role in _ROLES_OF_DATA for one in manifest.objects):
         return Check("Data", Severity.ERROR, "None of its files holds data.")
-    return Check("Data", Severity.INFO, f"Each of its {len(manifest.objects):,} files has a size and a checksum.")
+    return Check("Data", Severity.INFO, "Each of its files has a size and a checksum, and none is empty.")
 
 
 def _addresses(manifest: Manifest) -> Check:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dashboards.datasets.comparison import Line
+from dashboards.review.contents import everything
 from geoetl.publish.comparison import box_of, item_of, row_count, statistics
 from geoetl.publish.model import Manifest
 
@@ -17,9 +18,10 @@ _TIMES = {"datetime": "Time", "start_datetime": "First time", "end_datetime": "L
 def number_lines(old: Manifest | None, new: Manifest) -> tuple[Line, ...]:
     """Return the numbers of two releases, old beside new; of the first release alone."""
     found = [*_rows(old, new), *_times(old, new), *_extent(old, new), *_values(old, new)]
-    found.append(_counted("Objects", len(old.objects) if old else None, len(new.objects)))
-    before = old.bytes if old else None
-    found.append(Line("Size", size_text(before), size_text(new.bytes), _share(before, new.bytes)))
+    was, now = everything(old) if old else None, everything(new)
+    found.append(_counted("Files", None if was is None else len(was), len(now)))
+    before, after = None if was is None else sum(one.bytes for one in was), sum(one.bytes for one in now)
+    found.append(Line("Size", size_text(before), size_text(after), _share(before, after)))
     return tuple(found)
 
 
@@ -41,7 +43,7 @@ def _rows(old: Manifest | None, new: Manifest) -> list[Line]:
 def _times(old: Manifest | None, new: Manifest) -> list[Line]:
     was, now = _properties(old), _properties(new)
     return [
-        Line(label, str(was.get(name) or ""), str(now.get(name) or ""))
+        Line(label, _time(was.get(name)), _time(now.get(name)))
         for name, label in _TIMES.items()
         if was.get(name) or now.get(name)
     ]
@@ -86,6 +88,10 @@ def _counted(label: str, old: int | None, new: int) -> Line:
 
 def _share(old: int | None, new: int) -> str:
     return f"{(new - old) / old:+.1%}" if old and old != new else ""
+
+
+def _time(told: Any) -> str:
+    return str(told).replace("T", " ").replace("Z", " UTC") if told else ""
 
 
 def _degrees(value: float | None) -> str:

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 from dashboards.datasets.comparison import Line
 from dashboards.review.checks import Check, noticed
 from dashboards.review.comparison import size_text
-from dashboards.review.opened import WRITTEN, Opened
+from dashboards.review.contents import WRITTEN
+from dashboards.review.opened import Opened
 from dashboards.review.standing import WORDS, title_of, utc, version_text
 from geoetl.core.findings import Severity
 from geoetl.publish.comparison import Difference, ObjectChange, ValueChange, item_of
@@ -55,7 +56,8 @@ th, td { text-align: left; }
 th.number, td.number { text-align: right; }
 tr.differs td { font-weight: 700; }
 tbody td.told { white-space: normal; min-width: 160px; overflow-wrap: anywhere; }
-tbody td.name { white-space: normal; min-width: 88px; overflow-wrap: anywhere; }
+tbody td.name { white-space: normal; min-width: 120px; overflow-wrap: anywhere; }
+@container panes (max-width: 1000px) { .wide { display: none; } }
 code { font: 12px/16px ui-monospace, "DejaVu Sans Mono", monospace; }
 .sign { display: inline-block; width: 20px; height: 20px; border-radius: 4px; text-align: center; font-weight: 700;
   background: var(--ge-sunken); }
@@ -128,7 +130,7 @@ def values_html(changes: Sequence[ValueChange], title: str, what: str) -> str:
     if not changes:
         return ""
     rows = "".join(
-        f'<tr><td class="name">{escape(one.name)}</td><td>{_sign(one.what)}</td>'
+        f'<tr><td class="name">{escape(_field(one.name))}</td><td>{_sign(one.what)}</td>'
         f'<td class="told">{escape(one.old)}</td><td class="told">{escape(one.new)}</td></tr>'
         for one in changes
     )
@@ -150,17 +152,17 @@ def files_html(one: Opened, limit: int, *, linked: bool) -> str:
     rows = "".join(_file_row(change, one.release, linked=linked) for change in found[:limit])
     total = (
         f'<tr class="differs"><td>{len(found):,} {"file" if len(found) == 1 else "files"} in all</td><td></td>'
-        f'<td class="number">{size_text(one.bytes)}</td><td></td><td></td></tr>'
+        f'<td class="number">{size_text(one.bytes)}</td><td></td><td class="wide"></td></tr>'
     )
     head = (
         '<th scope="col">File</th><th scope="col"></th><th class="number" scope="col">Size</th>'
-        '<th scope="col">SHA-256</th><th scope="col">Type</th>'
+        '<th scope="col">SHA-256</th><th class="wide" scope="col">Type</th>'
     )
-    download = f' · <a href="{manifest_address(one.release)}" download>Download the manifest</a>' if linked else ""
+    download = f' <a href="{manifest_address(one.release)}" download>Download it</a>.' if linked else ""
     gone = _gone(one.gone_objects)
     return (
-        f"<p>Exactly these become public, below <b>{escape(path)}</b>, and nothing else. The manifest "
-        f"{digest_html(one.release.manifest_digest)} is what approval is bound to{download}.</p>"
+        f"<p>Exactly these become public, below <b>{escape(path)}</b>, and nothing else. Approval is bound to the "
+        f"manifest {digest_html(one.release.manifest_digest)}.{download}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}{total}</tbody></table>{gone}"
         '<p class="muted" style="margin-top:12px">The lists of the public catalogue, <code>catalog.json</code> and '
         f"<code>{escape(one.release.collection)}/collection.json</code>, are written anew when it is published.</p>"
@@ -232,6 +234,11 @@ def _note(release: Release) -> str:
     return ""
 
 
+def _field(name: str) -> str:
+    """Return a field as people call it: what is said of the item itself has no beginning."""
+    return name.removeprefix("properties.")
+
+
 def _number_row(line: Line) -> str:
     return (
         f"<tr{' class=differs' if line.differs else ''}><td>{escape(line.label)}</td>"
@@ -248,13 +255,13 @@ def _sign(what: Difference) -> str:
 def _file_row(change: ObjectChange, release: Release, *, linked: bool) -> str:
     one = change.new
     assert one is not None
-    name = escape(one.target)
+    name, kind = escape(one.target), escape(one.media_type.partition(";")[0])
     is_here = linked and (one.source.startswith("internal://") or one.source == WRITTEN or _is_public(release))
     shown = f'<a href="{escape(file_address(release, one.target))}" download>{name}</a>' if is_here else name
     return (
         f'<tr><td class="name">{shown}</td><td>{_sign(change.what)}</td>'
         f'<td class="number" title="{one.bytes:,} bytes">{size_text(one.bytes)}</td>'
-        f'<td>{digest_html(one.sha256)}</td><td class="told muted">{escape(one.media_type)}</td></tr>'
+        f'<td>{digest_html(one.sha256)}</td><td class="told muted wide">{kind}</td></tr>'
     )
 
 

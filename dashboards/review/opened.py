@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from dashboards.datasets.comparison import Line
 from dashboards.review.checks import Check, checks
 from dashboards.review.comparison import number_lines
+from dashboards.review.contents import everything
 from dashboards.review.standing import Deed
 from geoetl.publish.comparison import (
     Difference,
@@ -17,12 +17,8 @@ from geoetl.publish.comparison import (
     schema_changes,
     value_changes,
 )
-from geoetl.publish.delivery import document_bytes, media_type_of
-from geoetl.publish.model import Action, Manifest, ManifestObject, Release
+from geoetl.publish.model import Action, Release
 from geoetl.runs.model import RunRecord
-
-#: The source of a document, which is written out of the manifest itself.
-WRITTEN = "the manifest"
 
 
 @dataclass(frozen=True)
@@ -102,21 +98,3 @@ def opened(
         checks=checks(release, next_version=next_version, present=present),
         made_by=made_by,
     )
-
-
-def everything(manifest: Manifest) -> tuple[ManifestObject, ...]:
-    """Return every file that a manifest makes public: what is copied, and the documents that are written."""
-    documents = []
-    for target, document in manifest.documents.items():
-        content = document_bytes(document)
-        documents.append(
-            ManifestObject(
-                source=WRITTEN,
-                target=target,
-                bytes=len(content),
-                sha256=sha256(content).hexdigest(),
-                media_type=media_type_of(document),
-                role="metadata",
-            )
-        )
-    return (*manifest.objects, *documents)

@@ -32,6 +32,11 @@ _OTHER_CSS = """
 :host { clip-path: inset(0 calc(100% - var(--ge-swipe, 50%)) 0 0); }
 .controls, .footer, .aim { display: none !important; }
 """
+_LEGEND_CSS = """
+:host { position: absolute; left: 8px; bottom: 8px; z-index: 2; width: auto; max-width: 240px; max-height: 176px;
+  overflow: auto; scrollbar-width: thin; padding: 8px 12px; border-radius: 8px; background: var(--ge-surface);
+  box-shadow: var(--ge-shadow); }
+"""
 _FILLING = {"position": "absolute", "inset": "0"}
 _PLAIN = "#0b6b6b"
 # So close, in degrees, is gone to a single point.
@@ -60,17 +65,18 @@ class MapPanel(pn.viewable.Viewer):
         self.map.on_msg(lambda event: self._from_map(event.data))
         self._other = pn.Column(margin=0, visible=False, styles=_FILLING | {"pointer-events": "none"})
         self._swipe = Swipe(margin=0, visible=False)
+        self._legend = LegendList(margin=0, visible=False, stylesheets=[*LegendList._stylesheets, _LEGEND_CSS])
         self._stage = pn.Column(
             self.map,
             self._other,
             self._swipe,
+            self._legend,
             margin=0,
             stylesheets=[_STAGE_CSS],
             height=_HEIGHT_PX,
             sizing_mode="stretch_width",
         )
         self._told = text()
-        self._legend = LegendList(sizing_mode="stretch_width", margin=0)
         self._compare = pmui.Switch(label="Compare with what is public", value=True, margin=0, size="small")
         self._compare.param.watch(lambda _: self._draw_other(), "value")
         self._mark = pmui.Switch(label="Mark what changed", value=False, margin=0, size="small")
@@ -78,7 +84,6 @@ class MapPanel(pn.viewable.Viewer):
         self._panel = column(
             row(self._told, self._compare, self._mark, gap="16px", flex_wrap="wrap"),
             self._stage,
-            self._legend,
             gap="8px",
         )
         background.follow(model, ["looked", "kind"], self._draw)

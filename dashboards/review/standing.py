@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from dashboards.review.comparison import size_text
+from dashboards.review.contents import everything
 from geoetl.core.principal import Principal, Role
 from geoetl.publish.comparison import item_of
 from geoetl.publish.model import MOVES, UNDO_S, Action, Release, State
@@ -133,9 +134,9 @@ def release_row(release: Release, person: str) -> dict[str, Any]:
         release: As it stands.
         person: Name of who submitted it.
     """
-    manifest = release.manifest
-    count = len(manifest.objects)
-    parts = (version_text(release), f"{count:,} {'file' if count == 1 else 'files'}", size_text(manifest.bytes))
+    files = everything(release.manifest)
+    size = size_text(sum(one.bytes for one in files))
+    parts = (version_text(release), f"{len(files):,} {'file' if len(files) == 1 else 'files'}", size)
     return {
         "key": release.id,
         "title": title_of(release),

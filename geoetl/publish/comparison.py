@@ -17,8 +17,9 @@ MAX_VALUES = 200
 MAX_LETTERS = 400
 # What differs from version to version and says nothing of the data.
 _PASSING = frozenset({"updated", "created", "published", "version", "geoetl:release"})
-# What is compared elsewhere, part by part.
+# What is compared elsewhere, part by part or as numbers.
 _TABLE, _VARIABLES, _BANDS = "table:columns", "cube:variables", "bands"
+_NUMBERS = frozenset({"datetime", "start_datetime", "end_datetime", "table:row_count"})
 _ABSENT = object()
 
 
@@ -144,7 +145,7 @@ def _of_objects(before: ManifestObject | None, after: ManifestObject | None) -> 
 
 def _said(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     item = item_of(manifest)
-    yield from _flat("properties", item.get("properties", {}), leave_out=frozenset({*_PASSING, _TABLE, _VARIABLES}))
+    yield from _flat("properties", item.get("properties", {}), leave_out=_PASSING | _NUMBERS | {_TABLE, _VARIABLES})
     for name, asset in item.get("assets", {}).items():
         # Addresses, sizes and digests are compared as objects.
         told = {key: value for key, value in asset.items() if key in ("title", "description", "roles", "type")}
