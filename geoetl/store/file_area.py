@@ -57,7 +57,7 @@ class FileArea(Area):
     def put(self, name: str, origin: Origin, size: int, media_type: str) -> None:
         with as_ours(name):
             if origin.path is not None:
-                self._copy_file(origin.path, self._target(name))
+                self._copy_file(origin.path, self._target(name), name)
             else:
                 self._copy_object(origin, self._target(name))
 
@@ -133,11 +133,11 @@ class FileArea(Area):
             size += got
         return Content(hasher.hexdigest(), size)
 
-    def _copy_file(self, source: Path, target: Path) -> None:
+    def _copy_file(self, source: Path, target: Path, name: str) -> None:
         try:
             read = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise gone(source.name) from None
+            raise gone(name) from None
         try:
             written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:

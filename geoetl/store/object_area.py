@@ -73,7 +73,7 @@ class ObjectArea(Area):
             elif size <= PART_BYTES:
                 self._upload(name, found.bytes(), size, media_type)
             else:
-                self._upload(name, found.stream(min_chunk_size=PART_BYTES), size, media_type)
+                self._upload_blocks(name, found.stream(min_chunk_size=PART_BYTES), size, media_type)
 
     def write(self, name: str, content: bytes, media_type: str) -> None:
         with as_ours(name):
@@ -155,9 +155,9 @@ class ObjectArea(Area):
                 return
             found = obstore.get(self.zone.store, self._key(name))
             media_type = str(found.attributes.get("Content-Type") or "application/octet-stream")
-            place._upload(name, found.stream(min_chunk_size=PART_BYTES), size, media_type)
+            place._upload_blocks(name, found.stream(min_chunk_size=PART_BYTES), size, media_type)
 
-    def _upload(self, name: str, content: Path | Any | Iterable[bytes], size: int, media_type: str) -> None:
+    def _upload(self, name: str, content: Path | Any, size: int, media_type: str) -> None:
         import obstore
 
         obstore.put(
@@ -165,9 +165,25 @@ class ObjectArea(Area):
             self._key(name),
             content,
             attributes={"Content-Type": media_type},
-            chunk_size=max(PART_BYTES, size // MAX_PARTS + 1),
+            chunk_size=_part_bytes(size),
             max_concurrency=PARTS_AT_ONCE,
         )
+
+    def _upload_blocks(self, name: str, blocks: Iterable[Any], size: int, media_type: str) -> None:
+        """Upload what another store gives; without its end nothing becomes visible."""
+        import obstore
+
+        # obstore 0.12 cannot put what it streams itself: its own thread would wait for itself.
+        writer = obstore.open_writer(
+            self.zone.store,
+            self._key(name),
+            attributes={"Content-Type": media_type},
+            buffer_size=_part_bytes(size),
+            max_concurrency=PARTS_AT_ONCE,
+        )
+        for block in blocks:
+            writer.write(block)
+        writer.close()
 
     def _within_store(self, origin: Origin) -> tuple[Any, str] | None:
         """Return a connection that reaches both an object and the area, and the object's key; None where none does."""
@@ -186,3 +202,7 @@ class ObjectArea(Area):
     def _bucket(self) -> Any:
         parts = urlsplit(self.zone.url)
         return connect(f"{parts.scheme}://{parts.netloc}")
+
+
+def _part_bytes(size: int) -> int:
+    return max(PART_BYTES, size // MAX_PARTS + 1)

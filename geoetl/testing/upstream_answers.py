@@ -103,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_json(self, asked: Asked, answer: Any) -> None:
         reply = answer if isinstance(answer, Reply) else Reply(body=answer)
+        if reply.is_lost:
+            self.close_connection = True
+            return
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self._answer(asked, reply.status, body, {"Content-Type": "application/json", **(reply.headers or {})})
 

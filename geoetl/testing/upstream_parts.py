@@ -70,11 +70,13 @@ class Reply:
         status: HTTP status.
         body: Sent as JSON, bytes as they are.
         headers: Sent with it.
+        is_lost: The connection is closed instead: what was asked for has been done, and nobody is told.
     """
 
     status: int = 200
     body: Any = b""
     headers: Mapping[str, str] | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from geoetl.publish.repository import ReleaseRepository
 from geoetl.store.database import Database
 from tests.publish.releasing import Clock
 
+pytest.register_assert_rewrite("geoetl.testing.copiers")
+
 
 @pytest.fixture(scope="session")
 def new_sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
