@@ -16,6 +16,7 @@ from geoetl.cli import (
     demo,
     janitor,
     pipelines,
+    publish,
     runs,
     schedule,
     serve,
@@ -54,6 +55,8 @@ app.add_typer(virtual.app, name="virtual", rich_help_panel=WORK)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=WORK)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=LOOK)
 app.add_typer(styles.app, name="styles", rich_help_panel=LOOK)
+app.add_typer(publish.app, name="publish", rich_help_panel=SHARE)
+app.command("unpublish", rich_help_panel=SHARE)(publish.unpublish)
 app.command("serve", rich_help_panel=SHARE)(serve.serve)
 app.add_typer(db.app, name="db", rich_help_panel=SHARE)
 app.add_typer(janitor.app, name="janitor", rich_help_panel=SHARE)

@@ -18,8 +18,9 @@ from geoetl.core.errors import Conflict, NotFound
 from geoetl.core.principal import Principal
 from geoetl.publish import audit
 from geoetl.publish.audit import Entry
-from geoetl.publish.model import UNDO_S, Release, State, asset_id
+from geoetl.publish.model import UNDO_S, Action, Release, State, asset_id
 from geoetl.publish.parts import Parts
+from geoetl.publish.steps import Step
 from geoetl.publish.tables import queue
 from geoetl.publish.transition import by
 from geoetl.runs.model import Result
@@ -103,23 +104,26 @@ class Keeping(Parts):
             path.write_text(kept.model_dump_json(), "utf-8")
             return self.zones.internal.put(path, _note(collection, item), owner=_OWNER)
 
-    def restore_item(self, actor: Principal, collection: str, item: str) -> None:
+    def restore_item(self, actor: Principal, collection: str, item: str, *, reason: str) -> None:
         """Put an item back into the catalogue that was taken out of it within `UNDO_S`.
 
         Raises:
+            InvalidParameter: There is no reason.
             NotFound: It was not, or too long ago.
             Conflict: There is another one of its id by now.
         """
+        # The release does not matter: it is the reason that is looked at.
+        reason = Step("none", Action.RESTORE, 1, reason=reason).checked().reason or ""
         with self.transaction() as connection:
             audit.hold(connection)
-            if not self._bring_back(connection, actor, collection, item):
+            if not self._bring_back(connection, actor, collection, item, reason):
                 raise Conflict(
                     f"The item '{item}' is in the catalogue.", hint="There is nothing to restore.", field="item"
                 )
 
     def bring_back(self, connection: Connection, actor: Principal, release: Release) -> None:
         """Put the item of a release back into the catalogue, where it was taken out of it within `UNDO_S`."""
-        self._bring_back(connection, actor, release.collection, release.item)
+        self._bring_back(connection, actor, release.collection, release.item, release.reason)
 
     def purge(self) -> Purged:
         """Remove what was kept for withdrawals that can no longer be undone.
@@ -181,7 +185,9 @@ class Keeping(Parts):
             if zone == internal.name and internal.size(key) is not None:
                 yield key, Kept.model_validate_json(internal.local_path(key).read_text("utf-8"))
 
-    def _bring_back(self, connection: Connection, actor: Principal, collection: str, item: str) -> bool:
+    def _bring_back(
+        self, connection: Connection, actor: Principal, collection: str, item: str, reason: str | None
+    ) -> bool:
         """Put an item back; tell whether it was missing.
 
         Raises:
@@ -206,7 +212,7 @@ class Keeping(Parts):
         except NotFound:
             catalog.upsert_collection(found[0].collection_document)
         catalog.upsert_items([found[0].item_document])
-        self.note_item(connection, actor, RESTORE_ITEM, collection, item, {})
+        self.note_item(connection, actor, RESTORE_ITEM, collection, item, {"reason": reason})
         return True
 
     def note_item(
