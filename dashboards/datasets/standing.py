@@ -137,7 +137,7 @@ def dataset_row(one: Managed) -> dict[str, Any]:
         "sign": _SIGNS[one.state],
         "word": WORDS[one.state],
         "note": one.note[:200],
-        "facts": " · ".join([*served, *counted, dataset.license]),
+        "facts": " · ".join([*served, *counted, "other licence" if dataset.license == "other" else dataset.license]),
         "checked": dataset.last_checked_at,
         "updated": dataset.last_updated_at,
         "next": next_text(one),

@@ -149,7 +149,7 @@ class AskPanel(pn.viewable.Viewer):
         problem = self._model.problem
         is_wrong = problem is not None and problem.field == "reason"
         said = f"{problem.sentence} {problem.next_step}" if problem is not None and is_wrong else ""
-        self._reason.param.update(error_state=is_wrong, description=said)
+        self._reason.param.update(error_state=is_wrong, helper_text=said)
 
     def __panel__(self) -> Any:
         return self._panel

@@ -15,7 +15,8 @@ from dashboards.shared.datasets import ChangeKinds, ChangeList
 from dashboards.shared.layout import TEXT_CSS, column, text
 
 _BESIDE_CSS = """
-:host { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 16px 32px; align-items: start; }
+:host { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 16px 32px; align-items: start;
+  grid-auto-rows: max-content; }
 @container panes (max-width: 1500px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 
@@ -41,8 +42,9 @@ class ChangesPanel(pn.viewable.Viewer):
         self._list = ChangeList(sizing_mode="stretch_width", margin=0)
         self._list.on_msg(lambda event: self._from_list(event.data))
         self._rows = column(self._told, self._kinds, self._list, gap="8px")
+        self._first = column(self._rows, self._schema, gap="16px")
         beside = pn.Column(
-            column(self._rows, self._schema, gap="16px"),
+            self._first,
             column(self._numbers, self._values, gap="16px"),
             margin=0,
             stylesheets=[_BESIDE_CSS],
@@ -84,6 +86,7 @@ class ChangesPanel(pn.viewable.Viewer):
         model, rows = self._model, self._model.looked.rows
         said = model.looked.told
         self._rows.visible = model.opened is not None and model.opened.before is not None and bool(rows or said)
+        self._first.visible = self._rows.visible or self._schema.visible
         if rows is None:
             self._told.object = f'<p class="muted">{escape(said)}</p>'
             self._kinds.visible = self._list.visible = False

@@ -69,7 +69,8 @@ def _values(old: Manifest | None, new: Manifest) -> list[Line]:
             before, after = was.get(band, {}).get(name), now.get(band, {}).get(name)
             if before is None and after is None:
                 continue
-            moved = f"{after - before:+.4g}" if before is not None and after is not None and before != after else ""
+            differ = before is not None and after is not None and _number(before) != _number(after)
+            moved = f"{after - before:+.4g}" if differ and before is not None and after is not None else ""
             found.append(Line(f"{band}, {name}", _number(before), _number(after), moved))
     return found
 

@@ -57,7 +57,7 @@ th.number, td.number { text-align: right; }
 tr.differs td { font-weight: 700; }
 tbody td.told { white-space: normal; min-width: 160px; overflow-wrap: anywhere; }
 tbody td.name { white-space: normal; min-width: 120px; overflow-wrap: anywhere; }
-@container panes (max-width: 1000px) { .wide { display: none; } }
+@container panes (max-width: 1000px) { .wide { display: none; } tbody td.number { white-space: normal; } }
 code { font: 12px/16px ui-monospace, "DejaVu Sans Mono", monospace; }
 .sign { display: inline-block; width: 20px; height: 20px; border-radius: 4px; text-align: center; font-weight: 700;
   background: var(--ge-sunken); }

@@ -23,7 +23,7 @@ from dashboards.shared.styling import LegendList, Swipe
 from dashboards.shared.vector_layer import styled_layer
 from dashboards.style.markup import legend_rows
 from geoetl.core.errors import GeoetlError
-from geoetl.publish.model import Release
+from geoetl.publish.model import Release, State
 
 _HEIGHT_PX = 440
 _STAGE_CSS = ":host { height: 440px; position: relative; border-radius: 8px; overflow: hidden; }"
@@ -36,6 +36,7 @@ _LEGEND_CSS = """
 :host { position: absolute; left: 8px; bottom: 8px; z-index: 2; width: auto; max-width: 240px; max-height: 176px;
   overflow: auto; scrollbar-width: thin; padding: 8px 12px; border-radius: 8px; background: var(--ge-surface);
   box-shadow: var(--ge-shadow); }
+.ramp-entry { min-width: 144px; }
 """
 _FILLING = {"position": "absolute", "inset": "0"}
 _PLAIN = "#0b6b6b"
@@ -202,7 +203,9 @@ class MapPanel(pn.viewable.Viewer):
         elif looked.new.problem is not None:
             self._told.object = _note(looked.new.problem)
         elif opened.before is None:
-            self._told.object = '<p class="muted" style="margin:0">Nothing of this item is public yet.</p>'
+            is_public = opened.release.state is State.PUBLISHED
+            told = "No other version of it is public." if is_public else "Nothing of this item is public yet."
+            self._told.object = f'<p class="muted" style="margin:0">{told}</p>'
         elif looked.old is not None and looked.old.problem is not None:
             self._told.object = _note(looked.old.problem)
         else:

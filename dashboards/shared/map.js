@@ -478,8 +478,10 @@ class GeoMap {
 
   fit(animate = true) {
     const wanted = this.model.fit
-    if (!wanted?.bbox || this.fitted === wanted.serial) { return }
+    // What is not seen has no size to fit into: it goes there when it is seen again.
+    if (!wanted?.bbox || this.fitted === wanted.serial || !this.map.getContainer().clientWidth) { return }
     this.fitted = wanted.serial
+    this.map.resize()
     const [west, south, east, north] = wanted.bbox
     const still = !animate || wanted.exact || matchMedia("(prefers-reduced-motion: reduce)").matches
     this.map.fitBounds([[west, Math.max(south, -85)], [east < west ? east + 360 : east, Math.min(north, 85)]], {
@@ -643,6 +645,7 @@ export function render({model}) {
   let geo = null
   const observer = new ResizeObserver(() => {
     if (canvas.clientWidth) { model.width_px = Math.round(canvas.clientWidth) }
+    if (geo) { geo.fit(false) }
     if (geo || !canvas.clientWidth || !canvas.clientHeight) { return }
     try {
       geo = new GeoMap(model, frame, canvas)
