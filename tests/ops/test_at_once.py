@@ -50,8 +50,8 @@ def clean_until_killed(home: Path, url: str | None, after: int) -> None:
 
     house, removed, delete = House(connect(home, url)), [0], Zone.delete
 
-    def dying(zone: Zone, key: str) -> None:
-        delete(zone, key)
+    def dying(self: Zone, key: str) -> None:
+        delete(self, key)
         removed[0] += 1
         if removed[0] == after:
             os.kill(os.getpid(), signal.SIGKILL)

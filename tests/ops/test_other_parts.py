@@ -109,8 +109,8 @@ def test_runs_of_dead_processes_are_ended_and_those_with_a_heartbeat_are_left_al
         connection.execute(sa.update(workers).where(mine).values(seen_at=time.time() + LATER_S))
     assert len(found(house, Part.RUNS)) == 2
     assert house.clean(Part.RUNS).items_fixed == 2
-    states = repository.states([dead.run_id, alive.run_id, left.run_id])
-    assert list(states.values()) == [RunState.INTERRUPTED, RunState.RUNNING, RunState.INTERRUPTED]
+    states = [repository.get(one.run_id).state for one in (dead, alive, left)]
+    assert states == [RunState.INTERRUPTED, RunState.RUNNING, RunState.INTERRUPTED]
     assert house.clean(Part.RUNS).items_fixed == 2, "nobody went on with them"
     ended = repository.get(dead.run_id)
     assert ended.state is RunState.FAILED and ended.error is not None and "nobody went on" in ended.error["detail"]
