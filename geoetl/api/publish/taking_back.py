@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from geoetl.api.publish.answers import PUBLISH, ReleaseAnswer, of_body
+from geoetl.api.publish.answers import PUBLISH, ReleaseAnswer, StatusAnswer, of_body, status_answer
 from geoetl.api.publish.deciding import Approver, Reasoned, decided
 from geoetl.api.publish.named import item_of
 from geoetl.api.runs import LOCATION, RunAnswer, accepted
@@ -36,6 +36,19 @@ class Withdrawing(BaseModel):
     delete_objects: bool = Field(True, description="Whether objects go; otherwise nothing leads to them any more")
     force_approved: bool = Field(False, description="Whether an approval that is not used yet is revoked")
     reason: str = Field("", max_length=MAX_REASON_LETTERS, description="Why; needed unless it is a dry run")
+
+
+class ItemBack(BaseModel):
+    """Which item comes back into the catalogue, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={"examples": [{"dataset_id": "demo-rasters/landsat_rgb", "reason": "It was the other one."}]},
+    )
+
+    dataset_id: str = Field(min_length=1, max_length=420, description="As for submitting")
+    reason: str = Field(min_length=1, max_length=MAX_REASON_LETTERS, description="For the log")
 
 
 class WithdrawalAnswer(BaseModel):
@@ -92,6 +105,17 @@ def add(routes: APIRouter, platform: "Platform") -> None:
             asked,
             lambda: platform.publish.restore(approver, asked.release_id, revision=asked.revision, reason=asked.reason),
         )
+
+    @routes.post(f"{PUBLISH}/restore-item")
+    def restore_item(asked: ItemBack, approver: Approver) -> StatusAnswer:
+        """Put an item back into the catalogue that was withdrawn from everywhere; what of it was public stays withdrawn.
+
+        A release is brought back by `restore`, and its item with it.
+        """
+        with of_body():
+            collection, item = item_of(platform, asked.dataset_id)
+            platform.publish.restore_item(approver, collection, item, reason=asked.reason)
+        return status_answer(platform, collection, item)
 
 
 def withdrawal_answer(plan: Withdrawal) -> WithdrawalAnswer:
