@@ -108,7 +108,7 @@ def add(routes: APIRouter, platform: "Platform") -> None:
 
     @routes.post(f"{PUBLISH}/restore-item")
     def restore_item(asked: ItemBack, approver: Approver) -> StatusAnswer:
-        """Put an item back into the catalogue that was withdrawn from everywhere; what of it was public stays withdrawn.
+        """Put an item back that was withdrawn from everywhere; what of it was public stays withdrawn.
 
         A release is brought back by `restore`, and its item with it.
         """
