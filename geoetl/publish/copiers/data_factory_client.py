@@ -86,7 +86,7 @@ class DataFactory:
             return str(made.run_id)
 
         def lost() -> str | None:
-            return next(iter(self.under_way(pipeline, parameters)), None)
+            return next(self._runs(parameters, {"PipelineName": [pipeline]}), None)
 
         return self._ask(create, lost)
 
@@ -105,11 +105,7 @@ class DataFactory:
         Raises:
             ConfigurationError, Unavailable: See `begin`.
         """
-        runs = self._pages(
-            lambda asked: self.client.pipeline_runs.query_by_factory(self.resource_group, self.name, asked),
-            {"PipelineName": [pipeline], "Status": _UNDER_WAY},
-        )
-        return [str(run.run_id) for run in runs if parameters.items() <= (run.parameters or {}).items()]
+        return list(self._runs(parameters, {"PipelineName": [pipeline], "Status": _UNDER_WAY}))
 
     def failures(self, run_id: str) -> list[Failure]:
         """Return what failed in a run, without the messages of the service: they tell where things lie.
@@ -143,6 +139,13 @@ class DataFactory:
                     raise
 
         self._ask(end)
+
+    def _runs(self, parameters: Mapping[str, str], wanted: Mapping[str, list[str]]) -> Iterator[str]:
+        """Yield the ids of runs that were given these parameters, among others."""
+        runs = self._pages(
+            lambda asked: self.client.pipeline_runs.query_by_factory(self.resource_group, self.name, asked), wanted
+        )
+        return (str(run.run_id) for run in runs if parameters.items() <= (run.parameters or {}).items())
 
     def _pages(self, query: Callable[[Any], Any], wanted: Mapping[str, list[str]]) -> Iterator[Any]:
         """Yield what is found, page by page."""
