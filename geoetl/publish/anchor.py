@@ -6,7 +6,6 @@ log goes on from the one that was anchored before, so that a log that was writte
 
 import json
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +48,7 @@ class Anchor:
         kept = self.read() or GENESIS
         head = advanced(log, kept)
         if head != kept:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "head.json"
-                write_head(head, path)
-                self.zone.put(path, KEY, owner=_OWNER)
+            self.zone.put_text(_document(head), KEY, owner=_OWNER)
         return head
 
 
@@ -79,8 +75,7 @@ def advanced(log: AuditLog, kept: Head) -> Head:
 
 def write_head(head: Head, path: Path) -> None:
     """Write a head to a file."""
-    document = {"log": "geoetl publishing audit log", "number": head.number, "hash": head.hash}
-    path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    path.write_text(_document(head), "utf-8")
 
 
 def read_head(path: Path) -> Head:
@@ -99,6 +94,11 @@ def read_head(path: Path) -> Head:
     raise UnreadableFile(
         f"'{path.name}' is no head of an audit log.", hint="Give a file that was written when the head was anchored."
     )
+
+
+def _document(head: Head) -> str:
+    document = {"log": "geoetl publishing audit log", "number": head.number, "hash": head.hash}
+    return json.dumps(document, indent=1) + "\n"
 
 
 def _changed(how: str) -> VerificationFailed:

@@ -5,10 +5,8 @@ of the catalogue leaves a note in the internal zone with all that is needed to r
 """
 
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -99,10 +97,7 @@ class Keeping(Parts):
     def keep(self, kept: Kept) -> StoredObject:
         """Write down an item that is about to be taken out of the catalogue."""
         collection, item = kept.names
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "item.json"
-            path.write_text(kept.model_dump_json(), "utf-8")
-            return self.zones.internal.put(path, _note(collection, item), owner=_OWNER)
+        return self.zones.internal.put_text(kept.model_dump_json(), _note(collection, item), owner=_OWNER)
 
     def restore_item(self, actor: Principal, collection: str, item: str, *, reason: str) -> None:
         """Put an item back into the catalogue that was taken out of it within `UNDO_S`.

@@ -180,6 +180,13 @@ class Zone:
         self._verify(wanted, self._remote_stamp(key).sha256, key)
         return wanted
 
+    def put_text(self, text: str, key: str, *, owner: str) -> StoredObject:
+        """Write a small text to `key` as UTF-8; see `put`."""
+        with _as_unavailable(self.name), tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            return self.put(Path(file.name), key, owner=owner)
+
     def put_folder(self, path: Path, key: str, *, owner: str) -> StoredFolder:
         """Copy a local folder to `key`, verified and durable; it appears there whole.
 
