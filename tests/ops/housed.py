@@ -75,9 +75,9 @@ def request(*parts: Part, **further: Any) -> CleanupRequest:
     return CleanupRequest(parts=parts or tuple(Part), **further)
 
 
-def connect(home: Path, url: str | None = None) -> Platform:
+def connect(home: Path, url: str | None = None, **further: Any) -> Platform:
     """Return a platform; the parts of publishing that make and bring releases are not needed here."""
-    further: dict[str, Any] = {"database": {"url": url}} if url else {}
+    further |= {"database": {"url": url}} if url else {}
     platform = geoetl.connect(home, managed=empty(home), **further)
     none = cast(Any, None)
     platform.__dict__["publish"] = Keeping(
