@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def write_repository(manifest: CubeManifest, folder: Path) -> str:
     """Write a cube as the first commit of a new repository; return the id of its snapshot.
 
     Args:
-        manifest: The cube; its sources are local files.
+        manifest: The cube; its sources are local files, or have addresses of the web.
         folder: Where the repository is made; it must not exist.
     """
     import icechunk
@@ -45,9 +46,8 @@ def write_repository(manifest: CubeManifest, folder: Path) -> str:
     icechunk.set_logs_filter("error")  # else it warns that a local repository takes one writer at a time
     config = icechunk.RepositoryConfig.default()
     root = _common_root(manifest.sources)
-    config.set_virtual_chunk_container(
-        icechunk.VirtualChunkContainer(_url(root) + "/", icechunk.local_filesystem_store(root))
-    )
+    store = icechunk.http_store() if is_of_the_web(root) else icechunk.local_filesystem_store(root)
+    config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(_url(root) + "/", store))
     config.manifest = icechunk.ManifestConfig(splitting=_splitting(manifest))
     config.caching = icechunk.CachingConfig(num_chunk_refs=CACHED_REFERENCES)
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(folder)), config=config)
@@ -126,6 +126,51 @@ def append_to_repository(new: CubeManifest, known: CubeManifest, folder: Path) -
     return str(session.commit(f"{len(new.sources)} files more", metadata=_memory(known, together)))
 
 
+def read_manifest(folder: Path) -> CubeManifest:
+    """Read a cube back from the newest commit of a repository, with the places of its chunks.
+
+    Raises:
+        UnreadableFile: It is no repository that geoetl wrote.
+    """
+    import icechunk
+
+    known = read_known(folder)
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(str(folder)))
+    store = repository.readonly_session(BRANCH).store
+    numbers = {_url(source.address): number for number, source in enumerate(known.sources)}
+    arrays = {
+        name: array if array.references is None else replace(array, references=_places(store, name, array, numbers))
+        for name, array in known.arrays.items()
+    }
+    return replace(known, arrays=arrays)
+
+
+def _places(
+    store: "icechunk.IcechunkStore", name: str, array: CubeArray, numbers: Mapping[str, int]
+) -> ChunkReferences:
+    """Return where the chunks of an array lie."""
+    from zarr.core.sync import sync
+
+    files = np.full(array.grid, UNWRITTEN, np.int32)
+    offsets, sizes = np.zeros(array.grid, np.uint64), np.zeros(array.grid, np.uint64)
+
+    async def collect() -> None:
+        async for places, _, locations, begins, lengths, _ in store.array_chunk_iterator(name):
+            where = tuple(places.T)
+            files[where] = [numbers[location] for location in locations]
+            offsets[where], sizes[where] = begins, lengths
+
+    try:
+        sync(collect())
+    except KeyError:
+        raise UnreadableFile(
+            f"A chunk of '{name}' lies in no source of the repository '{store.session.snapshot_id}'.",
+            hint="Build the cube again.",
+            field="item",
+        ) from None
+    return ChunkReferences(files, offsets, sizes)
+
+
 def read_known(folder: Path) -> CubeManifest:
     """Read a cube back from the newest commit of a repository, without the places of its chunks.
 
@@ -167,7 +212,7 @@ def _known(array: Any, *, is_pointed: bool) -> CubeArray:
     return CubeArray(
         dims=tuple(array.metadata.dimension_names or ()),
         shape=array.shape,
-        dtype=array.dtype if values is None else values.dtype,
+        dtype=_stored_dtype(array) if values is None else values.dtype,
         chunks=array.chunks if values is None else array.shape,
         codecs=tuple(_numcodecs(codec.to_dict()) for codec in array.compressors) if values is None else (),
         fill_value=array.fill_value,
@@ -175,6 +220,16 @@ def _known(array: Any, *, is_pointed: bool) -> CubeArray:
         references=references,
         values=values,
     )
+
+
+def _stored_dtype(array: Any) -> "np.dtype[Any]":
+    """Return the data type of an array with the byte order of its chunks, which in Zarr 3 belongs to a codec."""
+    from zarr.codecs import BytesCodec
+
+    orders = [codec.endian for codec in array.metadata.codecs if isinstance(codec, BytesCodec) and codec.endian]
+    order = str(getattr(orders[0], "value", orders[0])) if orders else "little"
+    dtype: np.dtype[Any] = array.dtype
+    return dtype.newbyteorder(">" if order == "big" else "<")
 
 
 def _numcodecs(codec: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,16 +259,22 @@ def _memory(manifest: CubeManifest, sources: tuple[SourceFile, ...] | None = Non
     }
 
 
+def is_of_the_web(address: str) -> bool:
+    """Tell whether an address is one of HTTP, where anybody may read chunks without credentials."""
+    return address.startswith(("http://", "https://"))
+
+
 def _common_root(sources: tuple[SourceFile, ...]) -> str:
-    folders = [PurePosixPath(source.address).parent for source in sources]
+    parts = [source.address.rpartition("://") for source in sources]
+    folders = [PurePosixPath(path).parent for _, _, path in parts]
     root = folders[0]
     while not all(folder.is_relative_to(root) for folder in folders):
         root = root.parent
-    return str(root)
+    return "".join((*parts[0][:2], str(root)))
 
 
 def _url(address: str) -> str:
-    return f"file://{quote(address)}"
+    return address if is_of_the_web(address) else f"file://{quote(address)}"
 
 
 def _create(group: Any, name: str, array: CubeArray) -> None:
@@ -291,8 +352,8 @@ def _point(
         lengths=np.ascontiguousarray(references.sizes[slab]).ravel(),
         validate_containers=False,
         arr_offset=tuple(begin) if any(begin) else None,
-        # A second later: the file system tells fractions that Icechunk does not keep.
-        checksum=datetime.fromtimestamp(source.modified_ns // 1_000_000_000 + 1, UTC),
+        # A second later: the file system tells fractions that Icechunk does not keep. A copy has a time of its own.
+        checksum=datetime.fromtimestamp(source.modified_ns // 1_000_000_000 + 1, UTC) if source.modified_ns else None,
     )
     return int(numbers.size)
 
