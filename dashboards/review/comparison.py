@@ -12,7 +12,7 @@ from geoetl.publish.model import Manifest
 MAX_BANDS = 12
 _SIDES = ("west", "south", "east", "north")
 _STATISTICS = ("minimum", "maximum", "mean", "stddev")
-_TIMES = {"datetime": "Time", "start_datetime": "First time", "end_datetime": "Last time"}
+_TIMES = {"datetime": "Time, UTC", "start_datetime": "First time, UTC", "end_datetime": "Last time, UTC"}
 
 
 def number_lines(old: Manifest | None, new: Manifest) -> tuple[Line, ...]:
@@ -92,7 +92,7 @@ def _share(old: int | None, new: int) -> str:
 
 
 def _time(told: Any) -> str:
-    return str(told).replace("T", " ").replace("Z", " UTC") if told else ""
+    return str(told).replace("T", " ").removesuffix("Z") if told else ""
 
 
 def _degrees(value: float | None) -> str:

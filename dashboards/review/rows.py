@@ -136,8 +136,8 @@ def _possible_keys(file: "pq.ParquetFile", names: Iterable[str]) -> list[str]:
     import pyarrow as pa
 
     kinds = {name: file.schema_arrow.field(name).type for name in names}
-    found = [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_string(kind)]
-    return found[:_MAX_KEYS]
+    may_tell_apart = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    return [name for name, kind in kinds.items() if any(is_one(kind) for is_one in may_tell_apart)][:_MAX_KEYS]
 
 
 def _unique(parts: "list[pa.Array]") -> Any:

@@ -115,12 +115,25 @@ class MapPanel(pn.viewable.Viewer):
         if looked.new is not None:
             described = self._described(opened.release, looked.new, "new")
             layers += [described] if described else []
-            self._legend.param.update(entries=_legend(looked.new), visible=bool(_legend(looked.new)))
         self.map.layers = layers
         self._mark.visible = looked.rows is not None and looked.rows.total > 0
         if self._fitted != opened.release.id and looked.new is not None:
             self._fitted = opened.release.id
             self._fit()
+
+    def _show_legend(self) -> None:
+        """Tell what the colours mean; of what is public too, where the same colour is another value there."""
+        opened, looked = self._model.opened, self._model.looked
+        new = _legend(looked.new) if looked.new else []
+        old = _legend(looked.old) if looked.old and self._swipe.visible else []
+        if opened is not None and opened.before is not None and old and old != new and "title" in new[0]:
+            names = (f"This {version_text(opened.release)}".strip(), f"Published {version_text(opened.before)}")
+            new = [
+                {**entry, "title": ", ".join(filter(None, (name, entry["title"])))}
+                for name, entries in zip(names, (new, old), strict=True)
+                for entry in entries
+            ]
+        self._legend.param.update(entries=new, visible=bool(new))
 
     def _changes(self, looked: Looked) -> list[dict[str, Any]]:
         if looked.rows is None or not (self._mark.value or self._model.kind or self._model.chosen):
@@ -146,6 +159,7 @@ class MapPanel(pn.viewable.Viewer):
         self._compare.visible = described is not None
         is_shown = described is not None and self._compare.value
         self._other.visible = self._swipe.visible = is_shown
+        self._show_legend()
         if not is_shown or opened is None or before is None:
             self._other.objects = []
             return
@@ -159,6 +173,7 @@ class MapPanel(pn.viewable.Viewer):
             sheets = [*MapView._stylesheets, _OTHER_CSS]
             shared = {**self._shared, "dark": self.map.dark, "layers": layers, "stylesheets": sheets}
             self._other.objects = [MapView(styles=_FILLING, link=self.map.link, **shared)]
+        self._outline()
 
     def _described(self, release: Release, drawn: Drawn, key: str) -> dict[str, Any] | None:
         """Return a release as the component `MapView` takes it; None where there is nothing to draw."""
@@ -212,14 +227,19 @@ class MapPanel(pn.viewable.Viewer):
             self._told.object = ""
         self._stage.visible = looked.new is None or looked.new.problem is None
 
-    def _show_chosen(self) -> None:
+    def _outline(self) -> None:
+        """Let the chosen feature stand out on both maps."""
         chosen, rows = self._model.chosen, self._model.looked.rows
         shape = rows.differing.shape(chosen.number) if chosen and rows else None
-        outlined = {**shape, "properties": {"id": "chosen"}} if shape else None
-        self.map.param.update(
-            footprints={"type": "FeatureCollection", "features": [outlined] if outlined else []},
-            chosen=["chosen"] if outlined else [],
-        )
+        outlined = [{**shape, "properties": {"id": "chosen"}}] if shape else []
+        for view in (self.map, *self._other.objects):
+            view.param.update(
+                footprints={"type": "FeatureCollection", "features": outlined}, chosen=["chosen"] if outlined else []
+            )
+
+    def _show_chosen(self) -> None:
+        chosen = self._model.chosen
+        self._outline()
         self._draw()
         if chosen is not None and chosen.bbox is not None:
             west, south, east, north = chosen.bbox
