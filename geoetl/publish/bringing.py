@@ -92,7 +92,12 @@ class Bringing(Parts):
         """
         release = self.repository.get(release_id)
         if release.state is State.COPYING and release.run_id != run.id:
-            self.settle(release)
+            if not self.settle(release):
+                raise Conflict(
+                    f"Release {release_id} is being copied by another run, {release.run_id}.",
+                    hint=f"Follow that one: geoetl runs follow {release.run_id}",
+                    field="run_id",
+                )
             release = self.repository.get(release_id)
         is_mine = release.run_id == run.id and release.state in (State.COPYING, State.PUBLISHED)
         if not is_mine:

@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,10 @@ from geoetl.publish.model import Action, Release, State
 from geoetl.publish.publishing import Publishing
 from geoetl.publish.steps import Step
 from geoetl.publish.verification import verify
-from geoetl.publish.withdrawal import Withdrawal
-from geoetl.publish.withdrawing import described
-from geoetl.runs.presence import Presence
-from geoetl.runs.queue import Submission
-from geoetl.runs.stage import Run
 from tests.faults.tracing import DONE, NEED_SPACE, TOLD, Point, counted, ended, in_child, traced
 from tests.publish.outside import VECTORS, vector
 from tests.publish.releasing import APPROVER, AUTHOR
+from tests.publish.running import Blind, bring, take_back
 
 ITEM = "shires"
 
@@ -49,27 +45,10 @@ def connected(folder: Path) -> Platform:
     return platform
 
 
-class Blind:
-    """Looks at nothing."""
-
-    def look(self, manifest: object) -> tuple[()]:
-        """Find nothing."""
-        return ()
-
-
 def the_release(publish: Publishing) -> Release:
     """Return the one release that there is."""
     (release,) = publish.list().releases
     return release
-
-
-@contextmanager
-def running(platform: Platform, pipeline: str) -> Iterator[Run]:
-    """Go on with the run of a pipeline, or begin it; as the worker does, but without a notebook."""
-    with Presence(platform.runs.queue) as presence:
-        claim = platform.runs.queue.begin(Submission(pipeline, {}, digest(pipeline), pipeline), presence.id)
-        dask = platform.settings.dask
-        yield Run(claim.run_id, claim.attempt, platform.runs, platform.zones, dask, tell=lambda text: None)
 
 
 def approve(platform: Platform) -> None:
@@ -83,30 +62,12 @@ def approve(platform: Platform) -> None:
 
 def copy(platform: Platform) -> None:
     """Copy the release, and let the catalogue lead there."""
-    publish = platform.publish
-    with running(platform, "publish") as run:
-        begun = publish.begin(run, the_release(publish).id)
-        publish.deliver(run, begun)
-        publish.probe(run, begun)
-        run.emit(publish.reveal(run, begun))
+    bring(platform, platform.publish, the_release(platform.publish))
 
 
 def withdraw(platform: Platform) -> None:
     """Take it back, from the catalogue too."""
-    publish = platform.publish
-    said = {"dry_run": False, "reason": "A test.", "asked_by": described(APPROVER)}
-    with running(platform, "withdraw") as run:
-        plan: Withdrawal = run.stage(
-            "plan",
-            publish.plan_withdrawal,
-            VECTORS,
-            ITEM,
-            0,
-            "everywhere",
-            **said,  # type: ignore[arg-type]
-        )
-        hidden = publish.hide(run, plan)
-        run.emit(publish.remove(run, plan, hidden))
+    take_back(platform, platform.publish, VECTORS, ITEM, 0, "everywhere")
 
 
 def audit(platform: Platform) -> None:
