@@ -51,6 +51,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "/api/schedules": {"name": "purge-events"},
     "/api/curated/datasets": {"dataset_id": "admin0", "enabled_only": True, "number": 1, "limit": 20},
+    "/api/cleanup/": {"limit": 20, "cleanup_id": "06h2cq12r170v10cxhb6"},
     "/api/publish/": {**_RELEASE, "state": "pending_review", "action": "approve", "f": "csv", "limit": 20},
     "/api/platform/": {**_RELEASE, "stac_item_ids": _RELEASE["dataset_id"], "state": "published", "limit": 20},
     "/tiles/cube/": {**_CUBE, **_TILE},
@@ -112,6 +113,13 @@ ANSWERS: Mapping[str, Any] = {
                 "latest": None,
             }
         ]
+    },
+    "/api/cleanup/status": {
+        "running": [],
+        "waiting": 0,
+        "latest": None,
+        "latest_real": None,
+        "schedules": {"clean-up": 1767577500},
     },
     "/api/publish/audit/verify": {
         "is_intact": True,

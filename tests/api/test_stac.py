@@ -380,8 +380,9 @@ def _bodies(document: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
     return [document["components"]["schemas"][name] for name in names]
 
 
-# What is there after an update, which takes longer than all questions together, or after something was submitted.
+# What is there after an update, which takes longer than all questions together, a clean-up, or a submission.
 LATER = (
+    "/api/cleanup/history/{cleanup_id}",
     "/api/curated/datasets/{dataset_id}/versions/{number}",
     "/api/publish/releases/{release_id}",
     "/api/platform/approvals/{release_id}",
