@@ -30,6 +30,7 @@ from geoetl.core.errors import (
 )
 from geoetl.core.identifiers import MAX_ID_LENGTH, check_id, file_digest
 from geoetl.store.artifacts import ArtifactRepository
+from geoetl.store.media_types import media_type_of
 
 # Read size when hashing or copying; large enough that Python's overhead does not show.
 BLOCK_BYTES = 4 * 1024 * 1024
@@ -176,7 +177,7 @@ class Zone:
 
         wanted = file_digest(path)
         # An object store shows an object only when its upload is complete, so there is no temporary name.
-        obstore.put(self.store, key, path)
+        obstore.put(self.store, key, path, attributes={"Content-Type": media_type_of(key)})
         self._verify(wanted, self._remote_stamp(key).sha256, key)
         return wanted
 
@@ -262,7 +263,8 @@ class Zone:
         import obstore
 
         for name in sorted(wanted, key=lambda name: (name == _entry(wanted), name)):
-            obstore.put(self.store, f"{key}/{name}", path / name)
+            attributes = {"Content-Type": media_type_of(name)}
+            obstore.put(self.store, f"{key}/{name}", path / name, attributes=attributes)
             self._verify(wanted[name].sha256, self._remote_stamp(f"{key}/{name}").sha256, f"{key}/{name}")
 
     def _folder_stamps(self, key: str) -> dict[str, "_FileStamp"]:

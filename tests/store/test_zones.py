@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import obstore
 import pytest
 
 from geoetl.core.errors import ConfigurationError, Conflict, InvalidParameter, NotFound, Unavailable
@@ -37,6 +38,17 @@ def test_an_object_replaces_its_predecessor_and_leaves_nothing_behind(zone: Zone
     assert zone.root is not None
     assert [p.relative_to(zone.root).as_posix() for p in zone.root.rglob("*") if p.is_file()] == ["c/x.bin"]
     assert zone.local_path("c/x.bin").read_bytes() == b"new"
+
+
+def test_an_object_store_keeps_what_kind_an_object_is(zone: Zone, tmp_path: Path) -> None:
+    there = remote(zone)
+    for key, media_type in {
+        "c/x.tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+        "c/x.parquet": "application/vnd.apache.parquet",
+        "c/x": "application/octet-stream",
+    }.items():
+        there.put(source(tmp_path), key, owner="c/x")
+        assert obstore.get(there.store, key).attributes["Content-Type"] == media_type
 
 
 @pytest.mark.parametrize("key", ["", "../x", "/x", "a//b", "a/../b", "a/./b", "a\\b", "a/", ".incoming/x"])

@@ -3,13 +3,13 @@
 Sources: STAC 1.1.0; extensions file 2.1.0, processing 1.2.0.
 """
 
-import mimetypes
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from geoetl.core.spatial import BBox
 from geoetl.core.temporal import utc_text
+from geoetl.store.media_types import media_type_of
 from geoetl.store.zones import StoredObject
 
 STAC_VERSION = "1.1.0"
@@ -27,24 +27,15 @@ VERSION = f"{_SCHEMAS}/version/v1.2.0/schema.json"
 SCIENTIFIC = f"{_SCHEMAS}/scientific/v1.0.0/schema.json"
 WEB_MAP_LINKS = f"{_SCHEMAS}/web-map-links/v1.2.0/schema.json"
 
-MEDIA_TYPES: Mapping[str, str] = {
-    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pmtiles": "application/vnd.pmtiles",
-    ".json": "application/json",
-    ".png": "image/png",
-}
 # The multihash prefix of sha2-256 with 32 bytes, as file:checksum wants it.
 _SHA256_MULTIHASH = "1220"
 
 
 def object_asset(stored: StoredObject, *, title: str, roles: Iterable[str], **fields: Any) -> dict[str, Any]:
     """Return the asset of an object in a zone, with its size and checksum."""
-    suffix = stored.key[stored.key.rindex(".") :]
-    media_type = MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return {
         "href": stored.href,
-        "type": media_type,
+        "type": media_type_of(stored.key),
         "title": title,
         "roles": list(roles),
         "file:size": stored.bytes,
