@@ -56,9 +56,10 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DASK_DISTRIBUTED__DASHBOARD__LINK='/proxy/{port}/status' \
 		$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $$(if [ "$$(id -u)" = 0 ]; then echo --allow-root; fi) $(ARGS)
 
-# One process for each processor; ARGS="-n 0" runs them in one, for a debugger.
+# One process for each processor, the longest files first (tests/conftest.py), not those of most tests; ARGS="-n 0" runs
+# them in one, for a debugger.
 test: $(READY) ## Run the tests (GEOETL_TEST_REQUIRE=all: a missing browser or server fails instead of skipping)
-	@$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Ten minutes of questions to the API, ten times as many broken files, 20,000 runs whose workers are killed 500 times, 50
 # reductions whose Dask workers are killed or stopped, 300 times 100 steps of publishing, a kill or a full disk at each

@@ -24,6 +24,8 @@ from tests.peers.judge import Judge, judging
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Settings of the tests themselves, as against those of the program that they test.
 TEST_PREFIX = "GEOETL_TEST_"
+# What takes minutes and is one file; where several processes test, these begin first, so that none waits for the last.
+LONG = ("notebooks/test_guides.py", "faults", "browser", "notebooks", "api", "virtual")
 
 
 # In CI the drawn examples are the same each time: whether a change lands must not hang on luck. Elsewhere they are new.
@@ -39,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="geoetl-tests-")
     os.environ["GEOETL_HOME"] = folder
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what takes long first, in the processes among which the files are divided."""
+    if hasattr(config, "workerinput"):
+        folder = Path(__file__).parent
+        items.sort(key=lambda item: _place(item.path.relative_to(folder).as_posix()))
 
 
 @pytest.fixture
@@ -158,6 +167,11 @@ def missing(what: str, how: str) -> NoReturn:
     if os.environ.get("GEOETL_TEST_REQUIRE") == "all":
         pytest.fail(f"{reason} GEOETL_TEST_REQUIRE=all asks for it.", pytrace=False)
     pytest.skip(reason)
+
+
+def _place(name: str) -> int:
+    """Return when a file begins: its place in `LONG`, or after all of these."""
+    return next((number for number, start in enumerate(LONG) if name.startswith(start)), len(LONG))
 
 
 def _settings() -> list[str]:

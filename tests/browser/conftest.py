@@ -15,8 +15,14 @@ from geoetl.platform import Platform
 from tests import catalogued
 from tests.served import serving as served_app
 
-# Without a graphics card Chromium draws WebGL in software (see the stack notes on the map component).
-FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+# Without a graphics card Chromium draws WebGL in software; what lies around the map is drawn faster without it.
+FLAGS = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--no-sandbox",
+    "--disable-gpu-compositing",
+]
 SLOW_MS = 30_000
 expect.set_options(timeout=SLOW_MS)
 
@@ -76,7 +82,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[[str], Watched]]:
     """Give ``visit(address)``: a page of a new visitor, once its map is drawn."""
-    context = browser.new_context(viewport={"width": 1100, "height": 720})
+    # A map that flies is drawn some thirty times on its way; the tests of roles have contexts in which it does.
+    context = browser.new_context(viewport={"width": 1100, "height": 720}, reduced_motion="reduce")
     context.set_default_timeout(SLOW_MS)
 
     def open_page(address: str) -> Watched:

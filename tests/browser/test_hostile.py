@@ -9,17 +9,15 @@ from playwright.sync_api import Browser, expect
 import geoetl
 from tests import catalogued
 from tests.browser.conftest import Watched, serving
-from tests.catalogued import HILL, IMAGES, PLACES, SHIRES
+from tests.catalogued import HILL, IMAGES
 
 Visit = Callable[[str], Watched]
 PWNED = "() => window.__pwned === undefined"
+SCRIPT = "<script>window.__pwned=1</script>"
+# What comes before an attack neither starts nor ends anything in the place where that one works.
 ATTACKS = (
-    "<img src=x onerror=window.__pwned=1>",
-    "<script>window.__pwned=1</script>",
-    '"><svg onload=window.__pwned=1>',
-    "</script><script>window.__pwned=1</script>",
-    "');window.__pwned=1//",
-    "{{constructor.constructor('window.__pwned=1')()}}",
+    f'<img src=x onerror=window.__pwned=1> {SCRIPT} "><svg onload=window.__pwned=1> </script>{SCRIPT}',
+    "');window.__pwned=1// {{constructor.constructor('window.__pwned=1')()}}",
 )
 
 
@@ -60,7 +58,6 @@ def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit
             page.screenshot(path=tmp_path / f"attack-{number}.png")
             assert page.evaluate(PWNED), attack
             assert page.locator("a[href^='javascript:'], a[href^='data:text']").count() == 0
-            page.goto(f"{address}/explore?collection={PLACES}&item={SHIRES}")
             text = quote(attack)
             page.goto(f"{address}/explore?q={text}&collection={text}&item={text}&point={text}&time={text}")
             expect(page.get_by_role("alert").first).to_be_visible()
@@ -83,7 +80,7 @@ def test_a16_documents_opened_by_themselves_run_nothing(home: Path, browser: Bro
         for opened in (
             f"stac/collections/{IMAGES}/items/{HILL}",
             "stac/search",
-            f"stac/collections/{ATTACKS[1]}",
+            f"stac/collections/{SCRIPT}",
             "login",
             "docs",
         ):
