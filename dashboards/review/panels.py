@@ -132,6 +132,7 @@ class ReleasePanel(pn.viewable.Viewer):
         back = pmui.IconButton(icon="arrow_back", description="All releases", size="small", margin=0)
         back.on_click(lambda _: model.close())
         self.seeing = MapPanel(model, background, delivery, served=served)
+        self.deeds, self.ask = DeedsPanel(model, background), AskPanel(model, background)
         self._changes = ChangesPanel(model, background, lambda: model.see("map"))
         self._files, self._checks, self._about, self._mark, self._trail = (text() for _ in range(5))
         for pane in (self._files, self._checks, self._mark, self._trail):
@@ -156,13 +157,13 @@ class ReleasePanel(pn.viewable.Viewer):
             row(back, self._head, padding="12px 16px 4px 8px", gap="8px", flex="none", align_items="flex-start"),
             row(
                 self._state,
-                DeedsPanel(model, background),
+                self.deeds,
                 padding="4px 16px 12px",
                 gap="8px 16px",
                 flex="none",
                 flex_wrap="wrap",
             ),
-            AskPanel(model, background),
+            self.ask,
             scrolling(
                 ProgressPanel(model, background, served=served),
                 column(self._tabs, border_bottom="1px solid var(--ge-line)"),
