@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -142,7 +143,11 @@ class Delivery:
                 bring = [Transfer(one.source, one.target, one.bytes, one.sha256, one.media_type) for one in missing]
                 before = len(release.wanted) - len(missing), release.bytes - sum(one.bytes for one in missing)
                 self.copier.bring(bring, staging, partial(_tell_on, tell, *before))
-            names = _wrong(staging.area, {name: release.wanted[name] for name in names})
+            # The disk works while the processor does; what is left for it when all comes into place is little then.
+            with ThreadPoolExecutor(1, "settle") as beside:
+                settled = beside.submit(staging.area.settle)
+                names = _wrong(staging.area, {name: release.wanted[name] for name in names})
+                settled.result()
             missing = [one for one in missing if one.target in names]
             self._check_sources(missing)
         return names

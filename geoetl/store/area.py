@@ -84,6 +84,14 @@ class Area(ABC):
         """
 
     @abstractmethod
+    def settle(self) -> None:
+        """Wait until all that was written so far is on the disk; an object store does so by itself.
+
+        Raises:
+            Unavailable: The disk failed.
+        """
+
+    @abstractmethod
     def move(self, key: str, wanted: Mapping[str, Content], last: Collection[str]) -> None:
         """Bring the content of the area to another key, which has nothing else afterwards; the area is empty then.
 

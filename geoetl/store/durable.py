@@ -6,9 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# sync_file_range(2): begin to write what is in memory, and do not wait for it.
-_BEGIN = 2
-
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk.
@@ -42,14 +39,7 @@ def sync_disk(folder: Path) -> None:
         os.close(descriptor)
 
 
-def begin_to_write(descriptor: int) -> None:
-    """Have the system begin to write a file to the disk, so that less is left to wait for; a hint."""
-    libc = _libc()
-    if libc is not None:
-        libc.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _BEGIN)
-
-
 @cache
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc if hasattr(libc, "syncfs") and hasattr(libc, "sync_file_range") else None
+    return libc if hasattr(libc, "syncfs") else None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geoetl.store.area import Area
 from geoetl.store.contents import BLOCK_BYTES, Content, as_ours, gone
-from geoetl.store.durable import begin_to_write, sync_disk, sync_folder
+from geoetl.store.durable import sync_disk, sync_folder
 from geoetl.store.origins import Origin
 from geoetl.store.zones import INCOMING
 
@@ -70,11 +70,15 @@ class FileArea(Area):
             with as_ours(name):
                 (self.folder / name).unlink(missing_ok=True)
 
+    def settle(self) -> None:
+        # Once for all files: a hundred times as fast as one after the other.
+        with as_ours(self.key):
+            sync_disk(self.folder)
+
     def move(self, key: str, wanted: Mapping[str, Content], last: Collection[str]) -> None:
         target = self._at(key)
+        self.settle()
         with as_ours(key):
-            # Once for all files: a hundred times as fast as one after the other.
-            sync_disk(self.folder)
             if target.exists():
                 FileArea(self.zone, key).remove()
             while True:
@@ -92,15 +96,24 @@ class FileArea(Area):
     def remove(self, first: Collection[str] = ()) -> None:
         leaving = self._at(f"{INCOMING}/{_LEAVING}/{self.key}")
         with as_ours(self.key):
-            _remove_tree(leaving)  # left by one that broke off
             if self.folder.exists():
                 leaving.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):  # somebody else removes it
-                    self.folder.rename(leaving)
-                    sync_folder(self.folder.parent)
-                _remove_tree(leaving)
+                self._hide(leaving)
+            _remove_tree(leaving)
             self._prune(self.folder.parent)
             self._prune(leaving.parent)
+
+    def _hide(self, leaving: Path) -> None:
+        try:
+            self.folder.rename(leaving)
+        except FileNotFoundError:  # somebody else removes it
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            _remove_tree(leaving)  # left by a removal that broke off
+            self.folder.rename(leaving)
+        sync_folder(self.folder.parent)
 
     def _at(self, key: str) -> Path:
         if self.zone.root is None:
@@ -142,7 +155,6 @@ class FileArea(Area):
             written = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:
                 _copy(read, written)
-                begin_to_write(written)
             finally:
                 os.close(written)
         finally:
@@ -154,8 +166,6 @@ class FileArea(Area):
         with target.open("wb") as out:
             for block in obstore.get(origin.store, origin.key).stream(min_chunk_size=BLOCK_BYTES):
                 out.write(block)
-            out.flush()
-            begin_to_write(out.fileno())
 
 
 def _copy(read: int, written: int) -> None:
@@ -186,8 +196,9 @@ def _sizes(folder: str, beginning: str) -> Iterator[tuple[str, int]]:
         name = f"{beginning}{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             yield from _sizes(entry.path, f"{name}/")
-        else:
-            # A link is never what was put there: its own size is that of no file that is wanted.
+            continue
+        # A link is never what was put there: its own size is that of no file that is wanted.
+        with suppress(FileNotFoundError):  # somebody else removes it
             yield name, entry.stat(follow_symlinks=False).st_size
 
 

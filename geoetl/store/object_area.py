@@ -91,6 +91,9 @@ class ObjectArea(Area):
                     with suppress(FileNotFoundError):
                         obstore.delete(self.zone.store, key)
 
+    def settle(self) -> None:
+        """Do nothing: what a store has taken is kept."""
+
     def move(self, key: str, wanted: Mapping[str, Content], last: Collection[str]) -> None:
         staged, place = self._listed(), ObjectArea(self.zone, key)
         for name in wanted:
