@@ -137,6 +137,11 @@ class LocalDataFactory:
         with self._lock:
             self._faults += [(fault, code)] * times
 
+    def stop_playing(self) -> None:
+        """Let nothing go wrong with the runs that are begun from now on."""
+        with self._lock:
+            self._faults.clear()
+
     def misbehave(self, call: Call, fault: Fault, **told: Any) -> None:
         """Let the service answer wrongly, see `LocalUpstream.misbehave`; of calls for one run, those of the next."""
         if call is Call.CREATE:

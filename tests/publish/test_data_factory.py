@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from geoetl.publish.copiers import installed_copiers
 from geoetl.publish.copiers.data_factory import LISTS, DataFactoryCopier
 from geoetl.publish.copiers.data_factory_client import ATTEMPTS
 from geoetl.publish.copiers.protocol import Transfer
+from geoetl.publish.delivery import Delivered, Delivery
+from geoetl.publish.model import Manifest, ManifestObject
 from geoetl.store.staging import area_at
 from geoetl.store.zones import INCOMING
 from geoetl.testing.copiers import CopyRehearsal, contents, rehearsal
@@ -277,7 +279,7 @@ def test_what_a_process_that_died_has_left_running_is_ended_first(
             azure.pipeline, {"list_container": "", "list_folder": "/gone", "list_name": "a", "staging": staging}
         )
         azure.play(RunFault.ENDLESS)
-    azure._faults.clear()
+    azure.stop_playing()
     copy.bring(copier(copy, azure), given)
     assert [run.status for run in azure.runs] == ["Cancelled", "InProgress", "Succeeded"]
     assert copy.arrived == contents(given)
@@ -297,6 +299,40 @@ def test_a_bit_that_flips_and_an_object_that_is_left_out_are_seen_by_reading_bac
     azure.play(RunFault.LEFT_OUT)
     copy.bring(copier(copy, azure), given)
     assert wanted.keys() - copy.arrived.keys() == {"part-0.tif"}
+
+
+def a_delivery(copy: CopyRehearsal, azure: LocalDataFactory, given: list[Transfer]) -> Callable[[], Delivered]:
+    """Return how a release of these objects is delivered, again and again."""
+    copy.origins.zones.external.artifacts.database.upgrade()
+    objects = tuple(ManifestObject(**vars(one), role="data") for one in given)
+    manifest = Manifest(collection="hazards", item="flood", version=1, objects=objects, documents={"flood.json": {}})
+    delivery = Delivery(copy.origins.zones.external, copy.origins, copier(copy, azure))
+    return lambda: delivery.deliver(manifest, "release-1", lambda objects, size: None)
+
+
+@pytest.mark.parametrize("fault", [RunFault.FLIPPED, RunFault.LEFT_OUT])
+def test_what_arrived_wrong_is_copied_once_more_by_another_run(
+    copy: CopyRehearsal, azure: LocalDataFactory, given: list[Transfer], fault: RunFault
+) -> None:
+    azure.play(fault)
+    delivered = a_delivery(copy, azure, given)()
+    assert (delivered.objects, delivered.copied) == (7, 7)
+    assert azure.runs[1].copied == ["part-0.tif"]
+    public = area_at(copy.origins.zones.external, "hazards/flood/v1")
+    assert contents(given).items() <= {name: public.read_back(name) for name in public.sizes()}.items()
+
+
+@pytest.mark.parametrize("fault", [RunFault.FLIPPED, RunFault.LEFT_OUT, RunFault.FAILED, RunFault.CANCELLED])
+def test_what_goes_wrong_again_makes_nothing_public_and_the_next_delivery_goes_on(
+    copy: CopyRehearsal, azure: LocalDataFactory, given: list[Transfer], fault: RunFault
+) -> None:
+    azure.play(fault, times=2)
+    deliver = a_delivery(copy, azure, given)
+    with pytest.raises(GeoetlError):
+        deliver()
+    assert not area_at(copy.origins.zones.external, "hazards").sizes()
+    azure.stop_playing()
+    assert deliver().resumed > 0
 
 
 # -- what it may and what it reaches -----------------------------------------------------------------------------------
