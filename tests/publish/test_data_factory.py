@@ -57,6 +57,27 @@ def failure(copy: CopyRehearsal, azure: LocalDataFactory, given: Sequence[Transf
     return caught.value
 
 
+def cancelled_on_the_way(
+    copy: CopyRehearsal, azure: LocalDataFactory, bringing: DataFactoryCopier, given: Sequence[Transfer]
+) -> GeoetlError:
+    """Bring in another thread, cancel when a run is followed, and return what that ended with."""
+    ended: list[GeoetlError] = []
+
+    def bring() -> None:
+        try:
+            copy.bring(bringing, given)
+        except GeoetlError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=bring)
+    thread.start()
+    while thread.is_alive() and not azure.asked(Call.STATUS):
+        thread.join(0.005)
+    bringing.cancel()
+    thread.join()
+    return ended[0]
+
+
 def left(copy: CopyRehearsal) -> dict[str, int]:
     """Return what lists there are."""
     return area_at(copy.origins.zones.internal, f"{INCOMING}/{LISTS}").sizes()
@@ -149,23 +170,9 @@ def test_a_run_whose_answer_was_lost_is_found_and_not_begun_twice(
 ) -> None:
     azure.play(RunFault.ENDLESS)  # so that it is under way for certain when it is looked for
     azure.lose_answers()
-    bringing = copier(copy, azure)
-    failed: list[GeoetlError] = []
-
-    def bring() -> None:
-        try:
-            copy.bring(bringing, given)
-        except GeoetlError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=bring)
-    thread.start()
-    while not azure.asked(Call.STATUS):
-        thread.join(0.005)
+    error = cancelled_on_the_way(copy, azure, copier(copy, azure), given)
     assert len(azure.runs) == 1 and azure.asked(Call.CREATE) == 1
-    bringing.cancel()
-    thread.join()
-    assert isinstance(failed[0], Conflict)
+    assert isinstance(error, Conflict)
     assert azure.runs[0].status == "Cancelled"
 
 
@@ -260,10 +267,7 @@ def test_a_run_is_ended_in_azure_when_the_copy_is_cancelled(
 ) -> None:
     azure.play(RunFault.ENDLESS)
     bringing = copier(copy, azure)
-    timer = threading.Timer(0.1, bringing.cancel)
-    timer.start()
-    with pytest.raises(Conflict):
-        copy.bring(bringing, given)
+    assert isinstance(cancelled_on_the_way(copy, azure, bringing, given), Conflict)
     assert azure.runs[0].status == "Cancelled"
     assert not left(copy)
     copy.bring(bringing, given)
