@@ -59,6 +59,10 @@ class PlayedRun:
         """Begin."""
         self._thread.start()
 
+    def wait(self) -> None:
+        """Wait until it writes no more."""
+        self._thread.join()
+
     def cancel(self) -> bool:
         """End it; tell whether it was under way."""
         if self.status not in _UNDER_WAY:

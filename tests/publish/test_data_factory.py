@@ -150,11 +150,15 @@ def test_a_service_that_is_busy_for_a_while_is_asked_again(
 def test_a_service_that_stays_away_is_unavailable(
     copy: CopyRehearsal, azure: LocalDataFactory, given: list[Transfer], call: Call
 ) -> None:
+    azure.play(RunFault.ENDLESS)
     azure.misbehave(call, Fault.STATUS, status=503)
     assert isinstance(failure(copy, azure, given), Unavailable)
     assert not left(copy)
     # Whatever was begun does not go on behind our back.
-    assert all(run.status != "InProgress" for run in azure.runs)
+    assert len(azure.runs) == (call is Call.STATUS)
+    for run in azure.runs:
+        run.wait()
+        assert run.status == "Cancelled"
 
 
 def test_who_is_told_to_come_back_in_an_hour_does_not_wait(
