@@ -20,7 +20,7 @@ from geoetl.publish.parts import Parts
 from geoetl.publish.steps import MAX_REASON_LETTERS, Step
 from geoetl.publish.transition import SYSTEM
 from geoetl.runs.attempt import unforeseen
-from geoetl.runs.model import Result
+from geoetl.runs.model import Result, RunState
 from geoetl.runs.queue import Superseded
 from geoetl.runs.stage import Run, say
 
@@ -210,7 +210,8 @@ class Bringing(Parts):
         except NotFound:
             reason = "The run that copied it is not there any more."
         else:
-            if not record.state.is_over:
+            # One whose process is gone and that nobody takes up, as it was executed where it was asked for.
+            if not (record.state.is_over or record.state is RunState.INTERRUPTED):
                 return False
             told = GeoetlError.from_problem(record.error).detail if record.error else ""
             reason = told or f"The run that copied it is {record.state}."

@@ -446,6 +446,34 @@ def test_what_has_had_its_time_is_withdrawn_by_itself(platform: Platform, publis
     assert (run.parameters["version"], run.parameters["asked_by"]["id"]) == (1, "system")
 
 
+def test_on_postgresql_it_is_the_same(tmp_path: Path, clock: Clock, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue("new_pgstac_url")()
+    platform = geoetl.connect(tmp_path / "home", database={"url": url})
+    raster(platform, tmp_path / "home" / "files", ITEM)
+    publish = replace(platform.publish, repository=ReleaseRepository(platform.database, clock), make_probe=Blind)
+    release, key = published(platform, publish), data_key(platform)
+    assert public_files(platform) == WHOLE | INDEX
+    told = take_back(platform, publish, RASTERS, ITEM, 0, Scope.EVERYWHERE)
+    assert (told.objects, platform.catalog.collections(), public_files(platform)) == (2, [], {"catalog.json"})
+    restored = publish.restore(APPROVER, release.id, revision=publish.get(release.id).revision, reason="It was right.")
+    bring(platform, publish, restored, "again")
+    assert (data_key(platform), public_files(platform)) == (key, WHOLE | INDEX)
+    take_back(platform, publish, RASTERS, ITEM, 0, Scope.EVERYWHERE, name="again")
+    clock.now += UNDO_S
+    assert publish.purge().keys == (key,)
+    assert verify(publish.audit.rows(), publish.anchor.read()).is_intact
+    platform.database.dispose()
+
+
+def test_a_copy_whose_process_is_gone_is_taken_up_by_another_run(platform: Platform, publish: Publishing) -> None:
+    release = approved(publish)
+    with running(platform, "publish") as run:
+        publish.begin(run, release.id)
+    assert platform.runs.get(run.id).state is RunState.INTERRUPTED
+    assert bring(platform, publish, release, "another").version == 1
+    assert [row.action for row in publish.audit.rows()][-3:] == ["fail_copy", "begin_copy", "finish_copy"]
+
+
 # -- who may -----------------------------------------------------------------------------------------------------------
 
 
