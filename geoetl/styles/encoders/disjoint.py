@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from geoetl.core.selectors import Tree, conjuncts, moments
@@ -176,7 +177,8 @@ def cases_of(
         decided: What each rule decides (paths of its changes).
         texts: Names of the properties that hold texts for certain, never times.
     """
-    cases, too_many, sure = [Case()], [], frozenset(texts)
+    cases, finished, too_many, sure = [Case()], list[Case](), list[int](), frozenset(texts)
+    before = list(accumulate(map(frozenset, decided), frozenset.union, initial=frozenset[str]()))
     counted = Counter(text for atoms in conditions for text in atoms)
     shared = frozenset(text for text, count in counted.items() if count > 1)
     for number in reversed(range(len(conditions))):
@@ -187,11 +189,14 @@ def cases_of(
                 split.append(case)
             else:
                 split += _split(case, number, facts, paths, sure, shared)
-        if len(split) > MAX_CASES:
+        if len(split) + len(finished) > MAX_CASES:
             too_many.append(number)
         else:
             cases = split
-    return cases, too_many[::-1]
+        # Whatever the rules before would do is settled in the last ones: they are not looked at again.
+        while cases and before[number] <= cases[-1].settled:
+            finished.append(cases.pop())
+    return cases + finished[::-1], too_many[::-1]
 
 
 def are_exclusive(one: Tree, other: Tree) -> bool:

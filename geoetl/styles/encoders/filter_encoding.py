@@ -11,6 +11,7 @@ Source: OGC 04-095 (Filter Encoding 1.1), OGC 21-065r2 (CQL2).
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,7 @@ class Filters:
             ends = {"op": "and", "args": [{"op": ">=", "args": [value, low]}, {"op": "<=", "args": [value, high]}]}
             return self.select(ends, wanted)
         if op == "in":
-            parts = [self.select({"op": "=", "args": [arguments[0], member]}, wanted) for member in arguments[1]]
+            parts = [self._equal(arguments[0], member, wanted) for member in arguments[1]]
             return any_of(parts) if wanted in ("true", "not false") else all_of(parts)
         if op == "like":
             return self._like(arguments[0], arguments[1], wanted)
@@ -146,6 +147,11 @@ class Filters:
             if _is_property(first) and not isinstance(second, dict):
                 return [] if first["property"] in self.kinds else [first["property"]]
         return sorted(properties_of(tree) - self.kinds.keys())
+
+    def _equal(self, node: Any, member: Any, wanted: Wanted) -> Part:
+        if _is_property(node) and self.kinds.get(node["property"]) in _PLAIN.get(type(member), ()):
+            return self._plainly("=", node["property"], member, wanted)
+        return self.select({"op": "=", "args": [node, member]}, wanted)
 
     def _constant(self, tree: Tree, wanted: Wanted) -> bool:
         try:
@@ -301,18 +307,17 @@ class Filters:
 
 def all_of(parts: Iterable[Part]) -> Part:
     """Return what selects what all parts select; "missing or not 1", "missing or not 2" as "missing, or neither"."""
-    groups: dict[str | int, list[Filter]] = {}
+    groups: defaultdict[str | int, list[Filter]] = defaultdict(list)
     for part in parts:
         if part is True:
             continue
         if part is False:
             return False
+        if part.guard:
+            groups[part.guard].append(part)
+            continue
         for one in part.parts if part.tag == "And" else (part,):
-            key = one.guard or len(groups)
-            if key in groups:
-                groups[key].append(one)
-            else:
-                groups[key] = [one]
+            groups[one.guard or len(groups)].append(one)
     kept = [group[0] if len(group) == 1 else _neither(group) for group in groups.values()]
     if not kept:
         return True
@@ -364,7 +369,7 @@ def _negated(part: Filter) -> Filter:
 
 def _group(tag: Literal["And", "Or"], parts: Sequence[Filter]) -> Filter:
     is_guarded = tag == "Or" and len(parts) == 2 and parts[0].tag == "PropertyIsNull"
-    xml = element(tag, *[part.xml for part in parts])
+    xml = Xml(f"<ogc:{tag}>{''.join([part.xml for part in parts])}</ogc:{tag}>")
     return Filter(tag, xml, tuple(parts), parts[0].xml if is_guarded else "")
 
 

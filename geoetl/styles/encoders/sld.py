@@ -175,7 +175,10 @@ class _Conditions:
 
     filters: Filters
     known: dict[str, tuple[Part, Part]] = field(default_factory=dict)
-    refused: dict[Facts, Part] = field(default_factory=dict)
+    refused: "_Refused" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.refused = _Refused(self.known)
 
     def check(self, atoms: Atoms) -> str | None:
         """Return why conditions cannot be written; None where they can."""
@@ -189,13 +192,20 @@ class _Conditions:
 
     def of(self, case: Case) -> Part:
         """Return what selects the features of a case, whose conditions are checked."""
-        parts = [self.known[text][0] for text in case.true.atoms]
-        refused = self.refused
-        for other in case.others:
-            if other not in refused:
-                refused[other] = any_of([self.known[text][1] for text in other.atoms])
-            parts.append(refused[other])
-        return all_of(parts)
+        true = [self.known[text][0] for text in case.true.atoms]
+        return all_of(true + [self.refused[other] for other in case.others])
+
+
+class _Refused(dict[Facts, Part]):
+    """What selects the features of which not all of some conditions are true, written when it is first asked for."""
+
+    def __init__(self, known: Mapping[str, tuple[Part, Part]]) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, facts: Facts) -> Part:
+        self[facts] = part = any_of([self._known[text][1] for text in facts.atoms])
+        return part
 
 
 def _rules_of(
