@@ -150,6 +150,8 @@ class Delivery:
                 settled.result()
             missing = [one for one in missing if one.target in names]
             self._check_sources(missing)
+            if not names:
+                break
         return names
 
     def _check_sources(self, objects: Collection[ManifestObject]) -> None:
