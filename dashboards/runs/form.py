@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from geoetl.core.errors import GeoetlError, InvalidParameter
 from geoetl.core.html import human_bytes
 from geoetl.core.identifiers import check_id
-from geoetl.runs.pipeline import Parameter, Pipeline
+from geoetl.runs.pipeline import ASKED_BY, Parameter, Pipeline
 
 if TYPE_CHECKING:
     from geoetl.platform import Platform
@@ -76,7 +76,9 @@ class Form:
     @classmethod
     def of(cls, pipeline: Pipeline, given: Mapping[str, Any] | None = None) -> Self:
         """Return the form of a pipeline, filled in with values of its parameters; unknown names are left out."""
-        fields = tuple(_field(one, place) for place, one in enumerate(pipeline.parameters.values()))
+        # Who asks is known without being asked for.
+        asked = [one for one in pipeline.parameters.values() if one.name != ASKED_BY]
+        fields = tuple(_field(one, place) for place, one in enumerate(asked))
         known = {one.name: one for one in fields}
         filled = {name: _shown(known[name].kind, value) for name, value in (given or {}).items() if name in known}
         return cls(pipeline, fields, {name: value for name, value in filled.items() if value != known[name].default})
