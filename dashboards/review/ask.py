@@ -143,6 +143,7 @@ class AskPanel(pn.viewable.Viewer):
             self._clearance.value = str(asking.clearance if is_cleared else Clearance.PUBLIC)
             told = "Reason *" if asking.needs_reason else "Note, for whoever looks later"
             self._reason.param.update(label=told, value="", value_input="")
+            self._reason.focus()
 
     def _show_wrong(self) -> None:
         """Tell what is wrong with the reason beside it."""

@@ -15,7 +15,8 @@ export function render({model}) {
     page = model.page
   }
   const back = () => { model.send_msg({type: "back", search: window.location.search}) }
-  model.on("search", show)
+  // The two may come in either order; what is shown depends on both.
+  model.on(["page", "search"], () => queueMicrotask(show))
   window.addEventListener("popstate", back)
   model.on("remove", () => window.removeEventListener("popstate", back))
   return document.createElement("span")

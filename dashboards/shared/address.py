@@ -15,6 +15,6 @@ class Address(Component):
     """
 
     search = param.String(default="", doc="The query of the address, with its question mark.")
-    page = param.String(default="", doc="What counts as a page of the history; set it before `search`.")
+    page = param.String(default="", doc="What counts as a page of the history; set together with `search`.")
 
     _esm: ClassVar[str] = "address.js"
