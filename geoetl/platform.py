@@ -297,7 +297,7 @@ class Platform:
     def _probe(self) -> "Probe":
         from geoetl.publish.probing import Probe
 
-        return Probe(self.zones, self._public_base)
+        return Probe(self.zones.external, self._public_base, self._inside)
 
     @property
     def _inside(self) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class Assembler:
 
         Raises:
             NotFound: There is no such item; or a file that a cube needs is gone.
-            InvalidParameter: Its name, or that of its collection, cannot be in the external zone.
+            InvalidParameter: Its name, that of its collection, or of a file cannot be in the external zone.
             EmptyDataset: It has no objects.
             VerificationFailed: An object is gone, lies outside of the internal zone, or is not as it was written; or a
                 document leads to a place inside.
@@ -85,9 +85,10 @@ class Assembler:
         for key, asset in found["assets"].items():
             if key not in collected.packed.assets:
                 self._add(collected, key, asset)
-        collected.check()
-        for sheet in self.styles.sheets(found, self._tiles_address(collected, path)):
+        tiles = self._tiles_address(collected, path)
+        for sheet in self.styles.sheets(found, tiles) if collected.objects else ():
             self._add_sheet(collected, sheet, path, owner_of(collection, item))
+        collected.check()
         described = self.catalog.collection(collection)
         terms = terms_of(found, described)
         document = public_item(found, collected.assets, terms, version)

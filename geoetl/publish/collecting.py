@@ -11,6 +11,7 @@ from geoetl.core.identifiers import slug
 from geoetl.publish.contained import Packed
 from geoetl.publish.documents import public_asset
 from geoetl.publish.model import ManifestObject
+from geoetl.store.area import check_names
 from geoetl.store.digests import DigestedObject
 
 #: Folders of a release: of its styles, and of the sources of a cube.
@@ -86,10 +87,11 @@ class Collected:
         self.assets[self._free_key(key)] = public_asset(asset, target, **told)
 
     def check(self) -> None:
-        """Check that there is something, and not too much.
+        """Check that there is something, not too much, and that it can lie where it would.
 
         Raises:
             EmptyDataset, LimitExceeded: It is not so.
+            InvalidParameter: A file of a folder has a name that not every zone can have.
         """
         if not self.objects:
             raise EmptyDataset(
@@ -103,6 +105,7 @@ class Collected:
                 hint="Write its Zarr with larger chunks, or in shards.",
                 field="item",
             )
+        check_names([*(one.target for one in self.objects), *self.documents])
 
     def _place(self, key: str, asset: Mapping[str, Any], place: str, found: Sequence[DigestedObject]) -> dict[str, Any]:
         """Add the objects of a place and return what its assets say of it: target, size, and the checksum of one."""

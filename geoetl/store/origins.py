@@ -6,7 +6,7 @@ from typing import Any
 
 from geoetl.store.contents import BLOCK_BYTES, Content, as_ours, content_of
 from geoetl.store.gate import Gate
-from geoetl.store.zones import Zones
+from geoetl.store.zones import Zone, Zones
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Origins:
             NotFound: There is nothing (outside of the zones).
             ConfigurationError, Unavailable: Its object store cannot be asked.
         """
-        zone, key = self.zones.locate(address)
+        zone, key = self._in_zone(address)
         if zone is not None:
             url = zone.href(key)
             return Origin(url, path=Path(url)) if zone.root else Origin(url, None, zone.store, zone.url, key)
@@ -77,3 +77,10 @@ class Origins:
         if isinstance(found, Path):
             return Origin(str(found), path=found)
         return Origin(str(found), None, found.root.store, found.root.url, found.key)
+
+    def _in_zone(self, address: str) -> tuple[Zone | None, str]:
+        name, separator, key = address.partition("://")
+        if separator and name in (self.zones.internal.name, self.zones.external.name):
+            # A file of a folder may have any name, such as .zmetadata; `Zone.href` sees that it stays inside.
+            return self.zones.named(name), key
+        return self.zones.locate(address)
