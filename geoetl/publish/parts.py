@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.engine import Connection
 
+from geoetl.core.findings import Finding
 from geoetl.core.principal import Principal
 from geoetl.publish.anchor import Anchor
-from geoetl.publish.model import Release, State
+from geoetl.publish.model import Manifest, Release, State
 from geoetl.publish.repository import ReleaseRepository
 from geoetl.publish.steps import Step
 from geoetl.publish.transition import Outcome, move_within
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from geoetl.publish.assembling import Assembler
     from geoetl.publish.delivery import Delivery
     from geoetl.publish.index import PublicIndex
-    from geoetl.publish.probing import Probe
 
 #: The pipelines that bring a release in and take it out.
 PUBLISH, WITHDRAW = "publish", "withdraw"
@@ -36,6 +36,13 @@ class Submit(Protocol):
         self, pipeline: str, parameters: Mapping[str, object], /, *, key: str, submitted_by: str | None
     ) -> RunRecord:
         """Queue it; the same key is the same run."""
+
+
+class Looker(Protocol):
+    """Opens published things from outside; see `geoetl.publish.probing`."""
+
+    def look(self, manifest: Manifest) -> tuple[Finding, ...]:
+        """Return what is wrong with them; errors for what cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Parts:
     assembler: "Assembler"
     index: "PublicIndex"
     make_delivery: "Callable[[], Delivery]"
-    make_probe: "Callable[[], Probe]"
+    make_probe: Callable[[], Looker]
     queue_run: Submit
     refuse_system: Callable[[str, str], None]
     base_url: str

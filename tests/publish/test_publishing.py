@@ -22,6 +22,7 @@ from geoetl.publish.verification import verify
 from geoetl.publish.withdrawal import Scope
 from geoetl.runs.model import RunState
 from geoetl.runs.queue import Ending
+from tests.datasets.released import Upkeep
 from tests.publish.outside import RASTERS, raster
 from tests.publish.releasing import APPROVER, AUTHOR, NOW, Clock, a_step, brought
 from tests.publish.running import Blind, bring, claimed, running, take_back
@@ -341,17 +342,17 @@ def test_what_is_copied_waits_or_is_kept_by_others_is_not_withdrawn(
 
 
 def test_a_managed_collection_leaves_the_public_but_not_the_catalogue(
-    platform: Platform, publish: Publishing, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, publish: Publishing, tmp_path: Path
 ) -> None:
     published(platform, publish)
-
-    def refuse(connection: object, collections: list[str]) -> None:
-        raise ManagedData(f"Only managed datasets write into '{collections[0]}'.", field="collection")
-
-    monkeypatch.setattr("geoetl.publish.withdrawing.refuse_managed", refuse)
-    with pytest.raises(ManagedData):
+    # A dataset that keeps another item of the same collection.
+    Upkeep.begin(platform, tmp_path / "drop", target_schema=RASTERS)
+    with pytest.raises(ManagedData, match="geoetl datasets list"):
         publish.plan_withdrawal(RASTERS, ITEM, scope="everywhere")
+    run = platform.submit("withdraw", {"collection": RASTERS, "item": ITEM})
+    assert run.state is RunState.QUEUED
     assert take_back(platform, publish, RASTERS, ITEM).objects == 2
+    assert platform.catalog.item(RASTERS, ITEM)["id"] == ITEM
 
 
 def test_what_was_changed_since_it_was_planned_is_not_withdrawn(platform: Platform, publish: Publishing) -> None:
