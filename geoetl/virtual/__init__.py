@@ -3,7 +3,7 @@
 ``cmip6``, ``naming`` names · ``inventory`` what is in a folder, grouped into cubes · ``read`` the header of a file ·
 ``hdf5`` its chunk index · ``preflight`` can the files be one cube · ``combine`` their chunks joined · ``write`` the
 references (``kerchunk``, ``icechunk``) · ``verify`` the cube against its sources · ``convert`` where references cannot
-do · ``describe``, ``item`` STAC datacube · ``virtualise`` the stages of the pipeline.
+do · ``describe``, ``item`` STAC datacube · ``packing`` for the public · ``virtualise`` the stages of the pipeline.
 """
 
 from importlib import import_module
