@@ -43,6 +43,11 @@ def human_bytes(size: float) -> str:
     raise AssertionError("unreachable")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: 1 object, 1,200 objects."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def human_seconds(seconds: float) -> str:
     """Return a duration as people say it: 0.4 s, 12 s, 3 min 5 s."""
     if seconds < 10:

@@ -14,7 +14,7 @@ from geoetl.core import html
 from geoetl.core.errors import Conflict, GeoetlError, NotFound, VerificationFailed
 from geoetl.core.findings import Finding, has_errors, sentences
 from geoetl.publish import audit
-from geoetl.publish.delivery import Delivered
+from geoetl.publish.delivery import STAGING, Delivered
 from geoetl.publish.model import Action, Manifest, Release, State
 from geoetl.publish.parts import Parts
 from geoetl.publish.steps import MAX_REASON_LETTERS, Step
@@ -23,6 +23,8 @@ from geoetl.runs.attempt import unforeseen
 from geoetl.runs.model import Result, RunState
 from geoetl.runs.queue import Superseded
 from geoetl.runs.stage import Run, say
+from geoetl.store.artifacts import ArtifactRepository
+from geoetl.store.staging import Staging
 
 
 class Begun(Result):
@@ -43,7 +45,7 @@ class Begun(Result):
     bytes: int
 
     def _repr_html_(self) -> str:
-        subtitle = f"{self.objects:,} objects, {html.human_bytes(self.bytes)}"
+        subtitle = f"{html.counted(self.objects, 'object')}, {html.human_bytes(self.bytes)}"
         return html.heading(f"To {self.path}", subtitle) + html.facts([("approved", self.manifest_digest)])
 
 
@@ -75,7 +77,7 @@ class Published(Result):
     bytes: int
 
     def _repr_html_(self) -> str:
-        subtitle = f"version {self.version}, {self.objects:,} objects, {html.human_bytes(self.bytes)}"
+        subtitle = f"version {self.version}, {html.counted(self.objects, 'object')}, {html.human_bytes(self.bytes)}"
         return html.heading("Published", subtitle) + html.facts([("address", self.url)])
 
 
@@ -185,7 +187,7 @@ class Bringing(Parts):
         return published
 
     def failed(self, release_id: str, run_id: str, reason: str) -> None:
-        """Note that the copy of a release failed, unless another run has taken it over; nothing leads to it then.
+        """Note that the copy of a release failed, unless another run has taken it over; nothing of it is public then.
 
         Raises:
             NotFound: There is no such release.
@@ -201,6 +203,7 @@ class Bringing(Parts):
             self.moves(connection, SYSTEM, [step])
             # It may lead there already, where what failed is the end of the transaction.
             self.index.write(connection)
+            self._take_back(connection, release)
 
     def settle(self, release: Release) -> bool:
         """Note that a copy failed whose run is over or is nowhere, and tell whether that was so."""
@@ -230,6 +233,17 @@ class Bringing(Parts):
                 field="manifest_digest",
             )
         return manifest
+
+    def _take_back(self, connection: Connection, release: Release) -> None:
+        """Let nobody find by its address what may never become public: its approval may be revoked, or end."""
+        manifest, external = release.manifest, self.zones.external
+        if manifest.version is None:
+            return  # it was not copied: it has no place to go to
+        Staging(external, f"{STAGING}/{release.id}").take_back(manifest.path, manifest.documents.keys())
+        # The record belongs to the same transaction, which SQLite would otherwise wait for.
+        artifacts = ArtifactRepository(self.repository.database.within(connection))
+        names = (*(one.target for one in manifest.objects), *manifest.documents)
+        artifacts.deleted_many(external.name, [f"{manifest.path}/{name}" for name in names])
 
     def _move(self, run: Run, step: Step) -> None:
         # A refusal is kept: it is raised when the transaction is over.

@@ -188,7 +188,13 @@ class Manifest(Result):
         return sum(one.bytes for one in self.objects)
 
     def _repr_html_(self) -> str:
-        subtitle = f"{len(self.objects):,} objects, {html.human_bytes(self.bytes)}; {len(self.documents):,} documents"
+        subtitle = ", ".join(
+            (
+                html.counted(len(self.objects), "object"),
+                html.human_bytes(self.bytes),
+                html.counted(len(self.documents), "document"),
+            )
+        )
         version = f" v{self.version}" if self.version else ""
         told = [("licence", self.license), ("attribution", self.attribution), ("digest", self.digest)]
         parts = [html.heading(f"{self.collection}/{self.item}{version}", subtitle), html.facts(told)]
@@ -268,7 +274,10 @@ class Release(Result):
         told = [
             ("release", f"{self.id}, revision {self.revision}"),
             ("clearance", self.clearance),
-            ("becomes public", f"{len(self.manifest.objects):,} objects, {html.human_bytes(self.manifest.bytes)}"),
+            (
+                "becomes public",
+                f"{html.counted(len(self.manifest.objects), 'object')}, {html.human_bytes(self.manifest.bytes)}",
+            ),
             ("licence", self.manifest.license),
             ("submitted", moment(self.submitted_at)),
             ("approved until", moment(self.approval.expires_at if self.approval else None)),

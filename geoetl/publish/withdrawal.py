@@ -101,7 +101,7 @@ class Withdrawal(Result):
             if found:
                 size = html.human_bytes(sum(one.bytes or 0 for one in found))
                 when = "" if zone == "external" else ", when this can no longer be undone"
-                lines.append(f"{len(found):,} objects of the {zone} zone, {size}{when}")
+                lines.append(f"{html.counted(len(found), 'object')} of the {zone} zone, {size}{when}")
         return tuple(lines)
 
     def _repr_html_(self) -> str:
