@@ -20,6 +20,8 @@ PUBLISH_DUE = "publish-due"
 # Withdrawals that are looked at for one that died half way, and how long ago one may have begun whose process is gone.
 _RECENT_RUNS = 20
 _INTERRUPTED_S = 24 * 3600.0
+# How a withdrawal ended that did not do what it was to, and so long until it is tried again, seconds.
+_UNDONE, _AGAIN_S = (RunState.FAILED, RunState.CANCELLED), 900.0
 _TIME_IS_OVER = "The time until which it was to be public is over."
 
 
@@ -68,7 +70,7 @@ class ByTheClock(Bringing, Withdrawing):
         settled = tuple(one.id for one in self._in(State.COPYING) if self.settle(one))
         begun = tuple(one.id for one in self._in(State.APPROVED) if _may_begin(one, now) and self._is_new(one))
         over = map(self.repository.get, self.repository.overdue(now))
-        withdrawn = tuple(one.id for one in over if self._take_back(one))
+        withdrawn = tuple(one.id for one in over if self._queue_withdrawal(one))
         indexed = self._died_lately()
         if indexed:
             with self.transaction() as connection:
@@ -103,7 +105,8 @@ class ByTheClock(Bringing, Withdrawing):
         """Queue the copy of a release; tell whether it was not queued before."""
         return not self.start(release, submitted_by=SYSTEM.name).reused
 
-    def _take_back(self, release: Release) -> bool:
+    def _queue_withdrawal(self, release: Release) -> bool:
+        """Queue the withdrawal of what has had its time; tell whether it was not queued before."""
         asked = {
             "collection": release.collection,
             "item": release.item,
@@ -114,7 +117,14 @@ class ByTheClock(Bringing, Withdrawing):
             "asked_by": described(SYSTEM),
         }
         key = f"withdraw {digest([release.id, release.revision])}"
-        return not self.queue_run(WITHDRAW, asked, key=key, submitted_by=SYSTEM.name).reused
+        run = self.queue_run(WITHDRAW, asked, key=key, submitted_by=SYSTEM.name)
+        if not run.reused:
+            return True
+        # What failed for good is not left alone: it is public for longer than it may be.
+        is_left = run.state in _UNDONE and (run.finished_at or 0.0) <= self.repository.clock() - _AGAIN_S
+        if is_left:
+            self.runs.queue.retry(run.id, SYSTEM.name)
+        return is_left
 
     def _died_lately(self) -> bool:
         """Whether a withdrawal broke off since the last look: it may have changed the public catalogue."""
