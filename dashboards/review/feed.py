@@ -15,6 +15,7 @@ from dashboards.runs.feed import RunFeed
 from geoetl.core.errors import GeoetlError, NotFound
 from geoetl.publish.audit import Head, Row
 from geoetl.publish.model import Release, State
+from geoetl.publish.parts import PUBLISH
 from geoetl.publish.verification import Verification, verify
 from geoetl.runs.model import RunRecord
 from geoetl.runs.privacy import public_record
@@ -137,6 +138,15 @@ class ReviewFeed(RunFeed):
             return public_record(self.run(run_id)) if run_id else None
         except NotFound:
             return None
+
+    def copy_of(self, release: Release) -> RunRecord | None:
+        """Return the run that copies a release, also where it waits still and the release does not name it."""
+        if release.run_id is not None or release.state is not State.APPROVED:
+            return self.run_or_none(release.run_id)
+        found = self._answered(
+            ("copy", release.id), lambda: self._platform.runs.list(pipeline=PUBLISH, text=release.id, limit=1)
+        )
+        return self.run_or_none(found[0].id) if found else None
 
     # -- what is long to work out --------------------------------------------------------------------------------------
 

@@ -142,8 +142,8 @@ class ReviewModel(FollowingModel):
     def _show_run(self, release: Release) -> None:
         """Show the run that copies or withdraws, with what it said since."""
         asked_of, asked_for = self._asked_for
-        run_id = asked_for if asked_of == release.id and asked_for else release.run_id
-        record = self.feed.run_or_none(run_id)
+        is_asked_for = asked_of == release.id and asked_for
+        record = self.feed.run_or_none(asked_for) if is_asked_for else self.feed.copy_of(release)
         if record is None:
             self._heard = 0
             self._set(run=None, log=())

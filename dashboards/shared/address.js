@@ -1,22 +1,21 @@
 // The address line: every state has its own, a new item is a new page of the browser's history, a moved map is not.
 
 export function render({model}) {
-  let page = model.page
+  let {page} = model.place
   const show = () => {
-    const {search} = model
+    const {search} = model.place
     if (search !== window.location.search) {
       const address = `${window.location.pathname}${search}${window.location.hash}`
-      if (model.page === page) {
+      if (model.place.page === page) {
         window.history.replaceState({}, "", address)
       } else {
         window.history.pushState({}, "", address)
       }
     }
-    page = model.page
+    ({page} = model.place)
   }
   const back = () => { model.send_msg({type: "back", search: window.location.search}) }
-  // The two may come in either order; what is shown depends on both.
-  model.on(["page", "search"], () => queueMicrotask(show))
+  model.on("place", show)
   window.addEventListener("popstate", back)
   model.on("remove", () => window.removeEventListener("popstate", back))
   return document.createElement("span")

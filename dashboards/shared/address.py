@@ -1,6 +1,6 @@
 """The address line of the browser, so that a link opens the same view and Back goes back."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import param
 
@@ -16,5 +16,15 @@ class Address(Component):
 
     search = param.String(default="", doc="The query of the address, with its question mark.")
     page = param.String(default="", doc="What counts as a page of the history; set together with `search`.")
+    # Two properties come to the browser one after the other, in no order that one could rely on.
+    place = param.Dict(default={"page": "", "search": ""}, doc="Both of them, as the browser takes them.")
 
     _esm: ClassVar[str] = "address.js"
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.param.watch(lambda *_: self.param.update(place=self._place()), ["page", "search"])
+        self.place = self._place()
+
+    def _place(self) -> dict[str, str]:
+        return {"page": self.page, "search": self.search}

@@ -143,7 +143,7 @@ def test_the_copy_moves_on_the_page(view: ReviewView, platform: Platform) -> Non
     view.model.go_ahead()
     run = platform.runs.list()[0]
     assert run.pipeline == "publish"
-    view.model._asked_for = (view.model.opened.release.id, run.id)
+    assert view.model.run is not None and view.model.run.id == run.id
     worker = HandWorker(platform)
     worker.claim()
     worker.begin("deliver", total=7)
