@@ -126,10 +126,11 @@ class FileArea(Area):
             try:
                 folder.rmdir()
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-                    raise
-                if error.errno != errno.ENOENT:
+                # A link to a folder elsewhere was put there by whoever runs the machine, and stays.
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     return
+                if error.errno != errno.ENOENT:
+                    raise
             folder = folder.parent
 
     def _target(self, name: str) -> Path:

@@ -60,6 +60,23 @@ class Staging:
         """
         self.area.move(key, wanted, last)
 
+    def take_back(self, key: str, first: Collection[str]) -> None:
+        """Take out of sight again what has come into place; where there is nothing, nothing happens.
+
+        In a file zone it is collected as it was before; in an object store it is removed.
+
+        Args:
+            key: Where it came into place.
+            first: Names of those that the others are found by, which disappear before them in an object store.
+
+        Raises:
+            Unavailable: The zone cannot be written.
+        """
+        place = area_at(self.zone, key)
+        if isinstance(place, FileArea) and place.folder.exists():
+            place.move(self.area.key, {}, ())
+        place.remove(first)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes of this machine out of the area of a file zone; who comes second waits.
