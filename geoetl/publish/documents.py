@@ -31,6 +31,13 @@ _INSIDE = re.compile(
     r"\b(?:internal|external|file|s3a?|az|azure|abfss?|adl|gs|gcs|memory)://|/vsi\w+/|\bfile:/",
     re.IGNORECASE | re.ASCII,
 )
+# An address with a user in it, or a query that is signed or names a secret: it opens what is not for the public.
+_KEY = re.compile(
+    r"://[^/\s@'\"?#]+@"
+    r"|[?&][\w.-]*(?:signature|credential|security-token|access_?token|password|secret|api_?key|accesskeyid)="
+    r"|[?&](?:sig|token)=",
+    re.IGNORECASE | re.ASCII,
+)
 # A text that is the path of a file, as against one with a slash in it.
 _PATH = re.compile(r"(?:/[^/\s]+){2,}/?|~/\S+|[A-Za-z]:\\.*|\\\\[^\\]+\\.*")
 _NAME = r"[^\s:\\?#%/]"
@@ -132,7 +139,7 @@ def check_item(document: Mapping[str, Any], private: Sequence[str]) -> None:
         private: Folders whose paths the public may not see: roots of zones, the home, whatever may be read.
 
     Raises:
-        VerificationFailed: Something does; the field says where in the document, not what.
+        VerificationFailed: Something does, or is the key to a place; the field says where in the document, not what.
     """
     for key, asset in document.get("assets", {}).items():
         if not is_relative(asset.get("href")):
@@ -142,6 +149,7 @@ def check_item(document: Mapping[str, Any], private: Sequence[str]) -> None:
         if not (is_relative(link.get("href")) if is_inner else _is_public_url(link.get("href"))):
             raise _told_inside(f"links.{number}.href")
     for place, text in _texts(document, ""):
+        _refuse_key(text, place)
         is_href = place.endswith(".href")
         if _leads_inside(text, private) or (not is_href and _PATH.fullmatch(text)):
             raise _told_inside(place)
@@ -155,6 +163,7 @@ def check_style(document: Mapping[str, Any] | str, private: Sequence[str], name:
     """
     texts = [(name, document)] if isinstance(document, str) else list(_texts(document, name))
     for place, text in texts:
+        _refuse_key(text, place)
         if _leads_inside(text, private):
             raise _told_inside(place)
 
@@ -181,15 +190,15 @@ def _beginnings(private: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _is_public_url(href: object) -> bool:
-    """Tell whether an address is one of the web, and not of this machine or a network of one's own."""
-    if not isinstance(href, str):
+    """Tell whether an address is one of the web without a key in it, not of this machine or a network of one's own."""
+    if not isinstance(href, str) or _KEY.search(href):
         return False
     try:
         parts = urlsplit(href)
         host = parts.hostname or ""
     except ValueError:
         return False
-    if parts.scheme not in ("http", "https") or parts.username or parts.password:
+    if parts.scheme not in ("http", "https"):
         return False
     try:
         return ip_address(host).is_global
@@ -210,13 +219,34 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _texts(inner, f"{place}.{number}")
 
 
+def _refuse_key(text: str, place: str) -> None:
+    """Do nothing if a text has no address that is a key.
+
+    Raises:
+        VerificationFailed: It has one.
+    """
+    if _KEY.search(text):
+        field = _field(place)
+        raise VerificationFailed(
+            f"What would become public has an address with a password or a signature in it, at '{field}'.",
+            hint="Take that address out of the item or its style, then submit it again.",
+            field=field,
+        )
+
+
 def _told_inside(place: str) -> VerificationFailed:
-    field = place if _INSIDE.search(place) is None and not _PATH.search(place) else "document"
+    field = _field(place)
     return VerificationFailed(
-        f"What would become public leads to a place inside, at '{field[:200]}'.",
+        f"What would become public leads to a place inside, at '{field}'.",
         hint="Take that address or path out of the item or its style, then submit it again.",
-        field=field[:200],
+        field=field,
     )
+
+
+def _field(place: str) -> str:
+    """Return where in a document something stands, unless that itself says too much."""
+    is_telling = any(pattern.search(place) for pattern in (_INSIDE, _PATH, _KEY))
+    return "document" if is_telling else place[:200]
 
 
 def _are_measured(assets: Mapping[str, Mapping[str, Any]]) -> bool:
