@@ -288,10 +288,7 @@ def _check_begin(present: Present, step: Step, now: float) -> None:
         raise _void(f"The approval of {name} was used already.", "Have it approved once more.")
     if now >= approval.expires_at:
         raise _void(f"The approval of {name} was not used in time.", "Have it approved once more.")
-    if values["publish_after"] is not None and now < values["publish_after"]:
-        raise Conflict(f"{name.capitalize()} may not be published yet.", hint="Wait.", field="publish_after")
-    if values["withdraw_after"] is not None and now >= values["withdraw_after"]:
-        raise Conflict(f"The time of {name} is over.", hint="Revoke it.", field="withdraw_after")
+    _refuse_time(present, name, now)
     if values["clearance"] != Clearance.PUBLIC:
         raise Conflict(f"{name.capitalize()} is not for the public.", hint="Revoke it.", field="clearance")
     _refuse_changed(present, approval.manifest_digest, "approval")
@@ -301,6 +298,8 @@ def _check_finish(present: Present, step: Step, now: float) -> None:
     _check_run(present, step, now)
     if present.approval is None:
         raise _void(f"Release {step.release_id} has no approval.", "Have it approved once more.")
+    # A copy may take long, and a clock may be put right meanwhile.
+    _refuse_time(present, f"release {step.release_id}", now)
     _refuse_changed(present, present.approval.manifest_digest, "approval")
 
 
@@ -333,6 +332,14 @@ def _refuse_changed(present: Present, seen: str, field: str) -> None:
             hint="Look at it again, then decide.",
             field=field,
         )
+
+
+def _refuse_time(present: Present, name: str, now: float) -> None:
+    values = present.values
+    if values["publish_after"] is not None and now < values["publish_after"]:
+        raise Conflict(f"{name.capitalize()} may not be published yet.", hint="Wait.", field="publish_after")
+    if values["withdraw_after"] is not None and now >= values["withdraw_after"]:
+        raise Conflict(f"The time of {name} is over.", hint="Revoke it.", field="withdraw_after")
 
 
 def _void(detail: str, hint: str) -> Conflict:
