@@ -280,9 +280,16 @@ class Platform:
             make_delivery=self._delivery,
             make_probe=self._probe,
             queue_run=self.submit,
+            needed_keys=self._needed_keys,
             refuse_system=self._refuse_system,
             base_url=base_url,
         )
+
+    def _needed_keys(self) -> set[str]:
+        """Return the keys of the internal zone that the catalogue, managed datasets and styles need."""
+        _releases, *others = self.janitor.needs
+        addresses = (address for need in others for address in need.addresses(self.database))
+        return {one.removeprefix("internal://") for one in addresses if one.startswith("internal://")}
 
     def _delivery(self) -> "Delivery":
         """Return what brings releases to the external zone; the settings say with what."""

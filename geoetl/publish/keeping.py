@@ -22,7 +22,6 @@ from geoetl.publish.steps import Step
 from geoetl.publish.tables import queue
 from geoetl.publish.transition import by
 from geoetl.runs.model import Result
-from geoetl.store.catalog import Search, walk
 from geoetl.store.zones import StoredObject
 
 #: What the audit log calls it when an item leaves the catalogue, and comes back.
@@ -59,6 +58,10 @@ class Kept(Result):
         """Collection and item."""
         return str(self.item_document["collection"]), str(self.item_document["id"])
 
+    def is_of(self, other: "Kept") -> bool:
+        """Tell whether another one says the same of an item and of its objects."""
+        return self.item_document == json.loads(other.model_dump_json())["item_document"] and self.keys == other.keys
+
 
 class Purged(Result):
     """What was removed for good.
@@ -92,7 +95,14 @@ class Keeping(Parts):
 
     def users_of(self, keys: set[str]) -> list[str]:
         """Return the releases, in words, that need one of these objects."""
-        return [told for told, needed in self._sources(self._is_needed()) if keys & needed]
+        return [told for told, needed in self._sources(self._is_needed()) if overlapping(keys, needed)]
+
+    def kept(self, collection: str, item: str) -> Kept | None:
+        """Return an item as it was when it was taken out of the catalogue, or was about to be; None without a note."""
+        internal, key = self.zones.internal, _note(collection, item)
+        if internal.size(key) is None:
+            return None
+        return Kept.model_validate_json(internal.local_path(key).read_text("utf-8"))
 
     def keep(self, kept: Kept) -> StoredObject:
         """Write down an item that is about to be taken out of the catalogue."""
@@ -123,19 +133,20 @@ class Keeping(Parts):
     def purge(self) -> Purged:
         """Remove what was kept for withdrawals that can no longer be undone.
 
-        What an item of the catalogue names, or a release needs, stays.
+        What anybody needs stays, and so does what was written anew since: somebody is about to register it.
         """
         now = self.repository.clock()
         due = {key: kept for key, kept in self._kept() if kept.withdrawn_at <= now - UNDO_S}
-        keys = {key for kept in due.values() if kept.delete_objects for key in kept.keys}
+        keys = {key for kept in due.values() if kept.delete_objects for key in self._not_written_since(kept)}
         is_over = sa.and_(
             queue.c.state == State.WITHDRAWN,
             queue.c.updated_at <= now - UNDO_S,
             queue.c.updated_at > now - UNDO_S - _PURGE_WITHIN_S,
         )
         own = {key for _, found in self._sources(is_over) for key in found if key.startswith(f"{OWN}/")}
-        doomed = (keys | own) - self.held_keys()
-        doomed -= self._named_in_catalogue() if keys & doomed else set()
+        doomed = keys | own
+        if doomed:
+            doomed -= overlapping(doomed, self.held_keys() | self.needed_keys())
         internal = self.zones.internal
         present = sorted(
             key for key in doomed if internal.size(key) is not None or internal.folder_size(key) is not None
@@ -237,9 +248,10 @@ class Keeping(Parts):
             ),
         )
 
-    def _named_in_catalogue(self) -> set[str]:
-        catalog = self.catalog(self.repository.database)
-        return {key for item in walk(catalog, Search(limit=_PAGE, count=False)) for key in self.keys_named(item)}
+    def _not_written_since(self, kept: Kept) -> set[str]:
+        """Return the objects of an item that nobody has written, or begun to write, after it was taken out."""
+        internal = self.zones.internal
+        return set(kept.keys) - internal.artifacts.written_after(internal.name, kept.withdrawn_at)
 
     def keys_named(self, item: dict[str, object]) -> Iterator[str]:
         """Yield the keys of the internal zone that the assets of an item name."""
@@ -248,6 +260,18 @@ class Keeping(Parts):
             zone, key = self.zones.locate(str(asset.get("href", "")))
             if zone is self.zones.internal:
                 yield key
+
+
+def overlapping(keys: set[str], others: set[str]) -> set[str]:
+    """Return the keys that are among others, are folders that one of these lies in, or lie in a folder of these."""
+    folders = {folder for other in others for folder in _above(other)}
+    return {key for key in keys if key in others or key in folders or any(one in others for one in _above(key))}
+
+
+def _above(key: str) -> Iterator[str]:
+    while "/" in key:
+        key = key.rpartition("/")[0]
+        yield key
 
 
 def _note(collection: str, item: str) -> str:

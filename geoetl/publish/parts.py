@@ -59,6 +59,7 @@ class Parts:
         make_delivery: Makes what brings objects there; it may lack a setting, which matters only then.
         make_probe: Makes what opens the published things.
         queue_run: Queues a run.
+        needed_keys: Gives the keys of the internal zone that anything else than a release needs.
         refuse_system: Raises where an item, by its collection and id, is one that geoetl itself reads.
         base_url: Public address of the external zone, without a slash at its end.
     """
@@ -72,6 +73,7 @@ class Parts:
     make_delivery: "Callable[[], Delivery]"
     make_probe: Callable[[], Looker]
     queue_run: Submit
+    needed_keys: Callable[[], set[str]]
     refuse_system: Callable[[str, str], None]
     base_url: str
 

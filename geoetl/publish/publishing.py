@@ -19,9 +19,11 @@ from geoetl.publish.steps import Content, Step
 from geoetl.publish.transition import Outcome
 from geoetl.publish.withdrawal import Scope
 from geoetl.publish.withdrawing import described
-from geoetl.runs.model import RunRecord
+from geoetl.runs.model import RunRecord, RunState
 
 _log = logging.getLogger(__name__)
+# Withdrawals at one moment that are looked at.
+_PAGE = 1000
 # What may still be given another content.
 _EDITABLE = (State.DRAFT, State.PENDING_REVIEW, State.CHANGES_REQUESTED)
 
@@ -134,9 +136,11 @@ class Publishing(ByTheClock):
 
         Raises:
             NotFound: There is no such release.
-            Conflict: It was not withdrawn, or too long ago, or another release of the item is open.
+            Conflict: It was not withdrawn, or too long ago, its objects are being removed at this moment, or another
+                release of the item is open.
             FourEyes: Who decides is who submitted it.
         """
+        self._refuse_leaving(self.repository.get(release_id))
         step = Step(release_id, Action.RESTORE, revision, reason=reason)
         with self.transaction() as connection:
             (outcome,) = self.moves(connection, actor, [step])
@@ -196,9 +200,12 @@ class Publishing(ByTheClock):
         head = self.audit.head()
         # Until something else happens, the same request is the same withdrawal.
         key = f"withdraw {actor.id} {head.number} {sorted({**asked, **said}.items())}"
-        return self.queue_run(
-            WITHDRAW, {**asked, **said, "asked_by": described(actor)}, key=key, submitted_by=actor.name
-        )
+        parameters = {**asked, **said, "asked_by": described(actor)}
+        run = self.queue_run(WITHDRAW, parameters, key=key, submitted_by=actor.name)
+        if run.reused and run.state in (RunState.FAILED, RunState.CANCELLED):
+            self.runs.queue.retry(run.id, actor.name)
+            return self.runs.get(run.id)
+        return run
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -230,6 +237,18 @@ class Publishing(ByTheClock):
         return self.repository.status(collection, item)
 
     # -- within --------------------------------------------------------------------------------------------------------
+
+    def _refuse_leaving(self, release: Release) -> None:
+        """Do nothing unless a run withdraws the item at this moment: it would remove what is copied meanwhile."""
+        for run in self.runs.list(pipeline=WITHDRAW, state=RunState.RUNNING, limit=_PAGE):
+            asked = run.parameters
+            is_dry = asked.get("dry_run", True)
+            if not is_dry and (asked.get("collection"), asked.get("item")) == (release.collection, release.item):
+                raise Conflict(
+                    f"'{release.item}' is being withdrawn at this moment.",
+                    hint=f"Wait until that has ended: geoetl runs follow {run.id}",
+                    field="state",
+                )
 
     def _started(self, release: Release) -> Release:
         """Queue the copy of what was approved, where it may begin; `do_due` does where that does not succeed."""

@@ -19,6 +19,7 @@ from geoetl.runs.model import Result
 from geoetl.runs.stage import Run
 from geoetl.store.catalog import Item, Search, walk
 from geoetl.store.catalog.managed import refuse_managed
+from geoetl.store.database import Database
 from geoetl.store.zones import StoredObject
 
 #: Whoever works on the machine itself, where nobody else is said.
@@ -26,6 +27,8 @@ LOCAL = Principal("local", "Local operator", Role.OPERATOR, Via.LOCAL)
 # Items of the collection that are looked through for what depends on the one that goes.
 MAX_LOOKED_THROUGH = 10_000
 _REVOCABLE = (State.APPROVED, State.COPY_FAILED)
+# Of an item that has left the catalogue nothing may be, or become, public.
+_LIVE = (State.PENDING_REVIEW, State.COPYING, State.PUBLISHED, *_REVOCABLE)
 # How items say that they were made of another one.
 _DEPENDENT = ("derived_from", "predecessor-version", "related")
 
@@ -139,6 +142,9 @@ class Withdrawing(Keeping):
         actor = _principal(plan.asked_by)
         if plan.leaves_catalogue:
             run.stage("keep", self._keep, plan)
+            # A process may have died since, and the item may have been registered anew.
+            if not self._is_kept(plan, self.repository.database):
+                self._keep(plan)
 
         def effect(connection: Connection) -> Hidden:
             audit.hold(connection)
@@ -251,19 +257,29 @@ class Withdrawing(Keeping):
     # -- doing ---------------------------------------------------------------------------------------------------------
 
     def _keep(self, plan: Withdrawal) -> StoredObject:
-        catalog = self.catalog(self.repository.database)
+        return self.keep(self._to_keep(plan, self.repository.database))
+
+    def _is_kept(self, plan: Withdrawal, database: Database) -> bool:
+        """Tell whether what is kept of an item is what it is now; of one that is gone there is nothing to keep."""
+        try:
+            present = self._to_keep(plan, database)
+        except NotFound:
+            return True
+        kept = self.kept(plan.collection, plan.item)
+        return kept is not None and kept.is_of(present)
+
+    def _to_keep(self, plan: Withdrawal, database: Database) -> Kept:
+        catalog = self.catalog(database)
         collection, item = catalog.collection(plan.collection), catalog.item(plan.collection, plan.item)
         portable = {
             name: {**asset, "href": self.zones.portable(asset["href"])} for name, asset in item["assets"].items()
         }
-        return self.keep(
-            Kept(
-                collection_document=dict(collection),
-                item_document={**item, "assets": portable},
-                keys=tuple(one.key for one in self._own(item)),
-                delete_objects=plan.delete_objects,
-                withdrawn_at=self.repository.clock(),
-            )
+        return Kept(
+            collection_document=dict(collection),
+            item_document={**item, "assets": portable},
+            keys=tuple(one.key for one in self._own(item)),
+            delete_objects=plan.delete_objects,
+            withdrawn_at=self.repository.clock(),
         )
 
     def _end(self, connection: Connection, actor: Principal, plan: Withdrawal) -> tuple[str, ...]:
@@ -287,8 +303,31 @@ class Withdrawing(Keeping):
         return tuple(step.release_id for step in steps)
 
     def _take_out(self, connection: Connection, actor: Principal, plan: Withdrawal) -> None:
-        """Take the item out of the catalogue, and its collection too where that was the last one."""
-        catalog = self.catalog(self.repository.database.within(connection))
+        """Take the item out of the catalogue, and its collection too where that was the last one.
+
+        Raises:
+            Conflict: The item, or what is public of it, is not what the plan was made for.
+        """
+        database = self.repository.database.within(connection)
+        catalog = self.catalog(database)
+        if connection.dialect.name == "postgresql":
+            from geoetl.store.catalog.pgstac import hold
+
+            hold(connection)
+        releases = self.within(connection).of_asset(asset_id(plan.collection, plan.item))
+        other = next((one for one in releases if one.state in _LIVE), None)
+        if other is not None:
+            raise Conflict(
+                f"'{plan.item}' has a release by now that is {other.state.replace('_', ' ')}: {other.id}.",
+                hint="Plan the withdrawal once more.",
+                field="item",
+            )
+        if not self._is_kept(plan, database):
+            raise Conflict(
+                f"The item '{plan.item}' is being registered anew at this moment.",
+                hint="Plan the withdrawal once more.",
+                field="item",
+            )
         catalog.delete_item(plan.collection, plan.item)
         rest = catalog.search(Search(collections=(plan.collection,), limit=1, count=False))
         if not rest.items:

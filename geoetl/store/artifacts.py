@@ -115,6 +115,12 @@ class ArtifactRepository:
                     found[row.key] = Artifact(row.sha256, row.bytes, row.written_at)
         return found
 
+    def written_after(self, zone: str, time: float) -> set[str]:
+        """Return the keys of what was written, or begun to be written, after a Unix time."""
+        query = sa.select(artifacts.c.key).where(artifacts.c.zone == zone, artifacts.c.written_at > time)
+        with self.database.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def keys_under(self, zone: str, owner: str) -> list[str]:
         """Return the keys of objects of `owner`, and of owners whose name goes on with "_"; half-written ones too."""
         # Not LIKE, which on SQLite takes capitals for small letters: they are another's.
