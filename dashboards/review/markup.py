@@ -158,11 +158,11 @@ def files_html(one: Opened, limit: int, *, linked: bool) -> str:
         '<th scope="col">File</th><th scope="col"></th><th class="number" scope="col">Size</th>'
         '<th scope="col">SHA-256</th><th class="wide" scope="col">Type</th>'
     )
-    download = f' <a href="{manifest_address(one.release)}" download>Download it</a>.' if linked else ""
+    download = f' <a href="{manifest_address(one.release)}" download>Download it</a>' if linked else ""
     gone = _gone(one.gone_objects)
     return (
-        f"<p>Exactly these become public, below <b>{escape(path)}</b>, and nothing else. Approval is bound to the "
-        f"manifest {digest_html(one.release.manifest_digest)}.{download}</p>"
+        f"<p>Exactly these become public, below <b>{escape(path)}</b>, and nothing else: approval is bound to their "
+        f"list, {digest_html(one.release.manifest_digest)}{download}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}{total}</tbody></table>{gone}"
         '<p class="muted" style="margin-top:12px">The lists of the public catalogue, <code>catalog.json</code> and '
         f"<code>{escape(one.release.collection)}/collection.json</code>, are written anew when it is published.</p>"
