@@ -7,12 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 import dashboards.app
 import geoetl
 from geoetl.platform import Platform
 from tests import catalogued
+from tests.served import PASSWORD
 from tests.served import serving as served_app
 
 # Without a graphics card Chromium draws WebGL in software; what lies around the map is drawn faster without it.
@@ -45,6 +46,9 @@ class Watched:
         """Check that nothing was complained about, and that nobody else was asked."""
         assert self.complaints == []
         assert self.hosts == {urlsplit(address).netloc}
+
+
+Enter = Callable[[str, str], Watched]
 
 
 @contextmanager
@@ -97,6 +101,31 @@ def visit(browser: Browser) -> Iterator[Callable[[str], Watched]]:
 
     yield open_page
     context.close()
+
+
+@pytest.fixture
+def enter(browser: Browser) -> Iterator[Enter]:
+    """Give ``enter(name, address)``: the page of somebody who signs in with a browser of their own."""
+    contexts: list[BrowserContext] = []
+
+    def sign_in(name: str, address: str) -> Watched:
+        context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+        context.set_default_timeout(SLOW_MS)
+        contexts.append(context)
+        watched = Watched(context.new_page())
+        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
+        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+        watched.page.on("request", lambda asked: note(watched, asked.url))
+        watched.page.goto(address)
+        watched.page.get_by_label("Name").fill(name)
+        watched.page.get_by_label("Password").fill(PASSWORD)
+        watched.page.get_by_role("button", name="Sign in").click()
+        expect(watched.page.get_by_role("status").first).to_contain_text("at work")
+        return watched
+
+    yield sign_in
+    for context in contexts:
+        context.close()
 
 
 def note(watched: Watched, url: str) -> None:

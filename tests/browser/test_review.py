@@ -2,18 +2,18 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import expect
 
 import geoetl
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.platform import Platform
 from geoetl.publish.model import Release, State
-from tests.browser.conftest import SLOW_MS, Watched, note, serving
+from tests.browser.conftest import Enter, serving
 from tests.by_hand import HandWorker
 from tests.reviewed import FIELDS, bring_fields, field_rows, published, submitted
 from tests.served import PASSWORD
@@ -55,9 +55,6 @@ class Board:
         return self.platform.publish.get(release.id).state
 
 
-Enter = Callable[[str, str], Watched]
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a home with four people and a changed item of which a first version is public."""
@@ -79,31 +76,6 @@ def board(template: Path, tmp_path: Path) -> Iterator[Board]:
     platform = geoetl.connect(tmp_path / "home")
     with serving(platform) as address:
         yield Board(platform, address)
-
-
-@pytest.fixture
-def enter(browser: Browser) -> Iterator[Enter]:
-    """Give ``enter(name, address)``: the page of somebody who signs in with a browser of their own."""
-    contexts: list[BrowserContext] = []
-
-    def sign_in(name: str, address: str) -> Watched:
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-        context.set_default_timeout(SLOW_MS)
-        contexts.append(context)
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
-        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        watched.page.on("request", lambda asked: note(watched, asked.url))
-        watched.page.goto(address)
-        watched.page.get_by_label("Name").fill(name)
-        watched.page.get_by_label("Password").fill(PASSWORD)
-        watched.page.get_by_role("button", name="Sign in").click()
-        expect(watched.page.get_by_role("status").first).to_contain_text("at work")
-        return watched
-
-    yield sign_in
-    for context in contexts:
-        context.close()
 
 
 def test_one_submits_and_another_looks_approves_and_watches_the_copy(
