@@ -141,7 +141,9 @@ class Delivery:
         for _ in range(TRIES):
             if missing:
                 bring = [Transfer(one.source, one.target, one.bytes, one.sha256, one.media_type) for one in missing]
-                before = len(release.wanted) - len(missing), release.bytes - sum(one.bytes for one in missing)
+                # Documents are not counted: whoever hears it knows how many objects there are.
+                objects = release.manifest.objects
+                before = len(objects) - len(missing), release.manifest.bytes - sum(one.bytes for one in missing)
                 self.copier.bring(bring, staging, partial(_tell_on, tell, *before))
             # The disk works while the processor does; what is left for it when all comes into place is little then.
             with ThreadPoolExecutor(1, "settle") as beside:
