@@ -51,10 +51,7 @@ class ByTheClock(Bringing, Withdrawing):
 
     def is_due(self) -> bool:
         """Tell cheaply whether there is anything to do."""
-        now, counts = self.repository.clock(), self.repository.counts()
-        if counts[State.COPYING] or counts[State.COPY_FAILED] or counts[State.APPROVED]:
-            return True
-        if self.repository.overdue(now):
+        if self.repository.is_any_due(self.repository.clock()):
             return True
         return self._died_lately() or self.anchor.read() != self.repository.audit.head()
 

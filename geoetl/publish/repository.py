@@ -12,7 +12,7 @@ from geoetl.core.identifiers import check_id, new_id
 from geoetl.core.principal import Principal
 from geoetl.publish import audit
 from geoetl.publish.audit import AuditLog, Entry
-from geoetl.publish.model import Action, Approval, Release, State, asset_id, moment
+from geoetl.publish.model import Action, Approval, Clearance, Release, State, asset_id, moment
 from geoetl.publish.steps import Content, Step, check_release_id, not_found
 from geoetl.publish.tables import outbox, queue
 from geoetl.publish.transition import (
@@ -166,20 +166,26 @@ class ReleaseRepository:
     def expire_due(self) -> list[Outcome]:
         """Send releases back to review whose approval was not used in time; return what came of each."""
         now = self.clock()
-        query = sa.select(queue.c.id, queue.c.revision, queue.c.approval).where(
-            queue.c.state.in_([State.APPROVED, State.COPY_FAILED]), queue.c.approval.is_not(None)
-        )
-        with self.database.read() as connection:
-            rows = connection.execute(query.order_by(queue.c.seq)).all()
-        due = [row for row in rows if Approval.model_validate_json(row.approval).expires_at <= now]
         steps = [
-            Step(row.id, Action.EXPIRE, row.revision, reason="The approval was not used in time.")
-            for row in due[:_EXPIRED_AT_ONCE]
+            Step(release_id, Action.EXPIRE, revision, reason="The approval was not used in time.")
+            for release_id, revision in self._expired(now)[:_EXPIRED_AT_ONCE]
         ]
         if not steps:
             return []
         with self.database.begin() as connection:
             return move_within(connection, SYSTEM, steps, now)
+
+    def _expired(self, now: float) -> list[tuple[str, int]]:
+        """Return ids and revisions of releases whose approval could be used, and was not in time."""
+        # What is restricted is approved to stay inside: there is nothing that its approval waits for.
+        query = sa.select(queue.c.id, queue.c.revision, queue.c.approval).where(
+            queue.c.state.in_([State.APPROVED, State.COPY_FAILED]),
+            queue.c.approval.is_not(None),
+            queue.c.clearance == Clearance.PUBLIC,
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(queue.c.seq)).all()
+        return [(row.id, row.revision) for row in rows if Approval.model_validate_json(row.approval).expires_at <= now]
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -251,6 +257,19 @@ class ReleaseRepository:
         query = sa.select(queue.c.id).where(queue.c.state == State.PUBLISHED, queue.c.withdraw_after <= now)
         with self.database.read() as connection:
             return tuple(connection.execute(query.order_by(queue.c.seq)).scalars())
+
+    def is_any_due(self, now: float) -> bool:
+        """Tell whether a copy may begin or may have died, an approval was not used, or a release has had its time."""
+        may_begin = sa.and_(
+            queue.c.state == State.APPROVED,
+            queue.c.clearance == Clearance.PUBLIC,
+            sa.func.coalesce(queue.c.publish_after, 0.0) <= now,
+        )
+        is_over = sa.and_(queue.c.state == State.PUBLISHED, queue.c.withdraw_after <= now)
+        query = sa.select(queue.c.id).where(sa.or_(queue.c.state == State.COPYING, may_begin, is_over)).limit(1)
+        with self.database.read() as connection:
+            found = connection.execute(query).first()
+        return found is not None or bool(self._expired(now))
 
     def next_version(self, asset: str) -> int:
         """Return the version that the next approval of an asset assigns."""

@@ -113,7 +113,8 @@ class Withdrawing(Keeping):
         going = list(self._going(releases, version, force_approved=force_approved))
         leaves = chosen is Scope.EVERYWHERE and found is not None
         own = self._own(found) if leaves and found is not None else ()
-        external = [one for release in going for one in _objects(release)]
+        lying = [release for release in going if self._is_lying(release)]
+        external = [one for release in lying for one in _objects(release)]
         return Withdrawal(
             collection=collection,
             item=item,
@@ -123,7 +124,7 @@ class Withdrawing(Keeping):
             delete_objects=delete_objects,
             reason=reason,
             asked_by=asked_by or described(LOCAL),
-            releases=tuple(map(_going_release, going)),
+            releases=tuple(_going_release(release, is_lying=release in lying) for release in going),
             leaves_catalogue=leaves,
             objects=tuple(external) + own if delete_objects else (),
             stays=tuple(self._staying(releases, going, delete_objects=delete_objects)),
@@ -218,8 +219,12 @@ class Withdrawing(Keeping):
 
     def _is_left(self, release: Release) -> bool:
         """Whether objects of a release that was withdrawn are still there: left, or by a removal that died."""
-        is_withdrawn = release.state is State.WITHDRAWN and release.manifest.version is not None
-        return is_withdrawn and self.zones.external.folder_size(release.manifest.path) is not None
+        return release.state is State.WITHDRAWN and self._is_lying(release)
+
+    def _is_lying(self, release: Release) -> bool:
+        """Whether anything of a release lies where it is public: what was approved, and not copied, does not."""
+        manifest = release.manifest
+        return manifest.version is not None and self.zones.external.folder_size(manifest.path) is not None
 
     def _own(self, item: Item) -> tuple[GoingObject, ...]:
         """Return the objects of the internal zone that are an item's own."""
@@ -364,15 +369,15 @@ def _objects(release: Release) -> Iterator[GoingObject]:
         yield GoingObject(zone="external", key=f"{manifest.path}/{target}", bytes=None)
 
 
-def _going_release(release: Release) -> GoingRelease:
+def _going_release(release: Release, *, is_lying: bool) -> GoingRelease:
     manifest = release.manifest
     return GoingRelease(
         release_id=release.id,
         version=release.version or 0,
         state=release.state,
         path=manifest.path,
-        objects=len(manifest.objects) + len(manifest.documents),
-        bytes=manifest.bytes,
+        objects=len(manifest.objects) + len(manifest.documents) if is_lying else 0,
+        bytes=manifest.bytes if is_lying else 0,
     )
 
 

@@ -23,7 +23,7 @@ from tests.publish.releasing import APPROVER, AUTHOR, NOW, Clock
 from tests.publish.running import Blind, bring, claimed, running, take_back
 
 ITEM = "hill"
-HOUR_S = 3600.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 # Where the kind of database does not matter, one is enough.
 ON_SQLITE = pytest.mark.parametrize("platform", ["sqlite"], indirect=True)
 
@@ -271,3 +271,30 @@ def test_an_address_with_a_key_in_it_does_not_become_public(
     with pytest.raises(VerificationFailed) as caught:
         publish.submit(AUTHOR, RASTERS, ITEM)
     assert (caught.value.field, address in caught.value.detail) == ("properties.description", False)
+
+
+@ON_SQLITE
+def test_only_objects_that_are_there_are_said_to_go(platform: Platform, publish: Publishing) -> None:
+    approved(publish)
+    plan = publish.plan_withdrawal(RASTERS, ITEM, force_approved=True)
+    assert ([one.objects for one in plan.releases], plan.objects) == ([0], ())
+    assert take_back(platform, publish, RASTERS, ITEM, force_approved=True).objects == 0
+
+
+@ON_SQLITE
+def test_what_is_approved_to_stay_inside_or_to_wait_is_not_due(
+    platform: Platform, publish: Publishing, clock: Clock
+) -> None:
+    inside = publish.submit(AUTHOR, RASTERS, ITEM, clearance=Clearance.RESTRICTED)
+    inside = approved(publish, inside)
+    publish.do_due()
+    assert not publish.is_due()
+    clock.now += 400 * DAY_S
+    assert not publish.is_due()
+    assert publish.do_due().expired == ()
+    publish.revoke(APPROVER, inside.id, revision=inside.revision, reason="It may be shown.")
+    approved(publish, publish_after=clock.now + DAY_S)
+    publish.do_due()
+    assert not publish.is_due()
+    clock.now += DAY_S
+    assert publish.is_due()
