@@ -127,14 +127,27 @@ def postgres_url(postgres: postgresql.PostgresServer) -> str:
 
 
 @pytest.fixture
-def fresh_postgres_url(postgres: postgresql.PostgresServer) -> str:
+def fresh_postgres_url(postgres: postgresql.PostgresServer) -> Iterator[str]:
     """Give the URL of an empty database with PostGIS, for this test alone."""
-    return postgres.new_database()
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
+def pgstac_url(postgres: postgresql.PostgresServer, new_pgstac_url: Callable[[], str]) -> Iterator[str]:
+    """Give the URL of a database with the whole schema, for this test alone."""
+    url = new_pgstac_url()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")
 def new_pgstac_url(postgres: postgresql.PostgresServer) -> Callable[[], str]:
-    """Give ``new_pgstac_url()``: the URL of a database with the whole schema, a copy of one made for the session."""
+    """Give ``new_pgstac_url()``: the URL of a database with the whole schema, a copy of one made for the session.
+
+    It stays until the end of the session; for one test alone there is `pgstac_url`.
+    """
     from geoetl.store.database import Database
 
     name = postgres.new_database().rpartition("/")[2]

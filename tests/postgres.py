@@ -19,6 +19,8 @@ OWNER = "geoetl"
 TEMPLATE = "template_postgis"
 # initdb and the server refuse to run as root; Debian's package brings this user.
 SYSTEM_USER = "postgres"
+# Each database is 20 MB in 900 files that live for a second: where there is room, these never see a disk.
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 6 * 1024**3
 # The data are thrown away: speed before safety.
 SERVER_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
@@ -38,8 +40,13 @@ class PostgresServer:
     def new_database(self, template: str = TEMPLATE) -> str:
         """Make a database with PostGIS, a copy of `template`, and return its SQLAlchemy URL."""
         name = f"test_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
+        # Not by way of the log of the server, which is the default and takes three to ten times as long.
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY = FILE_COPY", database="postgres")
         return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, and end whoever is still connected to it."""
+        self.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)", database="postgres")
 
     def url(self, name: str, user: str = OWNER, password: str = "") -> str:
         """Return the SQLAlchemy URL of a database; the owner's password where none is given."""
@@ -63,7 +70,7 @@ def find_programs() -> Path | None:
 @contextmanager
 def running(programs: Path) -> Iterator[PostgresServer]:
     """Start a server of its own in a temporary folder, and stop and remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="geoetl-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="geoetl-postgres-", dir=_memory()))
     server = PostgresServer(_free_port(), secrets.token_hex(16))
     data, log, password = folder / "data", folder / "log", folder / "password"
     try:
@@ -97,6 +104,12 @@ def _run(*command: str | Path) -> None:
         if done.returncode:
             output.seek(0)
             raise RuntimeError(f"{Path(command[0]).name} failed: {output.read()}")
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory with room for the databases, or None."""
+    has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    return MEMORY if has_room else None
 
 
 def _has_postgis(programs: Path) -> bool:

@@ -11,6 +11,8 @@ from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.catalog import PgstacCatalog, SqliteCatalog
 from geoetl.store.database import Database
 from geoetl.store.zones import Zone, Zones
+from tests.migrated import sqlite_database
+from tests.postgres import PostgresServer
 
 # In the folder of a catalogue on PostgreSQL, so that another process finds its database.
 URL_FILE = "pgstac-url"
@@ -18,8 +20,7 @@ URL_FILE = "pgstac-url"
 
 def sqlite_catalog(folder: Path) -> SqliteCatalog:
     """Give the catalogue in a database of its own in `folder`, with both zones beside it."""
-    database = Database(f"sqlite:///{folder / 'geoetl.db'}")
-    database.upgrade()
+    database = sqlite_database(folder / "geoetl.db")
     return SqliteCatalog(database, _zones(folder, database))
 
 
@@ -37,7 +38,10 @@ BACK_ENDS: dict[str, Callable[[Path], AnyCatalog]] = {"sqlite": sqlite_catalog, 
 def prepare(back_end: str, folder: Path, request: pytest.FixtureRequest) -> Path:
     """Make what a back end needs in an empty folder, and return the folder."""
     if back_end == "pgstac":
-        (folder / URL_FILE).write_text(request.getfixturevalue("new_pgstac_url")())
+        url = request.getfixturevalue("new_pgstac_url")()
+        server: PostgresServer = request.getfixturevalue("postgres")
+        request.addfinalizer(lambda: server.drop(url))
+        (folder / URL_FILE).write_text(url)
     return folder
 
 

@@ -45,7 +45,7 @@ def upkeep(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Iterat
     (folder / f"{DECLARED}.yaml").write_text(FILE)
     further: dict[str, Any] = {}
     if getattr(request, "param", "sqlite") == "postgresql":
-        further["database"] = {"url": request.getfixturevalue("new_pgstac_url")()}
+        further["database"] = {"url": request.getfixturevalue("pgstac_url")}
     platform = geoetl.connect(home, allowed_roots=(tmp_path,), managed=folder, **further)
     made = Upkeep.begin(platform, tmp_path / "drop", update_schedule="0 2 * * *")
     made.release(lands(10))

@@ -17,6 +17,7 @@ from geoetl.runs.queue import HUNG_S, LEASE_S, MAX_BACK_OFF_S, Claim, Ending, Ru
 from geoetl.runs.repository import RunRepository, TaskEnding
 from geoetl.runs.tables import runs, workers
 from geoetl.store.database import Database
+from tests.migrated import sqlite_database
 
 ELSEWHERE = ProcessMark("another machine", 1, "")
 TRANSIENT = Unavailable("The place is away.", hint="Try again.").problem()
@@ -33,11 +34,9 @@ def shared_url(new_pgstac_url: Callable[[], str]) -> str:
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunRepository]:
     """Give the runs of an empty database of each kind."""
     if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-        database.upgrade()
+        database = sqlite_database(tmp_path / "test.db")
     else:
         database = Database(request.getfixturevalue("shared_url"))
-        database.upgrade()
         with database.begin() as connection:
             connection.exec_driver_sql("TRUNCATE runs, run_workers CASCADE")
     yield RunRepository(database)

@@ -27,6 +27,7 @@ from geoetl.runs.schedule import (
     schedule_identity,
 )
 from geoetl.store.database import Database
+from tests.migrated import sqlite_url
 
 HOURLY = Declaration("hourly", "Every hour", RunKind.FUNCTION, "purge-events", {}, "0 * * * *")
 MINUTE_S, HOUR_S = 60, 3600
@@ -43,8 +44,7 @@ def shared_url(new_pgstac_url: Callable[[], str]) -> str:
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunRepository]:
     """Give the runs of an empty database of each kind."""
     is_file = request.param == "sqlite"
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}" if is_file else request.getfixturevalue("shared_url"))
-    database.upgrade()
+    database = Database(sqlite_url(tmp_path / "test.db") if is_file else request.getfixturevalue("shared_url"))
     if not is_file:
         with database.begin() as connection:
             connection.exec_driver_sql("TRUNCATE runs, run_workers, schedules, schedule_slots CASCADE")

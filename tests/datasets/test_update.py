@@ -19,7 +19,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Upkeep]:
     """Give a dataset with ten countries, before its first update."""
     further: dict[str, Any] = {}
     if request.param == "postgresql":
-        further["database"] = {"url": request.getfixturevalue("new_pgstac_url")()}
+        further["database"] = {"url": request.getfixturevalue("pgstac_url")}
     platform = geoetl.connect(tmp_path / "home", allowed_roots=(tmp_path,), **further)
     upkeep = Upkeep.begin(platform, tmp_path / "drop", keep_versions=2)
     upkeep.release(lands(10))

@@ -27,6 +27,7 @@ from geoetl.runs.repository import RunRepository
 from geoetl.runs.schedule import Declaration, Outcome, Schedule, Schedules, schedule_identity
 from geoetl.runs.tables import events, runs, workers
 from geoetl.store.database import Database
+from tests.migrated import sqlite_database
 from tests.runs.working import EFFECTS, FUNCTIONS
 
 RUNS = int(os.environ.get("GEOETL_TEST_RUNS", 200))
@@ -49,10 +50,9 @@ PATIENCE_S = 120 + RUNS / 5 + KILLS
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunRepository]:
     """Give the runs of an empty database of each kind, with a table for what they do."""
     if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
+        database = sqlite_database(tmp_path / "runs.db")
     else:
-        database = Database(request.getfixturevalue("new_pgstac_url")())
-    database.upgrade()
+        database = Database(request.getfixturevalue("pgstac_url"))
     with database.begin() as connection:
         connection.exec_driver_sql(EFFECTS)
     yield RunRepository(database)

@@ -11,7 +11,7 @@ from tests.ops.housed import House, connect
 @pytest.fixture(params=["sqlite", "postgresql"])
 def house(request: pytest.FixtureRequest, home: Path) -> Iterator[House]:
     """Give an empty platform; each test runs on both kinds of database."""
-    url = request.getfixturevalue("new_pgstac_url")() if request.param == "postgresql" else None
+    url = request.getfixturevalue("pgstac_url") if request.param == "postgresql" else None
     platform = connect(home, url)
     yield House(platform)
     platform.database.dispose()

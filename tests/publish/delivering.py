@@ -13,6 +13,7 @@ from geoetl.publish.delivery import Delivered, Delivery
 from geoetl.publish.model import Manifest, ManifestObject
 from geoetl.store.staging import Staging, area_at
 from geoetl.testing.copiers import CopyRehearsal, rehearsal
+from tests.migrated import sqlite_url
 
 RELEASE = "release-1"
 FILES: Mapping[str, bytes] = {
@@ -141,8 +142,8 @@ def manifest_of(copy: CopyRehearsal, files: Mapping[str, bytes], **changes: Any)
 @contextmanager
 def shipping(folder: Path, urls: tuple[str, str], files: Mapping[str, bytes] = FILES) -> Iterator[Shipment]:
     """Give a release that is to be delivered from one zone to another."""
+    sqlite_url(folder / "rehearsal.db")
     with rehearsal(folder, *urls) as copy:
-        copy.origins.zones.internal.artifacts.database.upgrade()
         yield Shipment(copy, manifest_of(copy, files), Recording(ObjectsCopier(copy.origins)))
 
 

@@ -13,16 +13,16 @@ from geoetl.runs.stage import Run
 from geoetl.store.artifacts import ArtifactRepository
 from geoetl.store.database import Database
 from geoetl.store.zones import Zone, Zones
+from tests.migrated import sqlite_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Give an upgraded database; each contract test runs on both kinds."""
     if request.param == "sqlite":
-        made = Database(f"sqlite:///{tmp_path / 'test.db'}")
+        made = sqlite_database(tmp_path / "test.db")
     else:
-        made = Database(request.getfixturevalue("fresh_postgres_url"))
-    made.upgrade()
+        made = Database(request.getfixturevalue("pgstac_url"))
     yield made
     made.dispose()
 
@@ -36,8 +36,7 @@ def repository(database: Database) -> RunRepository:
 @pytest.fixture
 def zones(tmp_path: Path) -> Zones:
     """Give two empty file zones."""
-    database = Database(f"sqlite:///{tmp_path / 'zones.db'}")
-    database.upgrade()
+    database = sqlite_database(tmp_path / "zones.db")
     artifacts = ArtifactRepository(database)
     internal, external = (
         Zone(name, (tmp_path / name).as_uri(), artifacts, tmp_path / "cache") for name in ("internal", "external")

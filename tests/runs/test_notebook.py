@@ -12,8 +12,8 @@ from geoetl.runs.pipeline import Pipeline
 from geoetl.runs.presence import Presence
 from geoetl.runs.queue import Submission
 from geoetl.runs.repository import RunRepository
-from geoetl.store.database import Database
 from geoetl.store.zones import Zones
+from tests.migrated import sqlite_database
 
 
 def write_notebook(path: Path, code: str) -> Path:
@@ -29,8 +29,7 @@ def write_notebook(path: Path, code: str) -> Path:
 def execute(tmp_path: Path, zones: Zones, code: str, limits: LimitSettings) -> RunRecord:
     """Execute a notebook of one cell."""
     path = write_notebook(tmp_path / "test.ipynb", code)
-    database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
-    database.upgrade()
+    database = sqlite_database(tmp_path / "runs.db")
     repository = RunRepository(database)
     pipeline = Pipeline("test", path, "Test", "", {}, "")
     runner = NotebookRunner(repository, zones.internal, tmp_path / "scratch", limits)

@@ -24,7 +24,7 @@ from geoetl.runs.queue import Submission
 from geoetl.runs.repository import RunRepository
 from geoetl.runs.tables import runs
 from geoetl.runs.worker import Worker
-from geoetl.store.database import Database
+from tests.migrated import sqlite_database
 from tests.runs.test_notebook import write_notebook
 from tests.runs.working import EFFECTS, FUNCTIONS, new_worker
 
@@ -34,8 +34,7 @@ SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[RunRepository]:
     """Give the runs of an empty SQLite database; the contract with both kinds is in tests/contract."""
-    database = Database(f"sqlite:///{tmp_path / 'runs.db'}")
-    database.upgrade()
+    database = sqlite_database(tmp_path / "runs.db")
     with database.begin() as connection:
         connection.exec_driver_sql(EFFECTS)
     yield RunRepository(database)

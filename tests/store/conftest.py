@@ -6,9 +6,9 @@ import pytest
 
 from geoetl.core.settings import LimitSettings
 from geoetl.store.artifacts import ArtifactRepository
-from geoetl.store.database import Database
 from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
+from tests.migrated import sqlite_database
 
 
 @pytest.fixture
@@ -20,6 +20,5 @@ def gate(tmp_path: Path) -> Gate:
 @pytest.fixture
 def zone(tmp_path: Path) -> Zone:
     """Give an empty file zone."""
-    database = Database(f"sqlite:///{tmp_path / 'zone.db'}")
-    database.upgrade()
+    database = sqlite_database(tmp_path / "zone.db")
     return Zone("internal", (tmp_path / "zone").as_uri(), ArtifactRepository(database), tmp_path / "cache")

@@ -29,7 +29,7 @@ WRITERS = 8
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of a database with the whole schema."""
     if request.param == "postgresql":
-        return str(request.getfixturevalue("new_pgstac_url")())
+        return str(request.getfixturevalue("pgstac_url"))
     url = f"sqlite:///{tmp_path / 'a folder' / 'geoetl.db'}"
     Database(url).upgrade()
     return url

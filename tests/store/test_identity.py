@@ -5,6 +5,7 @@ import re
 import threading
 import time
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import argon2
@@ -16,25 +17,38 @@ from geoetl.core.principal import Role
 from geoetl.store import identity as module
 from geoetl.store.database import Database
 from geoetl.store.identity import NOBODYS_HASH, TOKEN_PREFIX, IdentityRepository, hash_password, name_key
+from tests.migrated import sqlite_url
 
 PASSWORD = "correct horse battery"
 DAY_S = 86_400
 
 
+@pytest.fixture(scope="module")
+def shared_url(new_pgstac_url: Callable[[], str]) -> str:
+    """Give the URL of one PostgreSQL database, which is emptied for each test."""
+    return new_pgstac_url()
+
+
+@pytest.fixture
+def emptied(shared_url: str) -> str:
+    """Give its URL, with the tables of identity empty."""
+    database = Database(shared_url)
+    with database.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE users, api_tokens, ended_sessions, server_secrets CASCADE")
+    database.dispose()
+    return shared_url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'geoetl.db'}"
-    return str(request.getfixturevalue("fresh_postgres_url"))
+    """Give the URL of a database with the schema and without users."""
+    return sqlite_url(tmp_path / "geoetl.db") if request.param == "sqlite" else str(request.getfixturevalue("emptied"))
 
 
 @pytest.fixture
 def identity(url: str) -> IdentityRepository:
     """Give the empty tables of identity."""
-    database = Database(url)
-    database.upgrade()
-    return IdentityRepository(database)
+    return IdentityRepository(Database(url))
 
 
 @pytest.fixture

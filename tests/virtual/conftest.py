@@ -9,10 +9,10 @@ import xarray as xr
 
 from geoetl.core.settings import LimitSettings
 from geoetl.store.artifacts import ArtifactRepository
-from geoetl.store.database import Database
 from geoetl.store.gate import Gate
 from geoetl.store.zones import Zone
 from geoetl.virtual import CubeVirtualiser
+from tests.migrated import sqlite_database
 
 DRS = "CMIP6/CMIP/NCAR/CESM2/historical/r1i1p1f1/Amon/tas/gn/v20190308"
 
@@ -87,7 +87,6 @@ def write_slice(tree: Path) -> Slice:
 @pytest.fixture
 def virtualiser(tmp_path: Path) -> CubeVirtualiser:
     """Give the stages of `virtualise-cmip6`."""
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    database.upgrade()
+    database = sqlite_database(tmp_path / "test.db")
     zone = Zone("internal", (tmp_path / "zone").as_uri(), ArtifactRepository(database), tmp_path / "cache")
     return CubeVirtualiser(Gate((tmp_path.resolve(),), LimitSettings()), zone, tmp_path / "scratch")
