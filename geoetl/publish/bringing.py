@@ -120,11 +120,14 @@ class Bringing(Parts):
         Raises:
             VerificationFailed: Something is not what was approved, or did not arrive as it was sent.
             Unavailable: A store cannot be reached, or a disk is full.
+            Conflict: It is not to be copied any more.
         """
 
         def delivered(begun: Begun) -> Delivered:
-            tell = _progress(begun, run.tell)
-            return self.make_delivery().deliver(self._manifest(begun), begun.release_id, tell)
+            tell, manifest = _progress(begun, run.tell), self._manifest(begun)
+            done = self.make_delivery().deliver(manifest, begun.release_id, tell)
+            self._refuse_ended(manifest, begun)
+            return done
 
         with self._failing(run, begun):
             done = run.stage("deliver", delivered, begun)
@@ -203,7 +206,7 @@ class Bringing(Parts):
             self.moves(connection, SYSTEM, [step])
             # It may lead there already, where what failed is the end of the transaction.
             self.index.write(connection)
-            self._take_back(connection, release)
+            self._take_back(connection, release.manifest, release.id)
 
     def settle(self, release: Release) -> bool:
         """Note that a copy failed whose run is over or is nowhere, and tell whether that was so."""
@@ -234,12 +237,31 @@ class Bringing(Parts):
             )
         return manifest
 
-    def _take_back(self, connection: Connection, release: Release) -> None:
+    def _refuse_ended(self, manifest: Manifest, begun: Begun) -> None:
+        """Do nothing if what has come into place is still to be public.
+
+        Raises:
+            Conflict: Its copy has ended meanwhile, as its process was taken for dead; it is out of sight again.
+        """
+        with self.transaction() as connection:
+            audit.hold(connection)
+            state = self.within(connection).get(begun.release_id).state
+            # Another run brings the same to the same place.
+            if state in (State.COPYING, State.PUBLISHED):
+                return
+            self._take_back(connection, manifest, begun.release_id)
+        raise Conflict(
+            f"Release {begun.release_id} is {state.replace('_', ' ')} by now.",
+            hint="Look at it again: somebody has decided otherwise, or another run has failed.",
+            field="state",
+        )
+
+    def _take_back(self, connection: Connection, manifest: Manifest, release_id: str) -> None:
         """Let nobody find by its address what may never become public: its approval may be revoked, or end."""
-        manifest, external = release.manifest, self.zones.external
+        external = self.zones.external
         if manifest.version is None:
             return  # it was not copied: it has no place to go to
-        Staging(external, f"{STAGING}/{release.id}").take_back(manifest.path, manifest.documents.keys())
+        Staging(external, f"{STAGING}/{release_id}").take_back(manifest.path, manifest.documents.keys())
         # The record belongs to the same transaction, which SQLite would otherwise wait for.
         artifacts = ArtifactRepository(self.repository.database.within(connection))
         names = (*(one.target for one in manifest.objects), *manifest.documents)

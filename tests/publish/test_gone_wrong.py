@@ -1,7 +1,7 @@
 """What must not happen where something goes wrong, is late, or happens at the same time."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ import geoetl
 from geoetl.core.errors import Conflict, Unavailable, VerificationFailed
 from geoetl.core.findings import Finding, Severity
 from geoetl.platform import Platform
+from geoetl.publish.copiers.protocol import Copier, Transfer
+from geoetl.publish.delivery import Delivery
 from geoetl.publish.keeping import overlapping
 from geoetl.publish.model import UNDO_S, Clearance, Manifest, ManifestObject, Release, State
 from geoetl.publish.publishing import Publishing
@@ -18,6 +20,7 @@ from geoetl.publish.steps import Content
 from geoetl.publish.withdrawal import Scope
 from geoetl.runs.model import RunState
 from geoetl.runs.queue import Ending
+from geoetl.store.staging import Staging
 from tests.publish.outside import RASTERS, raster
 from tests.publish.releasing import APPROVER, AUTHOR, NOW, Clock
 from tests.publish.running import Blind, bring, claimed, running, take_back
@@ -298,3 +301,45 @@ def test_what_is_approved_to_stay_inside_or_to_wait_is_not_due(
     assert not publish.is_due()
     clock.now += DAY_S
     assert publish.is_due()
+
+
+def test_a_process_that_was_taken_for_dead_leaves_nothing_of_what_was_revoked_meanwhile(
+    platform: Platform, publish: Publishing
+) -> None:
+    release = approved(publish)
+
+    def stalled() -> Delivery:
+        made = publish.make_delivery()
+        return replace(made, copier=Stalling(made.copier, lambda: revoked_meanwhile(publish, release.id)))
+
+    with running(platform, "publish") as run:
+        slow = replace(publish, make_delivery=stalled)
+        begun = slow.begin(run, release.id)
+        with pytest.raises(Conflict, match="withdrawn by now"):
+            slow.deliver(run, begun)
+    assert (publish.get(release.id).state, visible(platform)) == (State.WITHDRAWN, set())
+
+
+@dataclass
+class Stalling:
+    """A copier whose process stands still while others go on."""
+
+    copier: Copier
+    meanwhile: Callable[[], None]
+
+    def bring(self, transfers: Sequence[Transfer], staging: Staging, tell: Callable[[int, int], None]) -> None:
+        """Copy, after something has happened."""
+        self.meanwhile()
+        self.copier.bring(transfers, staging, tell)
+
+    def cancel(self) -> None:
+        """End at once."""
+        self.copier.cancel()
+
+
+def revoked_meanwhile(publish: Publishing, release_id: str) -> None:
+    """Take its run for dead, and its approval back."""
+    run_id = publish.get(release_id).run_id
+    assert run_id is not None
+    publish.failed(release_id, run_id, "The run that copied it is interrupted.")
+    publish.revoke(APPROVER, release_id, revision=publish.get(release_id).revision, reason="It is not right.")
