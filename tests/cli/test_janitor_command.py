@@ -1,19 +1,32 @@
 """``geoetl janitor``: a dry run that tells, a real one that does, and the history."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-CLI = [sys.executable, "-m", "geoetl.cli"]
+from geoetl.cli.main import app, guarded
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([*CLI, "janitor", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+class Run(Protocol):
+    """Runs ``geoetl janitor``, checks its exit code and returns what it printed, or of errors said."""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str: ...
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs ``geoetl janitor`` in this process."""
+
+    def call(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["geoetl", "janitor", *arguments])
+        assert guarded(app) == code
+        printed = capsys.readouterr()
+        return printed.out if code == 0 else printed.err
+
+    return call
 
 
 @pytest.fixture
@@ -25,7 +38,7 @@ def left(home: Path) -> Path:
     return path
 
 
-def test_a_dry_run_tells_and_a_real_run_does_it(left: Path) -> None:
+def test_a_dry_run_tells_and_a_real_run_does_it(run: Run, left: Path) -> None:
     out = run("--part", "files", "--part", "runs")
     assert "scratch/.leaving-1" in out and "3 B" in out
     assert "Nothing was changed. Do it with: geoetl janitor --no-dry-run" in out
@@ -41,7 +54,7 @@ def test_a_dry_run_tells_and_a_real_run_does_it(left: Path) -> None:
     assert "scratch/.leaving-1" in run("history", "--id", done["id"])
 
 
-def test_what_is_wrong_is_said(home: Path) -> None:
+def test_what_is_wrong_is_said(run: Run) -> None:
     assert "parts" in run("--part", "filez", code=2)
     assert "older_than_hours" in run("--older-than-hours", "0.5", code=2)
     assert "No clean-up yet" in run("history")

@@ -3,8 +3,9 @@
 import csv
 import json
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,14 +27,25 @@ ITEM = "hill"
 DAY_S = 86_400
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the home of a platform with an item and two users."""
+    home = tmp_path_factory.mktemp("publishing") / "home"
+    platform = geoetl.connect(home)
+    raster(platform, home / "files", ITEM)
+    platform.identity.add("anna", Role.EDITOR, PASSWORD)
+    platform.identity.add("ben", Role.APPROVER, PASSWORD)
+    platform.database.dispose()
+    return home
+
+
 @pytest.fixture
-def platform(home: Path) -> Platform:
-    """Give a platform with an item and two users."""
-    made = geoetl.connect(home)
-    raster(made, home / "files", ITEM)
-    made.identity.add("anna", Role.EDITOR, PASSWORD)
-    made.identity.add("ben", Role.APPROVER, PASSWORD)
-    return made
+def platform(made: Path, home: Path) -> Iterator[Platform]:
+    """Give a copy of that platform."""
+    shutil.copytree(made, home)
+    copy = geoetl.connect(home)
+    yield copy
+    copy.database.dispose()
 
 
 @pytest.fixture

@@ -166,20 +166,20 @@ def test_a_folder_is_one_object_a_file(platform: Platform, tmp_path: Path, added
     assert manifest.objects[-1].media_type == "application/json"
 
 
-def test_ten_thousand_objects_are_assembled_one_by_one(
+def test_hundreds_of_objects_are_assembled_one_by_one(
     platform: Platform, tmp_path: Path, added: dict[str, Any]
 ) -> None:
     root = platform.zones.internal.root
     assert root is not None
     (tmp_path / "chunk").write_bytes(b"a chunk")
-    for column in range(100):
+    for column in range(20):
         (root / "cubes/y/big.zarr/t/c" / str(column)).mkdir(parents=True)
-        for row in range(100):
+        for row in range(20):
             (root / "cubes/y/big.zarr/t/c" / str(column) / str(row)).hardlink_to(tmp_path / "chunk")
     added["assets"]["data"] = {"href": "internal://cubes/y/big.zarr", "type": "application/vnd.zarr", "roles": ["data"]}
     manifest = assemble(platform, added)
-    assert len(manifest.objects) == 10_000
-    assert len({one.target for one in manifest.objects}) == 10_000
+    assert len(manifest.objects) == 400
+    assert len({one.target for one in manifest.objects}) == 400
     assert {one.sha256 for one in manifest.objects} == {file_digest(tmp_path / "chunk")}
     assert manifest.objects[0].source == "internal://cubes/y/big.zarr/t/c/0/0"
     shutil.rmtree(root / "cubes/y")
