@@ -11,6 +11,7 @@ from geoetl.ops.model import Cleanup, Plan
 from geoetl.platform import Platform
 from geoetl.publish.keeping import Keeping
 from geoetl.publish.repository import ReleaseRepository
+from tests.migrated import sqlite_url
 from tests.stac import a_collection, an_item
 
 LATER_S = 25 * 3600.0
@@ -77,12 +78,15 @@ def request(*parts: Part, **further: Any) -> CleanupRequest:
 
 def connect(home: Path, url: str | None = None, **further: Any) -> Platform:
     """Return a platform; the parts of publishing that make and bring releases are not needed here."""
-    further |= {"database": {"url": url}} if url else {}
+    if url:
+        further["database"] = {"url": url}
+    else:
+        sqlite_url(home / "geoetl.db")
     platform = geoetl.connect(home, managed=empty(home), **further)
     none = cast(Any, None)
     platform.__dict__["publish"] = Keeping(
         ReleaseRepository(platform.database), platform.runs, platform.zones, platform._catalog_over,
-        none, none, none, none, none, none, "https://data.example.org",
+        none, none, none, none, none, none, none, "https://data.example.org",
     )  # fmt: skip
     return platform
 
