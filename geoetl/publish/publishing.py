@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from geoetl.core.errors import Conflict, GeoetlError
+from geoetl.core.errors import Conflict, GeoetlError, InvalidParameter
 from geoetl.core.principal import Principal
 from geoetl.publish.audit import AuditLog
 from geoetl.publish.due import ByTheClock
@@ -75,6 +75,12 @@ class Publishing(ByTheClock):
                 f"'{item}' has a release that is {is_open.state.replace('_', ' ')}: {is_open.id}.",
                 hint="Wait until it is public, or have it revoked, before you submit the item anew.",
                 field="item",
+            )
+        if withdraw_after is not None and withdraw_after <= self.repository.clock():
+            raise InvalidParameter(
+                "The time at which it would be withdrawn is over.",
+                hint="Give a withdraw_after that is still to come, in seconds since 1970; or none.",
+                field="withdraw_after",
             )
         version = self.repository.next_version(status.asset_id)
         manifest = self.assembler.assemble(collection, item, version)

@@ -113,7 +113,7 @@ class Withdrawing(Keeping):
         going = list(self._going(releases, version, force_approved=force_approved))
         leaves = chosen is Scope.EVERYWHERE and found is not None
         own = self._own(found) if leaves and found is not None else ()
-        lying = [release for release in going if self._is_lying(release)]
+        lying = [one for one in going if one.state is State.PUBLISHED or self._is_lying(one)]
         external = [one for release in lying for one in _objects(release)]
         return Withdrawal(
             collection=collection,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import geoetl
-from geoetl.core.errors import Conflict, Unavailable, VerificationFailed
+from geoetl.core.errors import Conflict, InvalidParameter, Unavailable, VerificationFailed
 from geoetl.core.findings import Finding, Severity
 from geoetl.platform import Platform
 from geoetl.publish.copiers.protocol import Copier, Transfer
@@ -343,3 +343,10 @@ def revoked_meanwhile(publish: Publishing, release_id: str) -> None:
     assert run_id is not None
     publish.failed(release_id, run_id, "The run that copied it is interrupted.")
     publish.revoke(APPROVER, release_id, revision=publish.get(release_id).revision, reason="It is not right.")
+
+
+@ON_SQLITE
+def test_what_would_be_withdrawn_before_anybody_sees_it_is_not_submitted(publish: Publishing) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        publish.submit(AUTHOR, RASTERS, ITEM, withdraw_after=NOW)
+    assert (caught.value.field, bool(caught.value.hint)) == ("withdraw_after", True)
