@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 
 from geoetl.core.settings import as_environment, load_settings
 from geoetl.runs.kernel import manager_class
@@ -21,13 +23,17 @@ CELL_S = 300
 def executed(demo_home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Give the cells of an executed guide."""
     environment = as_environment(load_settings(home=demo_home))
+    # As in JupyterLab: the kernel of a pipeline has a GDAL that fetches nothing.
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+    spec = KernelSpec(argv=command, display_name="guide", language="python", env=environment)
+    manager = type("GuideKernelManager", (manager_class({}, tmp_path),), {"kernel_spec": spec})
     papermill.execute_notebook(
         GUIDES / f"{request.param}.ipynb",
         tmp_path / "executed.ipynb",
         cwd=GUIDES,
         progress_bar=False,
         kernel_name="python3",
-        kernel_manager_class=manager_class(environment, tmp_path),
+        kernel_manager_class=manager,
         execution_timeout=CELL_S,
     )
     cells: list[dict[str, Any]] = nbformat.read(tmp_path / "executed.ipynb", as_version=4)["cells"]
@@ -140,6 +146,26 @@ def test_a_run_is_followed_killed_and_taken_over_and_a_source_is_kept_current(ex
     assert "'The release 5.2.1 was rejected (version 3).'" in plain
     assert "RunsView" in plain
     assert "DatasetsView" in "\n".join(outputs(executed[-1:], "text/plain"))
+    assert warnings(executed) == []
+
+
+@pytest.mark.parametrize("executed", ["07-review-and-publish"], indirect=True)
+def test_data_are_reviewed_published_read_by_strangers_withdrawn_and_restored(executed: list[dict[str, Any]]) -> None:
+    assert len(outputs(executed, "application/vnd.holoviews_exec.v0+json")) == 4  # two extensions, the map, the page
+    shown = "\n".join(outputs(executed, "text/html"))
+    assert "demo-cubes/air_temperature_small" in shown
+    assert "sources/air_temperature_small.nc" in shown
+    assert "Run publish" in shown
+    assert "Withdrawal of demo-cubes/air_temperature_small" in shown
+    said = "".join(output["text"] for cell in executed for output in cell.get("outputs", []) if "text" in output)
+    assert "whoever submits a release does not decide on it" in said
+    assert "EPSG:32618 (215, 237) COG" in said
+    assert "rows are as they were written" in said
+    plain = "\n".join(outputs(executed, "text/plain"))
+    assert "does not have the hash of what it says" in plain
+    assert "([404, 404, 404, 404, 404], ['landsat_rgb', 'us_states'])" in plain
+    assert "([200, 200, 200, 200, 200], True)" in plain
+    assert "ReviewView" in "\n".join(outputs(executed[-1:], "text/plain"))
     assert warnings(executed) == []
 
 
