@@ -68,7 +68,7 @@ class ChangesPanel(pn.viewable.Viewer):
             return
         before = opened.before
         if before is None:
-            self._title.object = '<p class="muted">Nothing of this item is public yet: all of it is new.</p>'
+            self._title.object = '<p class="muted">Nothing of this item is public: all of it is new.</p>'
         elif not (opened.values or opened.schema or any(line.differs for line in opened.numbers)):
             self._title.object = "<p>What is said of the data is the same as in the published version.</p>"
         else:

@@ -35,7 +35,7 @@ _ORDERS: Mapping[Group, str] = {Group.WAITING: "Releases that wait for review, t
 _NOTHING: Mapping[Group, tuple[str, str]] = {
     Group.WAITING: ("Nothing waits for review", "What somebody submits is seen here at once. Submit an item:"),
     Group.UNDER_WAY: ("Nothing is approved and not yet public", "What is approved is seen here until it is public."),
-    Group.PUBLISHED: ("Nothing is public yet", "What was approved and copied is seen here."),
+    Group.PUBLISHED: ("Nothing is public", "What was approved and copied is seen here."),
     Group.ENDED: ("Nothing was rejected or withdrawn", "What is turned down or taken back is seen here."),
     Group.DRAFTS: ("No drafts", "What is made and not submitted, or was sent back, is seen here."),
 }

@@ -219,7 +219,7 @@ class MapPanel(pn.viewable.Viewer):
             self._told.object = _note(looked.new.problem)
         elif opened.before is None:
             is_public = opened.release.state is State.PUBLISHED
-            told = "No other version of it is public." if is_public else "Nothing of this item is public yet."
+            told = "No other version of it is public." if is_public else "Nothing of this item is public."
             self._told.object = f'<p class="muted" style="margin:0">{told}</p>'
         elif looked.old is not None and looked.old.problem is not None:
             self._told.object = _note(looked.old.problem)

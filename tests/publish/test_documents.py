@@ -118,7 +118,19 @@ def test_a_property_that_leads_inside_is_refused_without_saying_where_it_leads(n
     assert "leads to a place inside" in said
 
 
-@pytest.mark.parametrize("value", ["m/s", "and/or", "kg m-2 / s", "a/b/c", "/", "https://example.org/a/b", "3/4 // 2", "https://a.org/data/incoming/x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "m/s",
+        "and/or",
+        "kg m-2 / s",
+        "a/b/c",
+        "/",
+        "https://example.org/a/b",
+        "3/4 // 2",
+        "https://a.org/data/incoming/x",
+    ],
+)
 def test_a_slash_in_a_text_is_no_path(value: str) -> None:
     check_item(public(note=value), PRIVATE)
 
