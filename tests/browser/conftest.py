@@ -74,7 +74,7 @@ def served(filled: Platform) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """Give a Chromium."""
     with sync_playwright() as playwright:

@@ -270,7 +270,10 @@ def test_a_wrong_id_fails_in_the_typed_request(platform: Platform) -> None:
 @pytest.mark.parametrize("name", pipelines())
 def test_a_pipeline_names_what_it_cannot_do_without(name: str) -> None:
     pipeline = load_pipeline(name)
-    assert pipeline.parameters[pipeline.subject or "source"].required
+    if name == "janitor":  # it cleans up whatever there is
+        assert not any(one.required for one in pipeline.parameters.values())
+    else:
+        assert pipeline.parameters[pipeline.subject or "source"].required
 
 
 def test_runs_live_in_postgresql_when_its_url_says_so(home: Path, fresh_postgres_url: str) -> None:

@@ -102,7 +102,7 @@ class StatusesAnswer(BaseModel):
     statuses: list[StatusAnswer]
 
 
-class Overtaken(Conflict):
+class _Overtaken(Conflict):
     """A release does not allow what was asked; the answer says how it stands."""
 
     present: ReleaseAnswer | None = None
@@ -141,9 +141,9 @@ def status_answer(platform: "Platform", collection: str, item: str) -> StatusAns
     return StatusAnswer(dataset_id=f"{collection}/{item}", asset_id=found.asset_id, state=state, **told)
 
 
-def overtaken(platform: "Platform", error: Conflict, release_id: str) -> Overtaken:
+def overtaken(platform: "Platform", error: Conflict, release_id: str) -> _Overtaken:
     """Return a conflict with the release as it stands."""
-    made = Overtaken(error.detail, hint=error.hint, field=error.field)
+    made = _Overtaken(error.detail, hint=error.hint, field=error.field)
     made.present = release_answer(platform, platform.publish.get(release_id))
     return made
 
