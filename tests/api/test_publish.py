@@ -260,7 +260,7 @@ def test_a_decision_is_made_once_and_written_down(
     # The same bytes once more: somebody recorded them, or pressed twice.
     again = client.post(f"/api/{verb}", json=body)
     problem = again.json()
-    assert (again.status_code, problem["code"], problem["field"]) == (409, "conflict", "state")
+    assert (again.status_code, problem["code"], problem["field"]) == (409, "release_conflict", "state")
     assert (problem["present"]["state"], problem["present"]["revision"]) == (after, release.revision + 1)
     assert refusals(platform)[0]["actor"] == ben.id
 

@@ -102,9 +102,11 @@ class StatusesAnswer(BaseModel):
     statuses: list[StatusAnswer]
 
 
-class _Overtaken(Conflict):
+class Overtaken(Conflict):
     """A release does not allow what was asked; the answer says how it stands."""
 
+    code = "release_conflict"
+    title = "The release does not allow this as it stands"
     present: ReleaseAnswer | None = None
 
     def problem(self) -> dict[str, Any]:
@@ -141,9 +143,9 @@ def status_answer(platform: "Platform", collection: str, item: str) -> StatusAns
     return StatusAnswer(dataset_id=f"{collection}/{item}", asset_id=found.asset_id, state=state, **told)
 
 
-def overtaken(platform: "Platform", error: Conflict, release_id: str) -> _Overtaken:
+def overtaken(platform: "Platform", error: Conflict, release_id: str) -> Overtaken:
     """Return a conflict with the release as it stands."""
-    made = _Overtaken(error.detail, hint=error.hint, field=error.field)
+    made = Overtaken(error.detail, hint=error.hint, field=error.field)
     made.present = release_answer(platform, platform.publish.get(release_id))
     return made
 

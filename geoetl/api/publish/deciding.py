@@ -166,7 +166,7 @@ def decided(platform: "Platform", seen: Seen, decide: Callable[[], Release]) -> 
     """Return what came of a decision.
 
     Raises:
-        Conflict: The release does not allow it; the answer says how it stands.
+        Overtaken: The release does not allow it; the answer says how it stands.
     """
     try:
         with of_body():
