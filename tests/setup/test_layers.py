@@ -42,6 +42,20 @@ OPENERS = re.compile(
 )
 # What opens only what it is handed or what geoetl wrote itself, and where.
 HANDED_OPEN = {
+    # What the public reads, in a process that has nothing of ours: it opens as a stranger does.
+    *(
+        ("geoetl/publish/looking.py", name)
+        for name in (
+            "icechunk.Repository.fetch_config",
+            "icechunk.Repository.open",
+            "icechunk.http_storage",
+            "icechunk.local_filesystem_storage",
+            "rasterio.open",
+            "fsspec.open",
+            "pyarrow.parquet.ParquetFile",
+            "xarray.open_dataset",
+        )
+    ),
     # A dataset that the gate has opened, besides a name.
     ("geoetl/intake_drivers.py", "rioxarray.open_rasterio"),
     # A raster that was just written.
