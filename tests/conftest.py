@@ -25,7 +25,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 # Settings of the tests themselves, as against those of the program that they test.
 TEST_PREFIX = "GEOETL_TEST_"
 # What takes minutes and is one file; where several processes test, these begin first, so that none waits for the last.
-LONG = ("notebooks/test_guides.py", "faults", "browser", "notebooks", "api", "virtual")
+LONG = ("notebooks/test_guides.py", "publish/test_machine.py", "faults", "browser", "notebooks", "api", "virtual")
 
 
 # In CI the drawn examples are the same each time: whether a change lands must not hang on luck. Elsewhere they are new.

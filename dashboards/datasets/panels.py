@@ -16,7 +16,7 @@ from dashboards.datasets.updating import UpdatePanel
 from dashboards.shared.background import Background
 from dashboards.shared.datasets import DatasetList
 from dashboards.shared.delivery import Delivery
-from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text
+from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text, workers_html
 from dashboards.shared.styling import VersionList
 from geoetl.datasets.model import VersionState
 from geoetl.datasets.version import Version
@@ -78,14 +78,7 @@ class ListPanel(pn.viewable.Viewer):
             )
 
     def _show_workers(self) -> None:
-        model = self._model
-        if model.away:
-            said = f'<span class="error">{escape(model.away.sentence)} What is shown may be old.</span>'
-        elif model.workers:
-            said = f"{model.workers} {'worker' if model.workers == 1 else 'workers'} at work"
-        else:
-            said = "No worker is at work: updates wait. Begin one with <code>geoetl worker</code>"
-        self._workers.object = f'<div class="muted" role="status">{said}</div>'
+        self._workers.object = workers_html(self._model.workers, self._model.away, waits="updates wait")
 
     def _mark(self) -> None:
         opened = self._model.opened

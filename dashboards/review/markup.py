@@ -1,4 +1,4 @@
-"""What is told of a release as HTML: every text is escaped; links lead to this server alone, or to licences."""
+"""What is told of a release as HTML: every text is escaped; links lead to this server, licences, or what is public."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -68,8 +68,8 @@ td .what { margin-left: 4px; }
 """
 
 
-def head_html(one: Opened, submitter: str) -> str:
-    """Return what a release is called, of what it is, and whose it is."""
+def head_html(one: Opened, submitter: str, address: str) -> str:
+    """Return what a release is called, of what it is, whose it is, and where the public finds it."""
     release = one.release
     count = len(one.new_objects)
     parts = [
@@ -82,7 +82,13 @@ def head_html(one: Opened, submitter: str) -> str:
     return (
         f'<h2 style="font-size:20px;line-height:28px;margin:0;overflow-wrap:anywhere">{escape(title_of(release))}</h2>'
         f'<div class="muted" style="overflow-wrap:anywhere">{escape(" · ".join(part for part in parts if part))}</div>'
+        + (_public_html(address) if address else "")
     )
+
+
+def _public_html(address: str) -> str:
+    link = f'<a href="{escape(quote(address, safe=":/"))}" target="_blank" rel="noopener">{escape(address)}</a>'
+    return f'<div style="font-size:12px;line-height:16px;overflow-wrap:anywhere">Public at {link}</div>'
 
 
 def state_html(release: Release, said: str, busy: str) -> str:

@@ -129,6 +129,8 @@ class ReviewModel(FollowingModel):
         )
         if now != self.opened:
             self._set(opened=now)
+        if seen is not None and seen.id == release.id and seen.state is not release.state:
+            self._set(said="")  # it was about how it stood before
         if self.asking is not None and not self.asking.is_about(release):
             self._set(asking=None, said=f"It changed while you looked; it is now: {WORDS[release.state].lower()}.")
         self._set(trail=self.feed.trail(release.id))
@@ -273,11 +275,12 @@ class ReviewModel(FollowingModel):
 
     def _plan(self, release: Release) -> None:
         with self._doing("looking what would go"):
+            plan = None
             try:
                 plan = self.platform.publish.plan_withdrawal(release.collection, release.item, release.version or 0)
-            except Exception:
-                self._set(asking=None)
-                raise
+            finally:
+                if plan is None:
+                    self._set(asking=None)
             if self.asking is not None and self.asking.action is Action.WITHDRAW and self.asking.is_about(release):
                 self._set(asking=replace(self.asking, plan=plan))
 
@@ -310,6 +313,13 @@ class ReviewModel(FollowingModel):
             finally:
                 self._see()
             self._set(asking=None, said=SAID[asking.action], problem=None)
+
+    def public_address(self, release: Release) -> str:
+        """Return where the public finds a release; empty where it does not, or only on this machine."""
+        base = self.platform.publish.base_url
+        if release.state is not State.PUBLISHED or not base.startswith(("https://", "http://")):
+            return ""
+        return f"{base}/{release.manifest.path}/{release.item}.json"
 
     def retry(self) -> None:
         """Let a copy that failed be tried again; what is finished is not repeated."""

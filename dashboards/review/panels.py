@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import panel as pn
@@ -19,7 +18,7 @@ from dashboards.review.standing import GROUP_WORDS, Group, release_row
 from dashboards.review.trail import mark_html, trail_html
 from dashboards.shared.background import Background
 from dashboards.shared.delivery import Delivery
-from dashboards.shared.layout import FITTING, TEXT_CSS, column, row, scrolling, text
+from dashboards.shared.layout import FITTING, TEXT_CSS, column, row, scrolling, text, workers_html
 from dashboards.shared.releases import ReleaseGroups, ReleaseList
 
 _LABELS: Mapping[str, str] = {
@@ -96,14 +95,7 @@ class ListPanel(pn.viewable.Viewer):
         self._groups.param.update(groups=groups, selected=str(self._model.show))
 
     def _show_workers(self) -> None:
-        model = self._model
-        if model.away:
-            said = f'<span class="error">{escape(model.away.sentence)} What is shown may be old.</span>'
-        elif model.workers:
-            said = f"{model.workers} {'worker' if model.workers == 1 else 'workers'} at work"
-        else:
-            said = "No worker is at work: what is approved waits. Begin one with <code>geoetl worker</code>"
-        self._workers.object = f'<div class="muted" role="status">{said}</div>'
+        self._workers.object = workers_html(self._model.workers, self._model.away, waits="what is approved waits")
 
     def _mark(self) -> None:
         opened = self._model.opened
@@ -193,7 +185,8 @@ class ReleasePanel(pn.viewable.Viewer):
         opened, model = self._model.opened, self._model
         if opened is None:
             return
-        self._head.object = markup.head_html(opened, model.person(opened.release.submitted_by))
+        release = opened.release
+        self._head.object = markup.head_html(opened, model.person(release.submitted_by), model.public_address(release))
         self._checks.object = markup.checks_html(opened)
         self._about.object = markup.about_html(opened, linked=self._served)
         wrong = sum(not check.is_right for check in opened.checks)

@@ -37,6 +37,7 @@ _LEGEND_CSS = """
   overflow: auto; scrollbar-width: thin; padding: 8px 12px; border-radius: 8px; background: var(--ge-surface);
   box-shadow: var(--ge-shadow); }
 .ramp-entry { min-width: 144px; }
+.legend-list ul.many { columns: 1; }
 """
 _FILLING = {"position": "absolute", "inset": "0"}
 _PLAIN = "#0b6b6b"

@@ -23,7 +23,7 @@ from dashboards.runs.listing import (
 from dashboards.runs.model import PAGE, RunsModel
 from dashboards.runs.plan import schedule_row
 from dashboards.shared.background import Background, follow_widget
-from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text
+from dashboards.shared.layout import CONTROL, FITTING, TEXT_CSS, column, row, scrolling, text, workers_html
 from dashboards.shared.runs import RunList, RunLog, RunStages, ScheduleList
 from dashboards.shared.styling import VersionList
 from geoetl.runs.model import RunRecord, RunState
@@ -122,14 +122,8 @@ class ListPanel(pn.viewable.Viewer):
 
     def _show_workers(self) -> None:
         count, waiting = self._model.workers, self._model.counts.get("queued", 0)
-        if self._model.away:
-            said = f'<span class="error">{escape(self._model.away.sentence)} What is shown may be old.</span>'
-        elif count:
-            waits = f", {waiting:,} {'run waits' if waiting == 1 else 'runs wait'}" if waiting else ""
-            said = f"{count} {'worker' if count == 1 else 'workers'} at work{waits}"
-        else:
-            said = "No worker is at work: what is started waits. Begin one with <code>geoetl worker</code>"
-        self._workers.object = f'<div class="muted" role="status">{said}</div>'
+        further = f", {waiting:,} {'run waits' if waiting == 1 else 'runs wait'}" if waiting else ""
+        self._workers.object = workers_html(count, self._model.away, waits="what is started waits", further=further)
 
     def _show_question(self) -> None:
         asked = self._model.question

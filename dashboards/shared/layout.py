@@ -88,3 +88,21 @@ def problem_html(problem: Problem) -> str:
     step = f" {escape(problem.next_step)}" if problem.next_step else ""
     behind = f"<details><summary>Details</summary><div>{escape(problem.details)}</div></details>"
     return f"<div>{escape(problem.sentence)}{step}</div>{behind}"
+
+
+def workers_html(count: int, away: Problem | None, *, waits: str, further: str = "") -> str:
+    """Return whether anybody works.
+
+    Args:
+        count: How many workers there are.
+        away: Why that cannot be seen now.
+        waits: What is not done as long as there is none.
+        further: Goes on from how many there are.
+    """
+    if away:
+        said = f'<span class="error">{escape(away.sentence)} What is shown may be old.</span>'
+    elif count:
+        said = f"{count} {'worker' if count == 1 else 'workers'} at work{further}"
+    else:
+        said = f"No worker is at work: {waits}. Begin one with <code>geoetl worker</code>"
+    return f'<div class="muted" role="status">{said}</div>'
