@@ -19,6 +19,8 @@ Visit = Callable[[str], Watched]
 # Free of panels on a window of 1100 x 720, and inside the item that is open.
 MIDDLE = (570, 330)
 AROUND_MIDDLE = {"x": 520, "y": 280, "width": 100, "height": 100}
+# What plays shows each step for a moment only; one of many is sure to be seen.
+A_STEP_BEYOND_THE_SEVENTH = re.compile(r"step ([89]|[1-3]\d) of 36")
 
 
 def seen(page: Page) -> NDArray[np.int_]:
@@ -87,7 +89,7 @@ def test_a_cube_plays_and_tells_its_series(served: str, visit: Visit, tmp_path: 
     expect(page.locator(".bk-Figure")).to_be_visible()
     page.screenshot(path=tmp_path / "series.png")
     page.get_by_role("button", name="Play").click()
-    expect(page.get_by_text("step 9 of 36")).to_be_visible()
+    expect(page.get_by_text(A_STEP_BEYOND_THE_SEVENTH)).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     watched.check(served)
 
