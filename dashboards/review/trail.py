@@ -26,6 +26,9 @@ _WORDS: Mapping[str, str] = {
     "withdraw": "withdrew it",
     "reopen": "opened it again",
     "restore": "restored it",
+    "remove_item": "took the item out of the catalogue",
+    "restore_item": "put the item back into the catalogue",
+    "purge_item": "what was kept of the item is gone for good",
 }
 _MARK_CSS_CLASS = {True: "right", False: "wrong"}
 
@@ -87,6 +90,7 @@ def _what(row: Row, details: Mapping[str, Any]) -> str:
         return f'<b class="wrong">was refused</b> <span class="muted">wanted: {escape(wanted)}</span>'
     version = details.get("version")
     tail = f" as version {version}" if row.action in ("approve", "restore") and version else ""
+    tail = ", and left its files where they are" if details.get("leaves_objects") else tail
     return escape(f"{_WORDS.get(row.action, row.action)}{tail}")
 
 

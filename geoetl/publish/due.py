@@ -29,7 +29,7 @@ class Due(Result):
     """What was due.
 
     Attributes:
-        expired: Releases whose approval was not used in time; they wait for review again.
+        expired: Releases whose approval was not used in time; they wait for review again, or are withdrawn again.
         settled: Releases whose copy died with its run; it has failed.
         begun: Releases whose copy was queued.
         withdrawn: Releases whose withdrawal was queued.

@@ -20,12 +20,12 @@ from geoetl.publish.model import UNDO_S, Action, Release, State, asset_id
 from geoetl.publish.parts import Parts
 from geoetl.publish.steps import Step
 from geoetl.publish.tables import queue
-from geoetl.publish.transition import by
+from geoetl.publish.transition import SYSTEM, by
 from geoetl.runs.model import Result
 from geoetl.store.zones import StoredObject
 
-#: What the audit log calls it when an item leaves the catalogue, and comes back.
-REMOVE_ITEM, RESTORE_ITEM = "remove_item", "restore_item"
+#: What the audit log calls it when an item leaves the catalogue, comes back, and cannot come back any more.
+REMOVE_ITEM, RESTORE_ITEM, PURGE_ITEM = "remove_item", "restore_item", "purge_item"
 #: Where what releases need of their own is kept in the internal zone.
 OWN = "publishing"
 _OWNER = "publishing/withdrawn"
@@ -153,7 +153,13 @@ class Keeping(Parts):
         )
         for key in present:
             internal.delete(key)
-        for key in due:
+        for key, kept in due.items():
+            told: dict[str, object] = {
+                "objects": len(set(kept.keys).intersection(present)),
+                "withdrawn_at": kept.withdrawn_at,
+            }
+            with self.transaction() as connection:
+                self.note_item(connection, SYSTEM, PURGE_ITEM, *kept.names, told)
             internal.delete(key)
         return Purged(items=tuple("/".join(kept.names) for kept in due.values()), keys=tuple(present))
 

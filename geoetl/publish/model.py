@@ -242,6 +242,7 @@ class Release(Result):
         approval: The leave to publish.
         publish_after: Unix time before which it is not copied; None for at once.
         withdraw_after: Unix time from which it is withdrawn; None for never.
+        published_at: Unix time when it became public, the last time; what was public keeps its manifest for good.
         run_id: The run that copied, or copies.
         last_error: Why the copy failed.
         reason: Why it was rejected, sent back, revoked or withdrawn.
@@ -263,6 +264,7 @@ class Release(Result):
     approval: Approval | None
     publish_after: float | None
     withdraw_after: float | None
+    published_at: float | None
     run_id: str | None
     last_error: str | None
     reason: str | None
@@ -282,6 +284,7 @@ class Release(Result):
             ("submitted", moment(self.submitted_at)),
             ("approved until", moment(self.approval.expires_at if self.approval else None)),
             ("not before", moment(self.publish_after)),
+            ("became public", moment(self.published_at)),
             ("not after", moment(self.withdraw_after)),
             ("copy failed", self.last_error),
             ("reason", self.reason),

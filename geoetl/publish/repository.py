@@ -33,6 +33,7 @@ CREATE = "create"
 MAX_PAGE = 1000
 # The longest look for approvals that were not used; the others come with the next one.
 _EXPIRED_AT_ONCE = 250
+_NOT_USED = "The approval was not used in time."
 
 
 @dataclass(frozen=True)
@@ -164,28 +165,35 @@ class ReleaseRepository:
         return decide_many(self.database, actor, steps, now=self.clock())
 
     def expire_due(self) -> list[Outcome]:
-        """Send releases back to review whose approval was not used in time; return what came of each."""
+        """Send releases back to review whose approval was not used in time; return what came of each.
+
+        One that was to become public again is withdrawn, as it was.
+        """
         now = self.clock()
         steps = [
-            Step(release_id, Action.EXPIRE, revision, reason="The approval was not used in time.")
-            for release_id, revision in self._expired(now)[:_EXPIRED_AT_ONCE]
+            Step(release_id, Action.REVOKE if was_public else Action.EXPIRE, revision, reason=_NOT_USED)
+            for release_id, revision, was_public in self._expired(now)[:_EXPIRED_AT_ONCE]
         ]
         if not steps:
             return []
         with self.database.begin() as connection:
             return move_within(connection, SYSTEM, steps, now)
 
-    def _expired(self, now: float) -> list[tuple[str, int]]:
-        """Return ids and revisions of releases whose approval could be used, and was not in time."""
+    def _expired(self, now: float) -> list[tuple[str, int, bool]]:
+        """Return ids and revisions of releases whose approval was not used in time, and whether they were public."""
         # What is restricted is approved to stay inside: there is nothing that its approval waits for.
-        query = sa.select(queue.c.id, queue.c.revision, queue.c.approval).where(
+        query = sa.select(queue.c.id, queue.c.revision, queue.c.approval, queue.c.published_at).where(
             queue.c.state.in_([State.APPROVED, State.COPY_FAILED]),
             queue.c.approval.is_not(None),
             queue.c.clearance == Clearance.PUBLIC,
         )
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(queue.c.seq)).all()
-        return [(row.id, row.revision) for row in rows if Approval.model_validate_json(row.approval).expires_at <= now]
+        return [
+            (row.id, row.revision, row.published_at is not None)
+            for row in rows
+            if Approval.model_validate_json(row.approval).expires_at <= now
+        ]
 
     # -- looking -------------------------------------------------------------------------------------------------------
 

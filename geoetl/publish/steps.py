@@ -84,6 +84,7 @@ class Step:
         content: To edit: what the release is made of from now on.
         nonce: To begin to copy: of the approval that is used.
         run_id: To begin, finish or fail to copy: the run that does it.
+        leaves_objects: To withdraw: whether they stay where they are, for whoever knows an address.
     """
 
     release_id: str
@@ -95,6 +96,7 @@ class Step:
     content: Content | None = None
     nonce: str | None = None
     run_id: str | None = None
+    leaves_objects: bool | None = None
 
     def checked(self) -> "Step":
         """Return the step, its reason without blanks around it, if all that it needs is said and nothing else.
@@ -105,7 +107,7 @@ class Step:
         """
         check_release_id(self.release_id)
         needed, possible = _SAID.get(self.action, (frozenset(), frozenset()))
-        for name in ("manifest_digest", "clearance", "content", "nonce", "run_id"):
+        for name in ("manifest_digest", "clearance", "content", "nonce", "run_id", "leaves_objects"):
             is_said = getattr(self, name) is not None
             if name in needed and not is_said:
                 raise InvalidParameter(f"To {_verb(self.action)}, {name} has to be given.", field=name)
@@ -132,6 +134,7 @@ _SAID: Mapping[Action, tuple[frozenset[str], frozenset[str]]] = {
     Action.BEGIN_COPY: (frozenset({"nonce", "run_id"}), frozenset()),
     Action.FINISH_COPY: (frozenset({"run_id"}), frozenset()),
     Action.FAIL_COPY: (frozenset({"run_id"}), frozenset()),
+    Action.WITHDRAW: (frozenset(), frozenset({"leaves_objects"})),
 }
 
 
@@ -276,6 +279,7 @@ def _check_restore(present: Present, step: Step, now: float) -> None:
 
 
 def _check_expire(present: Present, step: Step, now: float) -> None:
+    _refuse_public_once(present, "Revoke it: it is withdrawn then, as before.")
     if present.approval is not None and now < present.approval.expires_at:
         raise Conflict(f"The approval of release {step.release_id} still holds.", hint="Revoke it.", field="approval")
 
@@ -312,11 +316,16 @@ def _check_run(present: Present, step: Step, now: float) -> None:
         )
 
 
+def _check_reopen(present: Present, step: Step, now: float) -> None:
+    _refuse_public_once(present, "Submit the item again, or restore it.")
+
+
 _CHECKS: Mapping[Action, Callable[[Present, Step, float], None]] = {
     Action.EDIT: _check_edit,
     Action.APPROVE: _check_approve,
     Action.RESTORE: _check_restore,
     Action.EXPIRE: _check_expire,
+    Action.REOPEN: _check_reopen,
     Action.BEGIN_COPY: _check_begin,
     Action.FINISH_COPY: _check_finish,
     Action.FAIL_COPY: _check_run,
@@ -331,6 +340,17 @@ def _refuse_changed(present: Present, seen: str, field: str) -> None:
             f"Release {present.values['id']} was changed since: its manifest is {stands[:12]}…, not {seen[:12]}….",
             hint="Look at it again, then decide.",
             field=field,
+        )
+
+
+def _refuse_public_once(present: Present, hint: str) -> None:
+    """Refuse what leads to another manifest: only this row knows what lay, or still lies, at its address."""
+    values = present.values
+    if values["published_at"] is not None:
+        raise Conflict(
+            f"Release {values['id']} was public as version {values['version']}, which it stays.",
+            hint=hint,
+            field="state",
         )
 
 
@@ -382,6 +402,7 @@ _CHANGES: Mapping[Action, Callable[[Present, Step, Principal, float], dict[str, 
     Action.APPROVE: _approved,
     Action.RESTORE: _approved,
     Action.BEGIN_COPY: _begun,
+    Action.FINISH_COPY: lambda present, step, actor, now: {"published_at": now},
     Action.REOPEN: lambda present, step, actor, now: {
         "submitted_by": None, "submitted_at": None, "approval": None, "run_id": None, "last_error": None,
     },

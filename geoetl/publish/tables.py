@@ -12,7 +12,7 @@ queue = sa.Table(
     *(sa.Column(name, sa.String) for name in ("manifest_digest", "submitted_by", "run_id")),
     *(sa.Column(name, sa.Integer) for name in ("revision", "version")),
     *(sa.Column(name, sa.Text) for name in ("manifest", "approval", "last_error", "reason")),
-    *(sa.Column(name, sa.Float) for name in ("submitted_at", "publish_after", "withdraw_after")),
+    *(sa.Column(name, sa.Float) for name in ("submitted_at", "publish_after", "withdraw_after", "published_at")),
     *(sa.Column(name, sa.Float) for name in ("created_at", "updated_at")),
 )
 audit_log = sa.Table(

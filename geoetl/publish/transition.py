@@ -240,6 +240,7 @@ def _moved(before: Present, after: Present, step: Step, actor: Principal, now: f
     details: dict[str, Any] = {"by": by(actor), "revision": after.values["revision"]}
     details |= {"reason": step.reason} if step.reason else {}
     details |= {"run_id": step.run_id} if step.run_id else {}
+    details |= {"leaves_objects": step.leaves_objects} if step.leaves_objects is not None else {}
     if step.action is Action.EDIT:
         details |= {"manifest_before": before.values["manifest_digest"]}
     if step.action in (Action.EDIT, Action.APPROVE, Action.RESTORE):

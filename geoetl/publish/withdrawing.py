@@ -4,7 +4,7 @@ Each may be done again after its process died; what is gone already is no error.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
@@ -300,8 +300,10 @@ class Withdrawing(Keeping):
                 )
             if release.state is State.WITHDRAWN:
                 continue  # only its objects are left
-            action = Action.WITHDRAW if release.state is State.PUBLISHED else Action.REVOKE
-            steps.append(Step(release.id, action, release.revision, reason=plan.reason))
+            step = Step(release.id, Action.REVOKE, release.revision, reason=plan.reason)
+            if release.state is State.PUBLISHED:
+                step = replace(step, action=Action.WITHDRAW, leaves_objects=not plan.delete_objects)
+            steps.append(step)
         for outcome in self.moves(connection, actor, steps):
             if outcome.error is not None:
                 raise outcome.error

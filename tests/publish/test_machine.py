@@ -109,7 +109,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.model[release.id] = {
             "item": item, "state": "draft", "revision": 1, "version": None, "digest": content.manifest.digest,
             "submitted_by": None, "nonce": None, "used": False, "expires": None, "publish_after": after, "run": None,
-            "made_for": made_for, "changed_at": self.clock.now,
+            "made_for": made_for, "changed_at": self.clock.now, "published_at": None,
         }  # fmt: skip
         self.note(release.id, "create")
 
@@ -133,7 +133,8 @@ class ReleaseMachine(RuleBasedStateMachine):
         one = data.draw(st.sampled_from(list(self.model)))
         for _ in range(count):
             is_now = self.model[one]
-            action = ONWARDS[is_now["state"]]
+            was_public = is_now["state"] == "withdrawn" and is_now["published_at"]
+            action = "restore" if was_public else ONWARDS[is_now["state"]]
             # Somebody who may; the copy waits until it may begin.
             who = next(person for person in PEOPLE if person.id != is_now["submitted_by"])
             if action == "begin_copy":
@@ -186,11 +187,12 @@ class ReleaseMachine(RuleBasedStateMachine):
             if is_now["state"] in ("approved", "copy_failed") and is_now["expires"] <= self.clock.now
         ]
         outcomes = self.releases.expire_due()
+        ends = {one: "revoke" if self.model[one]["published_at"] else "expire" for one in due}
         assert [(one.release_id, one.state, one.error) for one in outcomes] == [
-            (one, State.PENDING_REVIEW, None) for one in due
+            (one, TABLE[ends[one]][1], None) for one in due
         ]
         for one in due:
-            self.moved(one, Step(one, Action.EXPIRE, 0), PEOPLE[0])
+            self.moved(one, Step(one, Action(ends[one]), 0), PEOPLE[0])
         for one in due:
             self.agree_on(one)
 
@@ -286,6 +288,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             "run": step.action not in ("finish_copy", "fail_copy") or step.run_id == is_now["run"],
             "one": step.action not in ("reopen", "restore") or not self.open_of(is_now["item"]),
             "version": step.action != "approve" or is_now["made_for"] in (None, self.next_version(one)),
+            "public": step.action not in ("expire", "reopen") or not is_now["published_at"],
             "undo": step.action != "restore" or now < is_now["changed_at"] + UNDO_S,
         }
         return None if all(holds.values()) else Conflict
@@ -307,6 +310,8 @@ class ReleaseMachine(RuleBasedStateMachine):
             is_now |= {"version": next_version} if action == "approve" else {}
         elif action == "begin_copy":
             is_now |= {"used": True, "run": step.run_id}
+        elif action == "finish_copy":
+            is_now["published_at"] = self.clock.now
         elif action in ("revoke", "expire", "withdraw", "reopen"):
             is_now |= {"nonce": None, "expires": None, "used": False}
             if action == "reopen":
@@ -346,6 +351,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             "run": release.run_id,
             "made_for": release.manifest.version,
             "changed_at": release.updated_at,
+            "published_at": release.published_at,
         } == is_now
         assert release.manifest_digest == is_now["digest"]
         assert release.clearance is Clearance.PUBLIC

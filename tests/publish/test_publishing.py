@@ -1,5 +1,6 @@
 """An item becomes public as it was approved, and is taken back; what fails is told, and goes on where it ended."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -297,6 +298,8 @@ def test_objects_stay_where_that_is_wanted_and_go_with_the_next_withdrawal(
     published(platform, publish)
     told = take_back(platform, publish, RASTERS, ITEM, delete_objects=False)
     assert (told.objects, public_files(platform)) == (0, WHOLE | {"catalog.json"})
+    (row,) = publish.audit.page(action="withdraw")
+    assert json.loads(row.details)["leaves_objects"] is True
     plan = publish.plan_withdrawal(RASTERS, ITEM)
     assert [one.state for one in plan.releases] == [State.WITHDRAWN]
     assert take_back(platform, publish, RASTERS, ITEM, name="again").objects == 2
@@ -406,6 +409,8 @@ def test_after_its_time_what_was_kept_is_removed_but_for_what_others_need(
     clock.now += UNDO_S
     assert publish.purge().items == (f"{RASTERS}/{OTHER}",)
     assert publish.purge().items == ()
+    purges = publish.audit.page(action="purge_item")
+    assert [(row.actor, json.loads(row.details)["item"]) for row in purges] == [("system", OTHER), ("system", ITEM)]
     assert key not in publish.held_keys()
 
 

@@ -240,9 +240,7 @@ def test_an_approval_is_used_once_and_a_copy_that_failed_goes_on_with_it(
     published = releases.move(SYSTEM, a_step(again, Action.FINISH_COPY))
     withdrawn = releases.move(APPROVER, a_step(published, Action.WITHDRAW))
     assert withdrawn.approval is None
-    draft = releases.move(AUTHOR, a_step(withdrawn, Action.REOPEN))
-    pending = releases.move(AUTHOR, a_step(draft, Action.SUBMIT))
-    newly = releases.move(APPROVER, a_step(pending, Action.APPROVE))
+    newly = releases.move(APPROVER, a_step(withdrawn, Action.RESTORE))
     # The leave of the first approval, said for the second.
     with pytest.raises(Conflict, match="another approval"):
         releases.move(SYSTEM, a_step(newly, Action.BEGIN_COPY, nonce=begin.nonce))
@@ -269,6 +267,26 @@ def test_an_approval_that_is_not_used_in_time_is_void(releases: ReleaseRepositor
     with pytest.raises(FourEyes):
         releases.move(AUTHOR, a_step(back, Action.APPROVE))
     assert releases.move(APPROVER, a_step(back, Action.APPROVE)).version == 2
+
+
+def test_what_was_public_keeps_its_manifest_for_good(releases: ReleaseRepository, clock: Clock) -> None:
+    published = brought(releases, State.PUBLISHED)
+    assert published.published_at == NOW
+    withdrawn = releases.move(APPROVER, a_step(published, Action.WITHDRAW))
+    with pytest.raises(Conflict, match="was public as version 1") as caught:
+        releases.move(AUTHOR, a_step(withdrawn, Action.REOPEN))
+    assert "Submit the item again" in caught.value.hint
+    restored = releases.move(APPROVER, a_step(withdrawn, Action.RESTORE))
+    clock.now += APPROVAL_VALID_S
+    with pytest.raises(Conflict, match="was public as version 1"):
+        releases.move(SYSTEM, a_step(restored, Action.EXPIRE))
+    (outcome,) = releases.expire_due()
+    assert (outcome.state, outcome.error) == (State.WITHDRAWN, None)
+    again = releases.get(published.id)
+    assert (again.manifest, again.version, again.published_at) == (published.manifest, 1, NOW)
+    with pytest.raises(Conflict):
+        releases.move(AUTHOR, a_step(again, Action.EDIT))
+    assert brought(releases, State.PUBLISHED).version == 2
 
 
 def test_an_embargo_is_kept_and_the_approval_lasts_beyond_it(releases: ReleaseRepository, clock: Clock) -> None:

@@ -15,11 +15,14 @@ import sqlalchemy as sa
 
 import geoetl
 from geoetl.core.errors import ConfigurationError, GeoetlError, Unavailable
+from geoetl.publish.model import State
+from geoetl.publish.repository import ReleaseRepository
 from geoetl.store import schema
 from geoetl.store.catalog import PgstacCatalog, Search
 from geoetl.store.database import Database, upsert, was_in_the_way
 from geoetl.store.migrations import HEAD
 from tests.postgres import PostgresServer
+from tests.publish.releasing import brought
 from tests.stac import a_collection, an_item
 
 WRITERS = 8
@@ -60,6 +63,21 @@ def test_a_snapshot_for_reading_is_one_moment(url: str) -> None:
         assert reading.execute(count).scalar_one() == before
     with database.read() as reading:
         assert reading.execute(count).scalar_one() == before + 1
+
+
+def test_what_was_published_before_its_time_was_kept_has_it_from_the_audit_log(url: str) -> None:
+    database = Database(url)
+    releases = ReleaseRepository(database, lambda: 1000.0)
+    published, pending = brought(releases, State.PUBLISHED), brought(releases, State.PENDING_REVIEW, "other")
+    with database.begin() as connection:
+        connection.execute(sa.text("alter table publish_queue drop column published_at"))
+        connection.execute(sa.text("update alembic_version set version_num = '0010'"))
+    database.dispose()
+    older = Database(url)
+    older.upgrade()
+    migrated = ReleaseRepository(older)
+    assert migrated.get(published.id) == published
+    assert (published.published_at, migrated.get(pending.id).published_at) == (1000.0, None)
 
 
 def test_a_file_that_is_not_there_is_not_made_by_a_reader(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class ReleaseAnswer(BaseModel):
     approval: ApprovalAnswer | None
     publish_after: float | None = Field(description="Not before")
     withdraw_after: float | None = Field(description="Not after")
+    published_at: float | None = Field(description="When it became public, the last time")
     run_id: str | None = Field(description="The run that copied, or copies")
     last_error: str | None = Field(description="Why the copy failed")
     reason: str | None = Field(description="What was said with the last decision")
