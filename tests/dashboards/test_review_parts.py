@@ -167,6 +167,7 @@ def a_release(state: State = State.PENDING_REVIEW, manifest: Manifest | None = N
             "publish_after": None,
             "withdraw_after": None,
             "run_id": None,
+            "published_at": None,
             "last_error": None,
             "reason": None,
             "created_at": NOW - 100,
