@@ -8,6 +8,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
+# Images of containers set it to stay small. Here it would have each process compile what it imports, two seconds of a
+# processor where there would be half a one, and the tests start a thousand; `make clean` removes what is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -197,4 +197,6 @@ def _follow(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # What Python keeps of a compiled module is no effect of the work, and is there the next time.
+    sys.dont_write_bytecode = True
     print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
