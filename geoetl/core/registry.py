@@ -1,7 +1,9 @@
 """A frozen table of plug-ins; an unknown name is answered with the names that exist."""
 
+import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import Self
 
 from geoetl.core.errors import ConfigurationError, NotFound, did_you_mean
@@ -49,7 +51,7 @@ class Registry[T](Mapping[str, T]):
             ConfigurationError: A package offers a name that is taken.
         """
         entries = dict(self._entries)
-        for point in entry_points(group=group):
+        for point in _offered(tuple(sys.path)).select(group=group):
             if point.name in entries:
                 raise ConfigurationError(
                     f"Two packages offer the {self._kind} '{point.name}'.",
@@ -57,3 +59,13 @@ class Registry[T](Mapping[str, T]):
                 )
             entries[point.name] = point.load()
         return type(self)(self._kind, entries)
+
+
+@lru_cache(maxsize=1)
+def _offered(path: tuple[str, ...]) -> EntryPoints:
+    """Return all that installed packages offer; each registry would read the files of some hundred of them again.
+
+    Args:
+        path: Where they are looked for: ``sys.path``.
+    """
+    return entry_points()
