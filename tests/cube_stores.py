@@ -26,7 +26,6 @@ def kerchunk_references(source: Path, inline: int = 100) -> dict[str, Any]:
 
     # kerchunk waits for Zarr's thread while it holds the lock of h5py. Were a forgotten file collected in that thread
     # meanwhile, closing it would wait for the lock, forever.
-    gc.collect()
     gc.disable()
     try:
         references: dict[str, Any] = SingleHdf5ToZarr(str(source), inline_threshold=inline).translate()
