@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from tests import azurite as blob_storage
+from tests import migrated
 from tests import nginx as web_server
 from tests import postgres as postgresql
 from tests import s3 as object_store
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     folder = tempfile.mkdtemp(prefix="geoetl-tests-")
     os.environ["GEOETL_HOME"] = folder
+    migrated.copying()
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

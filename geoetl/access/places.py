@@ -166,7 +166,9 @@ def _document(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        # By libyaml where PyYAML has it, eight times as fast: the first question of every process waits for it.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), loader)
     except OSError as error:
         raise ConfigurationError(
             f"The file of places cannot be read: {error.strerror}.",

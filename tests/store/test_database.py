@@ -6,6 +6,7 @@ import pickle
 import signal
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,20 @@ from geoetl.store import schema
 from geoetl.store.catalog import PgstacCatalog, Search
 from geoetl.store.database import Database, upsert, was_in_the_way
 from geoetl.store.migrations import HEAD
+from tests import migrated
 from tests.postgres import PostgresServer
 from tests.publish.releasing import brought
 from tests.stac import a_collection, an_item
 
 WRITERS = 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _migrating() -> Iterator[None]:
+    """Let the databases of these tests be migrated, as they are outside the tests."""
+    migrated.migrating()
+    yield
+    migrated.copying()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
