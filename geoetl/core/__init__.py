@@ -2,5 +2,5 @@
 
 ``errors`` one tree with stable codes · ``spatial`` boxes and points · ``temporal`` intervals and CF calendars ·
 ``identifiers`` ids and digests · ``findings`` what a check returns · ``registry`` frozen plug-in registry ·
-``settings`` read once, at the edge.
+``settings`` read once, at the edge · ``postponed`` modules of others, loaded when they are called.
 """

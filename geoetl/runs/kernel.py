@@ -67,6 +67,9 @@ def main() -> None:
     _lower(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _lower(resource.RLIMIT_CORE, 0)
     restrict_gdal()
+    # Nobody steps through a pipeline, and the debugger is a third of what an empty kernel loads. ipykernel goes without
+    # it where it is not installed, which is what this says.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance()

@@ -7,12 +7,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from geoetl.core.errors import GeoetlError, RunFailed, Unavailable
 from geoetl.core.logging import bound, redacted
+from geoetl.core.postponed import postponed
 from geoetl.core.settings import LimitSettings
 from geoetl.runs.kernel import MEMORY_VARIABLE, RUN_VARIABLE, SECONDS_VARIABLE, manager_class
 from geoetl.runs.model import RunRecord, RunState, notebook_key
@@ -117,7 +118,8 @@ class Execution:
                 _kill(kernel)
 
     def _papermill(self, output: Path) -> GeoetlError | None:
-        import papermill
+        with papermill_alone():
+            import papermill
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
         from papermill.exceptions import PapermillExecutionError
 
@@ -189,6 +191,17 @@ class Execution:
             return None  # the run's own outcome matters more; the copy stays in the scratch folder
         _remove(output)
         return key
+
+
+@contextmanager
+def papermill_alone() -> Iterator[None]:
+    """Let papermill be imported in the block without what takes twice as long to load as itself and is not called.
+
+    That is a grammar of addresses that jsonschema has for a format which notebooks do not use (rfc3987-syntax 1.1 makes
+    38 parsers of it at its import), and the ways to sign in at Azure, for notebooks that are stored there.
+    """
+    with postponed("rfc3987_syntax", "is_valid_syntax"), postponed("papermill.abs", "AzureBlobStore"):
+        yield
 
 
 class _Log:

@@ -37,3 +37,16 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         "except SystemExit as end:\n    assert not end.code, end.code\n"
     )
     assert not loaded & HEAVY
+
+
+def test_executing_a_notebook_loads_neither_a_grammar_of_addresses_nor_ways_to_sign_in() -> None:
+    loaded = modules_after(
+        "from geoetl.runs.notebook import papermill_alone\nwith papermill_alone():\n    import papermill"
+    )
+    assert {"papermill", "jsonschema"} <= loaded
+    assert not loaded & {"rfc3987_syntax", "lark", "msal", "cryptography"}
+
+
+def test_connecting_loads_no_numbers() -> None:
+    code = "import tempfile, geoetl\nwith tempfile.TemporaryDirectory() as home:\n    geoetl.connect(home)"
+    assert not modules_after(code) & {"numpy", "pandas", "pyarrow", "shapely"}

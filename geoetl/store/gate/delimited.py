@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geoetl.core.errors import InvalidParameter, LimitExceeded, UnreadableFile, did_you_mean
 from geoetl.core.findings import Finding, Severity
 from geoetl.core.settings import LimitSettings
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -103,6 +102,7 @@ class DelimitedTable:
         return tuple(self.header.index(name) for name in named if name)
 
     def _geometry(self, batch: "pa.RecordBatch") -> "pa.Array":
+        import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
         import shapely
@@ -378,6 +378,7 @@ def _is_unclosed(last: "pa.RecordBatch", path: Path) -> bool:
 
 def _numbers(column: Any) -> "NDArray[np.float64]":
     """Return numbers, NaN for what is none: array (row)."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 

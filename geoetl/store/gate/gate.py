@@ -12,7 +12,6 @@ from geoetl.store.gate import archive, cubes, hrefs, netcdf, parquet, raster, re
 from geoetl.store.gate.formats import Format, file_format
 from geoetl.store.gate.places import Places
 from geoetl.store.gate.prober import Kind, Prober
-from geoetl.store.gate.tile_archive import TileArchive
 from geoetl.store.gate.vector import VectorQuestion, VectorRead, VectorSource
 from geoetl.store.remote import RemoteReader, RemoteRoot, SourcePath, Stamp
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     import xarray as xr
     from rasterio.io import DatasetReader
+
+    from geoetl.store.gate.tile_archive import TileArchive
 
 
 @dataclass(frozen=True)
@@ -263,13 +264,15 @@ class Gate:
         """
         return table.open_parquet(path)
 
-    def open_tiles(self, path: Path) -> TileArchive:
+    def open_tiles(self, path: Path) -> "TileArchive":
         """Open a PMTiles archive of vector tiles; whoever opens it closes it, or lets go of it.
 
         Raises:
             FormatNotAllowed: It is no PMTiles archive of version 3, or has other tiles.
             UnreadableFile: Truncated or damaged.
         """
+        from geoetl.store.gate.tile_archive import TileArchive
+
         return TileArchive(path)
 
     def open_netcdf(self, path: Path, **options: Any) -> "xr.Dataset":
