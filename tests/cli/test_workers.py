@@ -11,18 +11,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import geoetl
+from geoetl.cli.main import app, guarded
 from geoetl.runs.model import RunState
 
 BESIDE = "import time\nfrom geoetl.cli.worker import beside\nwith beside(slots=1):\n    time.sleep(600)\n"
-CLI = [sys.executable, "-m", "geoetl.cli"]
 
 
-def call(*arguments: str, code: int = 0) -> Any:
-    """Call a command with --json and return what it says."""
-    done = subprocess.run([*CLI, *arguments, "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout or done.stderr)
+@pytest.fixture
+def command(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Give a function that runs a command line in this process and returns what it prints."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["geoetl", *arguments])
+        ended = guarded(app)
+        printed = capsys.readouterr()
+        assert ended == code, printed.err
+        return printed.out or printed.err
+
+    return run
+
+
+@pytest.fixture
+def call(command: Callable[..., str]) -> Callable[..., Any]:
+    """Give a function that runs a command line with --json and returns what it says."""
+    return lambda *arguments, code=0: json.loads(command(*arguments, "--json", code=code))
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
@@ -40,7 +55,9 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(home: Path) -> None:
+def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(
+    call: Callable[..., Any], command: Callable[..., str]
+) -> None:
     listed = next(one for one in call("schedule", "list") if one["name"] == "purge-events")
     assert not listed["is_paused"]
     assert listed["next_slot"] > time.time()
@@ -48,13 +65,13 @@ def test_what_is_scheduled_is_run_now_by_a_worker_and_can_be_followed(home: Path
     assert not call("schedule", "resume", "purge-events")["is_paused"]
     waiting = call("schedule", "run", "purge-events")
     assert (waiting["state"], waiting["submitted_by"]) == ("queued", getpass.getuser())
-    subprocess.run([*CLI, "worker", "--once"], check=True, capture_output=True)
-    followed = subprocess.run([*CLI, "runs", "follow", waiting["id"]], check=True, capture_output=True, text=True)
-    assert [line.split()[-1] for line in followed.stdout.splitlines()] == ["queued", "1", "completed"]
+    subprocess.run([sys.executable, "-m", "geoetl.cli", "worker", "--once"], check=True, capture_output=True)
+    followed = command("runs", "follow", waiting["id"])
+    assert [line.split()[-1] for line in followed.splitlines()] == ["queued", "1", "completed"]
     assert call("runs", "show", "latest")["result"] == {"events": 0}
 
 
-def test_a_run_that_waits_is_cancelled_and_tried_again(home: Path) -> None:
+def test_a_run_that_waits_is_cancelled_and_tried_again(call: Callable[..., Any]) -> None:
     run = call("runs", "submit", "ingest-raster", "source=samples:landsat_rgb.tif", "--priority", "3")
     assert (run["state"], run["priority"]) == ("queued", 3)
     assert call("runs", "cancel", run["id"])["state"] == "cancelled"
