@@ -10,9 +10,6 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 # What one process compiles the next need not: hundreds start in the tests, and half of their start is compiling.
 export PYTHONDONTWRITEBYTECODE :=
-# Images of containers set it to stay small. Here it would have each process compile what it imports, two seconds of a
-# processor where there would be half a one, and the tests start a thousand; `make clean` removes what is kept.
-unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
