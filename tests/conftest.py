@@ -16,6 +16,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from geoetl.core.postponed import postponed
 from tests import azurite as blob_storage
 from tests import migrated
 from tests import nginx as web_server
@@ -29,6 +30,9 @@ TEST_PREFIX = "GEOETL_TEST_"
 # What takes minutes and is one file; where several processes test, these begin first, so that none waits for the last.
 LONG = ("notebooks/test_guides.py", "publish/test_machine.py", "faults", "browser", "notebooks", "api", "virtual")
 
+# Many tests judge by a schema, and hardly one has an address in it: the grammar of these takes a second to load.
+with postponed("rfc3987_syntax", "is_valid_syntax"):
+    import jsonschema  # noqa: F401
 
 # In CI the drawn examples are the same each time: whether a change lands must not hang on luck. Elsewhere they are new.
 settings.register_profile("ci", derandomize=True)
@@ -173,20 +177,16 @@ def new_pgstac_url(postgres: postgresql.PostgresServer) -> Callable[[], str]:
 
 
 @pytest.fixture(scope="session")
-def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_home(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Give a home folder with what ``geoetl demo`` makes, of CMIP6 only the models that the guides show."""
-    import geoetl
-    from geoetl.cli.demo import RUNS, declare_collections
+    from tests.demo import copy_demo, make_demo
 
-    shown = ["CESM2", "CanESM5", "IPSL-CM6A-LR", "KACE-1-0-G", "MRI-ESM2-0", "GFDL-CM4"]
-    platform = geoetl.connect(tmp_path_factory.mktemp("demo") / "home")
-    declare_collections(platform)
-    for step in RUNS:
-        narrowed = (
-            {"select": {"source_id": shown, "table_id": ["Amon"]}} if "cmip6" in step.parameters["source"] else {}
-        )
-        platform.run(step.pipeline, {**step.parameters, **narrowed}).raise_for_error()
-    return platform.settings.home
+    home = tmp_path_factory.mktemp("demo") / "home"
+    if hasattr(request.config, "workerinput"):
+        copy_demo(home, tmp_path_factory.getbasetemp().parent / "demo")
+    else:
+        make_demo(home)
+    return home
 
 
 def missing(what: str, how: str) -> NoReturn:

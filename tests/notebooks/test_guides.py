@@ -15,6 +15,7 @@ from geoetl.core.settings import as_environment, load_settings
 from geoetl.runs.kernel import manager_class
 
 GUIDES = Path(__file__).resolve().parents[2] / "notebooks" / "guides"
+KERNEL = Path(__file__).with_name("guide_kernel.py")
 # Of one cell, on a machine that has other things to do; a guide as a whole takes about a minute on one that has not.
 CELL_S = 300
 
@@ -24,7 +25,7 @@ def executed(demo_home: Path, tmp_path: Path, request: pytest.FixtureRequest) ->
     """Give the cells of an executed guide."""
     environment = as_environment(load_settings(home=demo_home))
     # As in JupyterLab: the kernel of a pipeline has a GDAL that fetches nothing.
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+    command = [sys.executable, str(KERNEL), "-f", "{connection_file}", "--log-level=CRITICAL"]
     spec = KernelSpec(argv=command, display_name="guide", language="python", env=environment)
     manager = type("GuideKernelManager", (manager_class({}, tmp_path),), {"kernel_spec": spec})
     papermill.execute_notebook(

@@ -1,0 +1,17 @@
+"""The kernel that a guide is tested in: as JupyterLab starts it, without what takes a second and a half to load.
+
+That is a debugger, which no guide uses, and what `papermill_alone` leaves out; HoloViews would load it for a notebook's
+format.
+"""
+
+import sys
+
+from geoetl.runs.notebook import papermill_alone
+
+sys.modules["debugpy"] = None  # type: ignore[assignment]
+with papermill_alone():
+    import nbformat  # noqa: F401
+
+from ipykernel.kernelapp import launch_new_instance  # noqa: E402
+
+launch_new_instance()
