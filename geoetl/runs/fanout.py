@@ -9,10 +9,11 @@ worker keeps much to itself, and little is lost with one. At most two batches fo
 results are taken and released as they come: neither cluster nor client holds more, whatever the number of items.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -192,10 +193,7 @@ class _FanOut:
         """Take what has landed from the cluster."""
         landed = {key: self._flying.pop(key) for key in keys}
         fine = {key: flight.future for key, flight in landed.items() if flight.future.status == "finished"}
-        try:
-            results = self.dask.gather(fine, errors="skip")
-        except (OSError, TimeoutError, CancelledError):
-            raise lost_scheduler() from None
+        results = self._gathered(fine)
         for key, flight in landed.items():
             done = results.get(key)
             if isinstance(done, Done):
@@ -208,6 +206,26 @@ class _FanOut:
                 yield from self._failed(flight)
             else:
                 self._await(key, flight)  # its worker was lost before anyone took the result: it is computed again
+
+    def _gathered(self, futures: Mapping[str, "Future[Any]"]) -> Mapping[str, Any]:
+        """Return the results of batches that are done, without those that were lost with their worker meanwhile.
+
+        Dask waits until what was lost is computed again, which without any worker left is never: so that is looked at
+        while it waits.
+        """
+        loop: Any = self.dask.loop  # tornado's, which Dask has made on top of one of asyncio
+        gathering = asyncio.run_coroutine_threadsafe(
+            self.dask.gather(futures, errors="skip", asynchronous=True), loop.asyncio_loop
+        )
+        try:
+            while not wait([gathering], timeout=LOOK_S).done:
+                self._look()
+            results: Mapping[str, Any] = gathering.result()
+        except (OSError, TimeoutError, CancelledError):
+            raise lost_scheduler() from None
+        finally:
+            gathering.cancel()
+        return results
 
     def _finished(self, done: Done, positions: list[int]) -> Iterator[tuple[int, Any]]:
         from distributed.protocol.pickle import loads

@@ -1,5 +1,7 @@
 """A fan-out on Dask workers gives what it gives without them, whatever becomes of the workers."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +26,7 @@ from tests.runs.dask_workers import dask_workers
 
 ITEMS = range(60)
 # For what comes about by itself.
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]
 @pytest.fixture
 def on_dask(run: Run, cluster: LocalCluster) -> Iterator[Run]:
     """Give a run whose tasks go to these workers."""
-    with_address = replace(run, dask=DaskSettings(address=cluster.scheduler_address, start_seconds=20))
+    with_address = replace(run, dask=DaskSettings(address=cluster.scheduler_address, start_seconds=PATIENCE_S))
     yield with_address
     with_address.close()
 
@@ -200,6 +202,20 @@ def test_without_any_worker_left_the_run_ends_and_may_be_tried_again() -> None:
         cluster.scale(0)
         with pytest.raises(Unavailable, match="All Dask workers are gone"):
             list(outcomes)
+
+
+def test_results_that_are_lost_with_the_last_worker_are_not_waited_for() -> None:
+    with dask_workers(1) as cluster, Client(cluster.scheduler_address, set_as_default=False) as client:
+        (pid,) = client.run(os.getpid).values()
+        outcomes = fan_out(client, "moments", Attempt(moments), list(range(100_000)), DaskSettings(start_seconds=1.0))
+        next(outcomes)
+        # It has results, and does not give them.
+        os.kill(pid, signal.SIGSTOP)
+        ending = threading.Timer(1.0, cluster.scale, [0])
+        ending.start()
+        with pytest.raises(Unavailable, match="All Dask workers are gone"):
+            list(outcomes)
+        ending.join()
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_which_may_be_tried_again(tmp_path: Path) -> None:
