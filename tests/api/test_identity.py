@@ -51,9 +51,10 @@ def alice(platform: Platform) -> Iterator[str]:
 
 def gone(ask: Callable[[], httpx.Response]) -> None:
     """Check that an answer becomes a refusal, soon."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while ask().status_code == 200:
         assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 Change = Callable[[Platform], object]
@@ -134,10 +135,12 @@ def test_a_token_is_not_taken_after_it_was_revoked(platform: Platform, address: 
 
 
 def test_a_token_that_expires_is_not_taken_any_more(platform: Platform, address: str, alice: str) -> None:
+    ends = time.monotonic() + 3.0
     _, text = platform.identity.create_token(alice, "t", Role.VIEWER, 3.0)
     with browser(address) as client:
         client.headers["Authorization"] = f"Bearer {text}"
-        assert client.get("/stac/collections").status_code == 200
+        first = client.get("/stac/collections").status_code
+        assert first == 200 or time.monotonic() > ends  # where much else is at work
         gone(lambda: client.get("/stac/collections"))
 
 
