@@ -40,7 +40,7 @@ def call(command: Callable[..., str]) -> Callable[..., Any]:
     return lambda *arguments, code=0: json.loads(command(*arguments, "--json", code=code))
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for something that comes about by itself."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -94,24 +94,21 @@ def test_climate_files_go_from_folder_to_catalogue(platform: Platform) -> None:
             assert str(cube["time"].encoding["calendar"]) == str(files["time"].encoding["calendar"])
 
 
-def test_the_same_run_is_not_repeated_until_its_source_changes(platform: Platform, tmp_path: Path) -> None:
+def test_the_same_run_is_not_repeated_until_its_item_is_gone_or_its_source_changes(
+    platform: Platform, tmp_path: Path
+) -> None:
     source = tmp_path / "mine.tif"
     shutil.copy(sample_path("landsat_rgb.tif"), source)
     first = platform.run("ingest-raster", {"source": "mine.tif", "collection": "images"})
     again = platform.run("ingest-raster", {"source": str(source), "collection": "images"})
     assert (again.id, again.reused) == (first.id, True)
+    platform.catalog.delete_item("images", "mine")
+    anew = platform.run("ingest-raster", {"source": "mine.tif", "collection": "images"})
+    assert not anew.reused
+    assert anew.id != first.id
+    platform.catalog.item("images", "mine")
     source.touch()
-    assert platform.run("ingest-raster", {"source": "mine.tif", "collection": "images"}).id != first.id
-
-
-def test_a_run_whose_item_was_removed_is_done_again(platform: Platform) -> None:
-    parameters = {"source": "samples:us_states.geojson", "collection": "areas"}
-    first = platform.run("ingest-vector", parameters)
-    platform.catalog.delete_item("areas", "us_states")
-    again = platform.run("ingest-vector", parameters)
-    assert not again.reused
-    assert again.id != first.id
-    platform.catalog.item("areas", "us_states")
+    assert platform.run("ingest-raster", {"source": "mine.tif", "collection": "images"}).id not in (first.id, anew.id)
 
 
 def large_raster(path: Path) -> Path:
@@ -127,7 +124,7 @@ def large_raster(path: Path) -> Path:
 
 def kernels_end(run_id: str) -> bool:
     """Wait until no kernel of the run is left: it notices that its parent is gone."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         environments = [path for path in Path("/proc").glob("[0-9]*/environ") if _mentions(path, run_id)]
         if not environments:
@@ -147,12 +144,12 @@ def test_a_killed_run_goes_on_behind_its_last_finished_stage(platform: Platform,
     large_raster(tmp_path / "large.tif")
     command = [sys.executable, "-m", "geoetl.cli", "run", "ingest-raster", "source=large.tif", "collection=c"]
     victim = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         started = platform.runs.list(limit=1)
         if started and [stage.name for stage in started[0].stages if stage.state is RunState.COMPLETED] == ["validate"]:
             break
-        time.sleep(0.02)
+        time.sleep(0.05)
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     (before,) = platform.runs.list()
@@ -171,12 +168,12 @@ def test_a_run_killed_among_its_cubes_makes_only_the_others(platform: Platform, 
     request = ["source=samples:cmip6", "collection=c", 'select={"table_id": ["day"]}']
     command = [sys.executable, "-m", "geoetl.cli", "run", "virtualise-cmip6", *request]
     victim = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         started = platform.runs.list(limit=1)
         if started and any(stage.name == "references" and stage.done >= 2 for stage in started[0].stages):
             break
-        time.sleep(0.02)
+        time.sleep(0.05)
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     (before,) = platform.runs.list()
@@ -276,8 +273,8 @@ def test_a_pipeline_names_what_it_cannot_do_without(name: str) -> None:
         assert pipeline.parameters[pipeline.subject or "source"].required
 
 
-def test_runs_live_in_postgresql_when_its_url_says_so(home: Path, fresh_postgres_url: str) -> None:
-    platform = geoetl.connect(database={"url": fresh_postgres_url})
+def test_runs_live_in_postgresql_when_its_url_says_so(home: Path, pgstac_url: str) -> None:
+    platform = geoetl.connect(database={"url": pgstac_url})
     record = platform.run("ingest-vector", {"source": "samples:us_states.geojson", "collection": "areas"})
     assert record.raise_for_error().state is RunState.COMPLETED
     assert platform.runs.list()[0].id == record.id
@@ -295,7 +292,7 @@ def test_two_runs_at_once_both_succeed(platform: Platform, tmp_path: Path) -> No
         )
     ]
     for run in runs:
-        out, err = run.communicate(timeout=120)
+        out, err = run.communicate(timeout=300)
         assert run.returncode == 0, err.decode()
         assert json.loads(out)["state"] == "completed"
     assert {item["id"] for item in platform.catalog.search(Search()).items} == {"us_states", "landsat_rgb"}
