@@ -1,10 +1,11 @@
 """A served dashboard over a filled catalogue, and Chromium pages that note what they say and whom they ask."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -24,8 +25,15 @@ FLAGS = [
     "--no-sandbox",
     "--disable-gpu-compositing",
 ]
-SLOW_MS = 30_000
+# Nothing takes as long; where much else is at work a page of two seconds takes half a minute.
+SLOW_MS = 120_000
 expect.set_options(timeout=SLOW_MS)
+# How often something is looked at that costs more than a glance; Playwright itself would look at each frame.
+LOOK_MS = 100
+
+
+# What moves on its way is drawn some thirty times; a test that is about the move asks for a context in which it does.
+STILL: dict[str, Any] = {"reduced_motion": "reduce"}
 
 
 @dataclass
@@ -42,12 +50,22 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda asked: self._note(urlsplit(asked.url)))
+
+    def _note(self, asked: SplitResult) -> None:
+        if asked.scheme in ("http", "https", "ws", "wss"):
+            self.hosts.add(asked.netloc)
+
     def check(self, address: str) -> None:
         """Check that nothing was complained about, and that nobody else was asked."""
         assert self.complaints == []
         assert self.hosts == {urlsplit(address).netloc}
 
 
+Visit = Callable[[str], Watched]
 Enter = Callable[[str, str], Watched]
 
 
@@ -74,60 +92,76 @@ def served(filled: Platform) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
+# Not for the session: as long as Playwright is there, nothing else can run an event loop in this thread.
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Give a Chromium."""
+    """Give a Chromium, the same to all files of this folder."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started
         started.close()
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[[str], Watched]]:
-    """Give ``visit(address)``: a page of a new visitor, once its map is drawn."""
-    # A map that flies is drawn some thirty times on its way; the tests of roles have contexts in which it does.
-    context = browser.new_context(viewport={"width": 1100, "height": 720}, reduced_motion="reduce")
+@contextmanager
+def visitor(browser: Browser, width: int, height: int, **options: Any) -> Iterator[BrowserContext]:
+    """Give what a new visitor has: a window of `width` and `height` (pixels), and no cookies."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(SLOW_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Give ``visit(address)``: a page of a new visitor, once its map is drawn."""
 
     def open_page(address: str) -> Watched:
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
-        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        watched.page.on("request", lambda asked: note(watched, asked.url))
+        watched = Watched(theirs.new_page())
         watched.page.goto(address)
         watched.page.wait_for_selector(".frame[data-ready=true]")
         return watched
 
-    yield open_page
-    context.close()
+    with visitor(browser, 1100, 720, **STILL) as theirs:
+        yield open_page
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Give what a new visitor has, with a larger window."""
+    with visitor(browser, 1280, 800, **STILL) as context:
+        yield context
+
+
+@pytest.fixture
+def look(context: BrowserContext) -> Visit:
+    """Give ``look(address)``: a page of this visitor that tells of workers, once it is alive."""
+
+    def open_page(address: str) -> Watched:
+        watched = Watched(context.new_page())
+        watched.page.goto(address)
+        expect(watched.page.get_by_role("status").first).to_contain_text("at work")
+        return watched
+
+    return open_page
 
 
 @pytest.fixture
 def enter(browser: Browser) -> Iterator[Enter]:
     """Give ``enter(name, address)``: the page of somebody who signs in with a browser of their own."""
-    contexts: list[BrowserContext] = []
 
-    def sign_in(name: str, address: str) -> Watched:
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-        context.set_default_timeout(SLOW_MS)
-        contexts.append(context)
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
-        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        watched.page.on("request", lambda asked: note(watched, asked.url))
+    def enter_page(name: str, address: str) -> Watched:
+        watched = Watched(open_contexts.enter_context(visitor(browser, 1280, 800, **STILL)).new_page())
         watched.page.goto(address)
-        watched.page.get_by_label("Name").fill(name)
-        watched.page.get_by_label("Password").fill(PASSWORD)
-        watched.page.get_by_role("button", name="Sign in").click()
+        sign_in(watched.page, name)
         expect(watched.page.get_by_role("status").first).to_contain_text("at work")
         return watched
 
-    yield sign_in
-    for context in contexts:
-        context.close()
+    with ExitStack() as open_contexts:
+        yield enter_page
 
 
-def note(watched: Watched, url: str) -> None:
-    if urlsplit(url).scheme in ("http", "https", "ws", "wss"):
-        watched.hosts.add(urlsplit(url).netloc)
+def sign_in(page: Page, name: str) -> None:
+    """Fill in the form of the login page and send it."""
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()

@@ -1,22 +1,21 @@
 """The page *Datasets* in a real browser: what a person sees and does."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
 import geoetl
 from geoetl.core.principal import Role
 from geoetl.platform import Platform
-from tests.browser.conftest import SLOW_MS, Watched, note, serving
+from tests.browser.conftest import LOOK_MS, Visit, serving, sign_in
 from tests.by_hand import HandWorker
 from tests.datasets.released import ID, Upkeep, country, lands
 from tests.served import PASSWORD
 
-Open = Callable[[str], Watched]
 PWNED = "() => window.__pwned === undefined"
 ATTACK = "</script><img src=x onerror=window.__pwned=1>"
 
@@ -44,31 +43,6 @@ def shown(tmp_path: Path) -> Iterator[Shown]:
         yield Shown(upkeep, address)
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Give a browser of a new visitor."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(SLOW_MS)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def visit(context: BrowserContext) -> Open:
-    """Give ``visit(address)``: the page, once it is alive."""
-
-    def open_page(address: str) -> Watched:
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
-        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        watched.page.on("request", lambda asked: note(watched, asked.url))
-        watched.page.goto(address)
-        expect(watched.page.get_by_role("status").first).to_contain_text("at work")
-        return watched
-
-    return open_page
-
-
 def hold(upkeep: Upkeep) -> None:
     """Serve 40 rows, then hold a release of 21."""
     upkeep.release(lands(40))
@@ -77,16 +51,12 @@ def hold(upkeep: Upkeep) -> None:
     assert upkeep.update().status == "held"
 
 
-def state(page: Page) -> str:
-    return page.locator(".state").inner_text()
-
-
 def test_an_update_is_started_watched_left_found_again_and_its_notebook_is_read(
-    shown: Shown, visit: Open, context: BrowserContext, tmp_path: Path
+    shown: Shown, look: Visit, context: BrowserContext, tmp_path: Path
 ) -> None:
     upkeep, platform = shown.upkeep, shown.upkeep.platform
     upkeep.release(lands(40))
-    watched = visit(shown.page)
+    watched = look(shown.page)
     page = watched.page
     page.screenshot(path=tmp_path / "list.png")
     page.get_by_role("button", name="Countries").click()
@@ -105,21 +75,21 @@ def test_an_update_is_started_watched_left_found_again_and_its_notebook_is_read(
     page.screenshot(path=tmp_path / "moving.png")
     watched.check(shown.address)
     page.close()
-    working.join(120)
-    again = visit(f"{shown.page}?dataset={ID}")
+    working.join()
+    again = look(f"{shown.page}?dataset={ID}")
     page = again.page
     expect(page.locator(".state")).to_have_text("Current")
     expect(page.get_by_role("paragraph").get_by_text("40 rows are served: +40 ~0 −0.")).to_be_visible()
     page.get_by_role("button", name="Steps and log").click()
-    assert page.locator(".stage .title").all_text_contents() == ["Check", "Fetch", "Process", "Finalise"]
+    expect(page.locator(".stage .title")).to_have_text(["Check", "Fetch", "Process", "Finalise"])
     with context.expect_page() as opened:
         page.get_by_role("link", name="Its executed notebook").click()
     expect(opened.value.get_by_role("heading", name="Update a managed dataset")).to_be_visible()
     opened.value.close()
     item = page.get_by_role("link", name="on the map")
-    assert item.get_attribute("href") == "explore?collection=curated&item=curated_countries"
+    expect(item).to_have_attribute("href", "explore?collection=curated&item=curated_countries")
     style = page.get_by_role("link", name="its style")
-    assert style.get_attribute("href") == "style?layer=curated:curated_countries"
+    expect(style).to_have_attribute("href", "style?layer=curated:curated_countries")
     page.get_by_role("tab", name="Updates").click()
     expect(page.get_by_role("row", name="Completed")).to_contain_text("+40 ~0 −0")
     page.screenshot(path=tmp_path / "done.png")
@@ -129,25 +99,26 @@ def test_an_update_is_started_watched_left_found_again_and_its_notebook_is_read(
 
 
 def test_a_held_release_is_looked_at_on_a_map_accepted_and_gone_back_from(
-    shown: Shown, visit: Open, tmp_path: Path
+    shown: Shown, look: Visit, tmp_path: Path
 ) -> None:
     hold(shown.upkeep)
-    watched = visit(shown.page)
+    watched = look(shown.page)
     page = watched.page
     page.get_by_role("button", name="Countries").click()
     expect(page).to_have_url(f"{shown.page}?dataset={ID}&version=2")
     expect(page.get_by_role("note")).to_contain_text("There are 21 rows where there were 40 (-47.5%)")
     expect(page.get_by_role("row", name="Rows 40 21")).to_be_visible()
     page.wait_for_selector(".frame[data-ready=true]")
-    page.get_by_role("button", name="updated 1").click()
+    # Exactly this one: the dataset's own button soon says that it was updated 10 s ago.
+    page.get_by_role("button", name="updated 1", exact=True).click()
     expect(page.locator(".changes tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Show on the map: AAT").click()
     expect(page.get_by_text("AAT of curated_countries was updated. What differs: name.")).to_be_visible()
-    page.wait_for_function(DRAWN, arg=2)
+    page.wait_for_function(DRAWN, arg=2, polling=LOOK_MS)
     page.screenshot(path=tmp_path / "held.png")
-    page.get_by_role("button", name="all changes 22").click()
+    page.get_by_role("button", name="all changes 22", exact=True).click()
     page.get_by_role("button", name="Fit to the data").click()
-    page.wait_for_function(DRAWN, arg=6)
+    page.wait_for_function(DRAWN, arg=6, polling=LOOK_MS)
     page.get_by_role("button", name="Accept", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("Serve version 2")
     page.get_by_label("Reason").fill("The others were doubled.")
@@ -185,9 +156,9 @@ DRAWN = """(least) => {
 }"""
 
 
-def test_a_release_is_rejected_only_with_a_reason(shown: Shown, visit: Open, tmp_path: Path) -> None:
+def test_a_release_is_rejected_only_with_a_reason(shown: Shown, look: Visit, tmp_path: Path) -> None:
     hold(shown.upkeep)
-    page = visit(f"{shown.page}?dataset={ID}").page
+    page = look(f"{shown.page}?dataset={ID}").page
     page.get_by_role("button", name="Reject", exact=True).click()
     page.get_by_role("button", name="Yes", exact=True).click()
     expect(page.get_by_text("It is not rejected without a reason. Say why.")).to_be_visible()
@@ -201,9 +172,9 @@ def test_a_release_is_rejected_only_with_a_reason(shown: Shown, visit: Open, tmp
     assert (version.decided_by, version.reason) == ("local", "Half of the countries are missing.")
 
 
-def test_links_back_and_forward_lead_to_the_same_views(shown: Shown, visit: Open, tmp_path: Path) -> None:
+def test_links_back_and_forward_lead_to_the_same_views(shown: Shown, look: Visit, tmp_path: Path) -> None:
     hold(shown.upkeep)
-    page = visit(f"{shown.page}?dataset={ID}&version=1").page
+    page = look(f"{shown.page}?dataset={ID}&version=1").page
     expect(page.get_by_text("It is the first version: all of it is new.")).to_be_visible()
     page.get_by_role("button", name="Look at what changed").click()
     expect(page).to_have_url(f"{shown.page}?dataset={ID}&version=2")
@@ -220,8 +191,8 @@ def test_links_back_and_forward_lead_to_the_same_views(shown: Shown, visit: Open
     expect(page.get_by_text("Did you mean 'countries'?")).to_be_visible()
 
 
-def test_a_schedule_is_paused_and_resumed(shown: Shown, visit: Open, tmp_path: Path) -> None:
-    page = visit(f"{shown.page}?dataset={ID}").page
+def test_a_schedule_is_paused_and_resumed(shown: Shown, look: Visit, tmp_path: Path) -> None:
+    page = look(f"{shown.page}?dataset={ID}").page
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("schedule paused").first).to_be_visible()
     assert not shown.upkeep.platform.datasets.repository.get(ID).enabled
@@ -229,30 +200,30 @@ def test_a_schedule_is_paused_and_resumed(shown: Shown, visit: Open, tmp_path: P
     expect(page.get_by_text("02:00 UTC").first).to_be_visible()
 
 
-def test_without_datasets_it_is_told_how_to_begin(visit: Open, tmp_path: Path) -> None:
+def test_without_datasets_it_is_told_how_to_begin(look: Visit, tmp_path: Path) -> None:
     (tmp_path / "managed").mkdir()
     with serving(geoetl.connect(tmp_path / "home", managed=tmp_path / "managed")) as address:
-        watched = visit(f"{address}/datasets")
+        watched = look(f"{address}/datasets")
         expect(watched.page.get_by_role("heading", name="No managed datasets")).to_be_visible()
         expect(watched.page.get_by_text("geoetl datasets add FILE.yaml")).to_be_visible()
         watched.page.screenshot(path=tmp_path / "empty.png")
         watched.check(address)
 
 
-def test_on_a_phone_the_list_gives_way_to_what_is_opened(shown: Shown, visit: Open, tmp_path: Path) -> None:
+def test_on_a_phone_the_list_gives_way_to_what_is_opened(shown: Shown, look: Visit, tmp_path: Path) -> None:
     hold(shown.upkeep)
-    page = visit(shown.page).page
+    page = look(shown.page).page
     page.set_viewport_size({"width": 390, "height": 800})
     page.screenshot(path=tmp_path / "list.png")
     page.get_by_role("button", name="Countries").click()
     expect(page.get_by_role("heading", name="Datasets", exact=True)).to_be_hidden()
     page.screenshot(path=tmp_path / "held.png")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390", polling=LOOK_MS)
     page.get_by_role("button", name="All datasets").click()
     expect(page.get_by_role("heading", name="Datasets", exact=True)).to_be_visible()
 
 
-def test_whatever_sources_and_people_say_is_text(tmp_path: Path, visit: Open) -> None:
+def test_whatever_sources_and_people_say_is_text(tmp_path: Path, look: Visit) -> None:
     (tmp_path / "managed").mkdir()
     platform = geoetl.connect(tmp_path / "home", managed=tmp_path / "managed")
     texts = dict.fromkeys(("name", "description", "attribution", "citation"), ATTACK)
@@ -270,7 +241,7 @@ def test_whatever_sources_and_people_say_is_text(tmp_path: Path, visit: Open) ->
     worker.begin(ATTACK)
     worker.say(ATTACK)
     with serving(platform) as address:
-        watched = visit(f"{address}/datasets?dataset={ID}&version=3")
+        watched = look(f"{address}/datasets?dataset={ID}&version=3")
         page = watched.page
         expect(page.get_by_role("log")).to_contain_text(ATTACK)
         expect(page.locator(".changes tbody tr").first).to_be_visible()
@@ -278,6 +249,7 @@ def test_whatever_sources_and_people_say_is_text(tmp_path: Path, visit: Open) ->
         expect(page.get_by_text(f"0 {ATTACK} of curated_countries was added.")).to_be_visible()
         for tab in ("Versions", "Updates", "About"):
             page.get_by_role("tab", name=tab).click()
+            expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
         expect(page.get_by_role("heading", name=ATTACK)).to_be_visible()
         page.screenshot(path=tmp_path / "attacked.png")
         assert page.evaluate(PWNED)
@@ -291,9 +263,7 @@ def test_a_viewer_sees_everything_and_can_change_nothing(shown: Shown, context: 
     platform.identity.add("vera", Role.VIEWER, PASSWORD)
     page = context.new_page()
     page.goto(f"{shown.page}?dataset={ID}&version=2")
-    page.get_by_label("Name").fill("vera")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, "vera")
     expect(page.locator(".changes tbody tr")).to_have_count(22)
     expect(page.get_by_text("An approver decides about it.")).to_be_visible()
     for name in ("Update now", "Check now", "Pause", "Accept", "Reject"):

@@ -1,51 +1,32 @@
 """The page *Explore* in a real browser: what a person sees and does."""
 
-import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from playwright.sync_api import Page, expect
 
 import geoetl
 from dashboards.shared.theme import DARK
-from tests.browser.conftest import Watched, serving
+from tests.browser.conftest import Visit, serving
+from tests.browser.maps import Pixels, await_pixels, data_layers, pixels, settle
 from tests.catalogued import CLIMATE, HILL, IMAGES, MODEL, PLACES, SHIRES, model_dataset
 
-Visit = Callable[[str], Watched]
 # Free of panels on a window of 1100 x 720, and inside the item that is open.
 MIDDLE = (570, 330)
-AROUND_MIDDLE = {"x": 520, "y": 280, "width": 100, "height": 100}
+AROUND_MIDDLE = (520, 280, 100, 100)
 # What plays shows each step for a moment only; one of many is sure to be seen.
 A_STEP_BEYOND_THE_SEVENTH = re.compile(r"step ([89]|[1-3]\d) of 36")
 
 
-def seen(page: Page) -> NDArray[np.int_]:
+def seen(page: Page) -> Pixels:
     """Return the pixels around the middle of the map: array (row, column, colour)."""
-    picture = Image.open(io.BytesIO(page.screenshot(clip=AROUND_MIDDLE)))  # type: ignore[arg-type]
-    return np.asarray(picture.convert("RGB")).astype(int)
+    return pixels(page, *AROUND_MIDDLE)
 
 
-def settle(page: Page) -> None:
-    """Wait until the map has drawn everything and stands still."""
-    page.locator(".frame").evaluate(
-        "frame => new Promise(done => { const {map} = frame.geo; "
-        "const look = () => map.loaded() && !map.isMoving() ? done() : setTimeout(look, 50); setTimeout(look, 150) })"
-    )
-
-
-def open_item(page: Page, title: str) -> None:
-    page.locator(".item", has_text=title).click()
-    expect(page.locator(".layer", has_text=title)).to_be_visible()
-    settle(page)
-
-
-def drawn_layers(page: Page) -> list[str]:
-    layers = page.locator(".frame").evaluate("frame => frame.geo.map.getStyle().layers.map(layer => layer.id)")
-    return [name for name in layers if name.startswith("data-")]
+def changes(page: Page, before: Pixels, by: float) -> None:
+    """Wait until the middle of the map looks different by so much, on average of its colours."""
+    await_pixels(lambda: seen(page), lambda now: bool(np.abs(now - before).mean() > by))
 
 
 def test_a_raster_is_found_drawn_and_read(served: str, visit: Visit, tmp_path: Path) -> None:
@@ -56,10 +37,13 @@ def test_a_raster_is_found_drawn_and_read(served: str, visit: Visit, tmp_path: P
     page.screenshot(path=tmp_path / "list.png")
     page.get_by_label("Search").fill("hill")
     expect(page.locator(".item")).to_have_count(1)
+    settle(page)
     before = seen(page)
-    open_item(page, "A hill")
-    assert drawn_layers(page) == [f"data-{IMAGES}/{HILL}"]
-    assert np.abs(seen(page) - before).mean() > 10
+    page.locator(".item", has_text="A hill").click()
+    expect(page.locator(".layer", has_text="A hill")).to_be_visible()
+    settle(page, f"{IMAGES}/{HILL}")
+    assert data_layers(page) == [f"data-{IMAGES}/{HILL}"]
+    changes(page, before, by=10)
     expect(page.locator(".legend .labels")).to_contain_text("1\u202f000 m")
     page.mouse.click(*MIDDLE)
     expect(page.locator("td", has_text=re.compile(r"\d m$"))).to_be_visible()
@@ -72,15 +56,14 @@ def test_a_cube_plays_and_tells_its_series(served: str, visit: Visit, tmp_path: 
     page = watched.page
     slider = page.get_by_role("slider", name="Player")
     expect(slider).to_be_visible()
-    settle(page)
+    settle(page, f"{CLIMATE}/{MODEL}")
     january = seen(page)
     slider.focus()
     for _ in range(6):
         page.keyboard.press("ArrowRight")
     expect(page.get_by_text("step 7 of 36, 360_day calendar")).to_be_visible()
     expect(page.get_by_text("2000-07-16").first).to_be_visible()
-    settle(page)
-    assert np.abs(seen(page) - january).mean() > 2
+    changes(page, january, by=2)
     page.mouse.click(*MIDDLE)
     reading = page.locator(".reading b")
     expect(reading).to_have_text(re.compile(r"^\d{3}\.?\d* K$"))
@@ -98,10 +81,7 @@ def test_a_feature_is_clicked_and_tells_its_attributes(served: str, visit: Visit
     watched = visit(f"{served}/explore?collection={PLACES}&item={SHIRES}")
     page = watched.page
     expect(page.locator(".layer", has_text="Shires")).to_be_visible()
-    settle(page)
-    while not drawn_layers(page):
-        page.wait_for_timeout(50)
-    settle(page)
+    settle(page, f"{PLACES}/{SHIRES}")
     page.mouse.click(MIDDLE[0], MIDDLE[1] - 40)
     expect(page.locator("dd", has_text="North")).to_be_visible()
     page.mouse.click(MIDDLE[0], MIDDLE[1] + 100)
@@ -126,6 +106,7 @@ def test_a_link_opens_the_same_view_and_back_goes_back(served: str, visit: Visit
 def test_everything_works_with_the_keyboard_alone(served: str, visit: Visit) -> None:
     watched = visit(f"{served}/explore")
     page = watched.page
+    expect(page.locator(".item")).to_have_count(5)
     page.get_by_label("Search").focus()
     for _ in range(12):
         page.keyboard.press("Tab")
@@ -133,9 +114,8 @@ def test_everything_works_with_the_keyboard_alone(served: str, visit: Visit) -> 
             break
     page.keyboard.press("Enter")
     expect(page.locator(".layer", has_text="Shires")).to_be_visible()
-    settle(page)
-    page.locator(".maplibregl-canvas").focus()
-    page.keyboard.press("Enter")
+    settle(page, f"{PLACES}/{SHIRES}")
+    page.locator(".maplibregl-canvas").press("Enter")
     expect(page.locator(".place")).to_be_visible()
     watched.check(served)
 
@@ -175,10 +155,10 @@ def test_the_dark_theme_reaches_the_map(served: str, visit: Visit, tmp_path: Pat
     expect(page.locator(".layer")).to_be_visible()
     page.get_by_role("button", name="Toggle theme").click()
     expect(page.locator(".frame[data-theme=dark][data-ready=true]")).to_be_visible()
-    settle(page)
+    settle(page, f"{IMAGES}/{HILL}")
     sea = "frame => frame.geo.map.getPaintProperty('sea', 'background-color')"
     assert page.locator(".frame").evaluate(sea) == DARK.sea
-    assert drawn_layers(page) == [f"data-{IMAGES}/{HILL}"]
+    assert data_layers(page) == [f"data-{IMAGES}/{HILL}"]
     page.screenshot(path=tmp_path / "dark.png")
     watched.check(served)
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 import geoetl
 from geoetl.core.principal import Role
-from tests.browser.conftest import SLOW_MS, serving
+from tests.browser.conftest import STILL, serving, sign_in, visitor
 from tests.served import PASSWORD
 from tests.served import serving as serving_app
 
@@ -27,10 +27,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """Give a browser of a new visitor."""
-    context = browser.new_context(viewport={"width": 1100, "height": 720}, color_scheme="dark")
-    context.set_default_timeout(SLOW_MS)
-    yield context
-    context.close()
+    with visitor(browser, 1100, 720, color_scheme="dark", **STILL) as context:
+        yield context
 
 
 def test_a_person_signs_in_works_and_signs_out(address: str, context: BrowserContext, tmp_path: Path) -> None:
@@ -43,7 +41,7 @@ def test_a_person_signs_in_works_and_signs_out(address: str, context: BrowserCon
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("do not belong together")
     expect(page.get_by_label("Password")).to_be_focused()
-    assert page.get_by_label("Name").input_value() == "alice example"
+    expect(page.get_by_label("Name")).to_have_value("alice example")
     page.screenshot(path=tmp_path / "wrong.png")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
@@ -84,9 +82,7 @@ def test_a_page_of_somebody_else_cannot_act_for_who_is_signed_in(
 ) -> None:
     page = context.new_page()
     page.goto(f"{address}/login")
-    page.get_by_label("Name").fill("Alice Example")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, "Alice Example")
     page.wait_for_selector(".frame[data-ready=true]")
     other = context.new_page()
     other.goto(attacker)
@@ -105,11 +101,8 @@ def test_a_page_of_somebody_else_cannot_act_for_who_is_signed_in(
 
 
 def test_the_page_works_without_javascript(address: str, browser: Browser) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{address}/docs")
-    page.get_by_label("Name").fill("Alice Example")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{address}/docs")
-    context.close()
+    with visitor(browser, 1100, 720, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{address}/docs")
+        sign_in(page, "Alice Example")
+        page.wait_for_url(f"{address}/docs")

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -200,7 +201,7 @@ def test_a_withdrawal_shows_what_goes_before_anything_does(board: Board, enter: 
 
 
 def test_whatever_people_write_is_text(board: Board, enter: Enter, tmp_path: Path) -> None:
-    said = {"description": ATTACK, "attribution": ATTACK, "keywords": (ATTACK,)}
+    said: dict[str, Any] = {"description": ATTACK, "attribution": ATTACK, "keywords": (ATTACK,)}
     bring_fields(board.platform, field_rows(4, f01=ATTACK), title=ATTACK, **said)
     release = board.platform.publish.submit(board.who(ADA), "places", FIELDS, note=ATTACK)
     watched = enter(ABE, f"{board.page}?release={release.id}")
@@ -264,5 +265,5 @@ def test_the_files_of_a_release_are_for_those_who_are_signed_in(board: Board, en
     assert (part.status, part.body()) == (206, b"PMTiles")
     for path in ("files/nothing.tif", "files/../../../geoetl.db", "files/%2e%2e/geoetl.db"):
         assert page.request.get(f"{address}/{path}").status == 404
-    strange = page.context.browser.new_context().request  # type: ignore[union-attr]
-    assert strange.get(f"{address}/files/data.parquet").status == 401
+    page.context.clear_cookies()
+    assert page.request.get(f"{address}/files/data.parquet").status == 401

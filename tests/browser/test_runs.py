@@ -1,27 +1,26 @@
 """The page *Runs* in a real browser: what a person sees and does."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
 from geoetl.core.errors import UnreadableFile
 from geoetl.core.principal import Role
 from geoetl.platform import Platform
-from tests.browser.conftest import SLOW_MS, Watched, note, serving
+from tests.browser.conftest import LOOK_MS, Visit, serving, sign_in
 from tests.by_hand import SAMPLE, HandWorker, scheduled, submit
 from tests.served import PASSWORD
 
-Open = Callable[[str], Watched]
 PWNED = "() => window.__pwned === undefined"
 ATTACK = "</script><img src=x onerror=window.__pwned=1>"
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
-    """Give a platform that is empty at first; each test has collections of its own."""
+    """Give a platform that the tests share; each has collections of its own."""
     return scheduled(tmp_path_factory.mktemp("runs") / "home")
 
 
@@ -33,6 +32,14 @@ def address(platform: Platform) -> Iterator[str]:
 
 
 @pytest.fixture
+def untouched(tmp_path: Path) -> Iterator[tuple[Platform, str]]:
+    """Give a platform that has executed nothing yet, and the address of its dashboard."""
+    platform = scheduled(tmp_path / "home")
+    with serving(platform) as address:
+        yield platform, address
+
+
+@pytest.fixture
 def worker(platform: Platform) -> Iterator[HandWorker]:
     """Give a worker whose steps the test takes."""
     made = HandWorker(platform)
@@ -40,39 +47,11 @@ def worker(platform: Platform) -> Iterator[HandWorker]:
     made.leave()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Give a browser of a new visitor."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(SLOW_MS)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def visit(context: BrowserContext) -> Open:
-    """Give ``visit(address)``: the page, once it is alive."""
-
-    def open_page(address: str) -> Watched:
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
-        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        watched.page.on("request", lambda asked: note(watched, asked.url))
-        watched.page.goto(address)
-        expect(watched.page.get_by_role("status").first).to_contain_text("at work")
-        return watched
-
-    return open_page
-
-
-def stages(page: Page) -> list[str]:
-    return page.locator(".stage .title").all_text_contents()
-
-
 def test_a_person_starts_a_run_leaves_comes_back_and_reads_the_executed_notebook(
-    address: str, platform: Platform, visit: Open, context: BrowserContext, tmp_path: Path
+    untouched: tuple[Platform, str], look: Visit, context: BrowserContext, tmp_path: Path
 ) -> None:
-    watched = visit(f"{address}/runs")
+    platform, address = untouched
+    watched = look(f"{address}/runs")
     page = watched.page
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
     page.screenshot(path=tmp_path / "empty.png")
@@ -97,10 +76,11 @@ def test_a_person_starts_a_run_leaves_comes_back_and_reads_the_executed_notebook
     page.screenshot(path=tmp_path / "moving.png")
     watched.check(address)
     page.close()
-    working.join(120)
-    again = visit(f"{address}/runs?run={record.id}")
+    working.join()
+    again = look(f"{address}/runs?run={record.id}")
     expect(again.page.locator(".state")).to_have_text("Completed")
-    assert stages(again.page)[:2] == ["Validate", "Convert"]
+    expect(again.page.locator(".stage .title").nth(0)).to_have_text("Validate")
+    expect(again.page.locator(".stage .title").nth(1)).to_have_text("Convert")
     again.page.get_by_role("tab", name="Notebook").click()
     frame = again.page.frame_locator("iframe[title='Executed notebook']")
     expect(frame.get_by_role("heading", name="Ingest a raster as a Cloud Optimized GeoTIFF")).to_be_visible()
@@ -110,16 +90,16 @@ def test_a_person_starts_a_run_leaves_comes_back_and_reads_the_executed_notebook
     expect(opened.value.get_by_text("landsat_rgb.tif").first).to_be_visible()
     again.page.get_by_role("tab", name="Result").click()
     item = again.page.get_by_role("link", name="landsat_rgb")
-    assert item.get_attribute("href") == "explore?collection=rasters&item=landsat_rgb"
+    expect(item).to_have_attribute("href", "explore?collection=rasters&item=landsat_rgb")
     again.page.screenshot(path=tmp_path / "done.png")
     again.check(address)
 
 
 def test_a_run_moves_by_itself_is_cancelled_and_tried_again(
-    address: str, platform: Platform, worker: HandWorker, visit: Open, tmp_path: Path
+    address: str, platform: Platform, worker: HandWorker, look: Visit, tmp_path: Path
 ) -> None:
     run_id = submit(platform, collection="hills")
-    watched = visit(f"{address}/runs")
+    watched = look(f"{address}/runs")
     page = watched.page
     page.get_by_role("button", name="landsat_rgb.tif → hills").click()
     expect(page.locator(".state")).to_have_text("Waits")
@@ -160,12 +140,12 @@ def test_a_run_moves_by_itself_is_cancelled_and_tried_again(
 
 
 def test_links_back_and_forward_lead_to_the_same_views(
-    address: str, platform: Platform, visit: Open, tmp_path: Path
+    address: str, platform: Platform, look: Visit, tmp_path: Path
 ) -> None:
     first, second = submit(platform, collection="one"), submit(platform, collection="two")
     platform.runs.queue.cancel(first)
     platform.runs.queue.cancel(second)
-    page = visit(f"{address}/runs?run={first}").page
+    page = look(f"{address}/runs?run={first}").page
     expect(page.locator(".run[aria-current]")).to_contain_text("→ one")
     page.get_by_role("button", name="→ two").click()
     expect(page).to_have_url(f"{address}/runs?run={second}")
@@ -190,10 +170,10 @@ def test_links_back_and_forward_lead_to_the_same_views(
 
 
 def test_on_a_phone_the_list_gives_way_to_what_is_opened(
-    address: str, platform: Platform, visit: Open, context: BrowserContext, tmp_path: Path
+    address: str, platform: Platform, look: Visit, context: BrowserContext, tmp_path: Path
 ) -> None:
     platform.runs.queue.cancel(submit(platform, collection="phone"))
-    page = visit(f"{address}/runs").page
+    page = look(f"{address}/runs").page
     page.set_viewport_size({"width": 390, "height": 800})
     page.screenshot(path=tmp_path / "list.png")
     page.get_by_role("button", name="→ phone").click()
@@ -201,11 +181,11 @@ def test_on_a_phone_the_list_gives_way_to_what_is_opened(
     page.screenshot(path=tmp_path / "run.png")
     page.get_by_role("button", name="All runs").first.click()
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390", polling=LOOK_MS)
 
 
-def test_a_schedule_is_paused_resumed_and_run(address: str, platform: Platform, visit: Open, tmp_path: Path) -> None:
-    watched = visit(f"{address}/runs?view=schedules")
+def test_a_schedule_is_paused_resumed_and_run(address: str, platform: Platform, look: Visit, tmp_path: Path) -> None:
+    watched = look(f"{address}/runs?view=schedules")
     page = watched.page
     expect(page.locator(".fact", has_text="Next").locator("dd")).to_contain_text("01:30 UTC")
     page.get_by_role("button", name="Pause: Remove the events").click()
@@ -224,7 +204,7 @@ def test_a_schedule_is_paused_resumed_and_run(address: str, platform: Platform, 
 
 
 def test_whatever_runs_say_is_text(
-    address: str, platform: Platform, worker: HandWorker, visit: Open, tmp_path: Path
+    address: str, platform: Platform, worker: HandWorker, look: Visit, tmp_path: Path
 ) -> None:
     submit(platform, who=ATTACK, title=ATTACK, collection="attacks")
     worker.claim()
@@ -236,13 +216,14 @@ def test_whatever_runs_say_is_text(
     submit(platform, collection="others", who=ATTACK)
     worker.claim()
     worker.fail(UnreadableFile(ATTACK, hint=ATTACK))
-    watched = visit(f"{address}/runs")
+    watched = look(f"{address}/runs")
     page = watched.page
     expect(page.locator(".version .title").get_by_text(ATTACK)).to_be_visible()
     for name in ("→ others", "→ attacks"):
         page.get_by_role("button", name=name).click()
         for tab in ("Parameters", "Result", "Notebook", "Log"):
             page.get_by_role("tab", name=tab).click()
+            expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("log")).to_contain_text(ATTACK)
     expect(page.locator(".stage .title")).to_have_text(ATTACK)
     page.screenshot(path=tmp_path / "attacked.png")
@@ -250,26 +231,18 @@ def test_whatever_runs_say_is_text(
     assert watched.complaints == []
 
 
-@pytest.fixture
-def guarded(platform: Platform) -> Iterator[str]:
-    """Give the address of a dashboard that knew of a viewer from its start: others remember that there was nobody."""
+def test_a_viewer_sees_everything_and_can_change_nothing(context: BrowserContext, tmp_path: Path) -> None:
+    platform = scheduled(tmp_path / "home")
     platform.identity.add("vera", Role.VIEWER, PASSWORD)
-    with serving(platform) as address:
-        yield address
-
-
-def test_a_viewer_sees_everything_and_can_change_nothing(
-    guarded: str, platform: Platform, context: BrowserContext, tmp_path: Path
-) -> None:
     run_id = submit(platform, collection="seen")
     page = context.new_page()
-    page.goto(f"{guarded}/runs?run={run_id}")
-    page.get_by_label("Name").fill("vera")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.locator(".state")).to_have_text("Waits")
-    for name in ("Cancel", "Start a run"):
-        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
-    page.get_by_role("button", name="Schedules").click()
-    expect(page.locator(".schedule .link")).to_have_count(0)
-    page.screenshot(path=tmp_path / "viewer.png")
+    with serving(platform) as guarded:
+        page.goto(f"{guarded}/runs?run={run_id}")
+        sign_in(page, "vera")
+        expect(page.locator(".state")).to_have_text("Waits")
+        for name in ("Cancel", "Start a run"):
+            expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+        page.get_by_role("button", name="Schedules").click()
+        expect(page.locator(".schedule .title")).to_be_visible()
+        expect(page.locator(".schedule .link")).to_have_count(0)
+        page.screenshot(path=tmp_path / "viewer.png")

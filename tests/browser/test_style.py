@@ -1,27 +1,24 @@
 """The page *Style* in a real browser: what a person sees and does."""
 
-import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import geoetl
 from geoetl.core.principal import Role
 from geoetl.platform import Platform
 from tests import catalogued
-from tests.browser.conftest import Watched, serving
+from tests.browser.conftest import Visit, serving, sign_in, visitor
+from tests.browser.maps import Pixels, await_pixels, pixels, settle
 from tests.catalogued import IMAGES, PLACES, SHIRES
 from tests.served import PASSWORD
 
-Visit = Callable[[str], Watched]
 LAYER = f"{PLACES}:{SHIRES}"
 PWNED = "() => window.__pwned === undefined"
 # What comes before an attack neither starts nor ends anything in the place where that one works.
@@ -53,35 +50,25 @@ def styled(platform: Platform) -> Iterator[str]:
         yield address
 
 
-def settle(page: Page) -> None:
-    """Wait until every map has drawn everything and stands still."""
-    for frame in page.locator(".frame").all():
-        frame.evaluate(
-            "frame => new Promise(done => { const {map} = frame.geo; "
-            "const look = () => map.loaded() && !map.isMoving() ? done() : setTimeout(look, 50); "
-            "setTimeout(look, 150) })"
-        )
-
-
-def pixel(page: Page, lon: float = 7.3, lat: float = 47.2) -> NDArray[np.int_]:
-    """Return the colour of the map at a place: red, green, blue."""
+def pixel(page: Page, lon: float = 7.3, lat: float = 47.2) -> Pixels:
+    """Return what the map shows at a place: array (row, column, colour) of one pixel."""
+    settle(page)
     x, y = page.locator(".frame").first.evaluate(
         "(frame, place) => { const {x, y} = frame.geo.map.project(place); "
         "const box = frame.getBoundingClientRect(); return [x + box.x, y + box.y] }",
         [lon, lat],
     )
-    picture = Image.open(io.BytesIO(page.screenshot(clip={"x": x - 1, "y": y - 1, "width": 3, "height": 3})))
-    return np.asarray(picture.convert("RGB")).astype(int)[1, 1]
+    return pixels(page, x - 1, y - 1, 3, 3)[1:2, 1:2]
 
 
 def becomes(page: Page, color: tuple[int, int, int]) -> None:
     """Wait until the map has a colour inside the shire North."""
-    for _ in range(100):
-        settle(page)
-        if np.abs(pixel(page) - np.array(color)).max() <= 3:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"The map is {pixel(page).tolist()}, not {color}.")
+    await_pixels(lambda: pixel(page), lambda seen: bool(np.abs(seen - np.array(color)).max() <= 3))
+
+
+def zoom(page: Page) -> str:
+    """Return how close the map is (tiles of 512 pixels), as exactly as it stands in a link."""
+    return str(page.locator(".frame").evaluate("frame => Number(frame.geo.map.getZoom().toFixed(2)).toString()"))
 
 
 def fill_colour(page: Page) -> Any:
@@ -184,8 +171,9 @@ def test_a_link_opens_the_same_view_and_a_click_tells_the_feature(styled: str, v
     watched = visit(f"{styled}/style")
     page = watched.page
     page.locator(".item", has_text="Shires").click()
+    settle(page, f"{PLACES}/{SHIRES}")
     becomes(page, (200, 30, 30))
-    page.wait_for_url(lambda url: "layer=places:shires" in url and "zoom=" in url)
+    expect(page).to_have_url(re.compile(f"layer={LAYER}.*zoom={re.escape(zoom(page))}"))
     x, y = page.locator(".frame").evaluate(
         "frame => { const p = frame.geo.map.project([7.3, 46.0]); return [p.x, p.y] }"
     )
@@ -193,11 +181,11 @@ def test_a_link_opens_the_same_view_and_a_click_tells_the_feature(styled: str, v
     expect(page.locator("dd", has_text="<b>South</b>")).to_be_visible()
     again = visit(page.url).page
     becomes(again, (200, 30, 30))
-    look = "frame => frame.geo.map.getZoom().toFixed(1)"
-    assert again.locator(".frame").evaluate(look) == page.locator(".frame").evaluate(look)
+    assert zoom(again) == zoom(page)
     page.get_by_role("link", name="Look at it in Explore").click()
-    page.wait_for_selector(".frame[data-ready=true]")
+    page.wait_for_url(f"{styled}/explore?*")
     page.get_by_role("link", name="Style this layer").click()
+    page.wait_for_url(f"{styled}/style?*")
     page.wait_for_selector(".frame[data-ready=true]")
     becomes(page, (200, 30, 30))
     watched.check(styled)
@@ -219,21 +207,18 @@ def test_everything_is_reached_with_the_keyboard(styled: str, visit: Visit) -> N
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".rules .name")).to_have_count(2)
-    page.locator(".rules .name").nth(1).focus()
-    page.keyboard.press("Alt+ArrowUp")
+    page.locator(".rules .name").nth(1).press("Alt+ArrowUp")
     expect(page.locator(".rules .name .title").first).to_have_text("New rule")
     watched.check(styled)
 
 
 def test_a_viewer_tries_out_and_saves_nothing(platform: Platform, browser: Browser) -> None:
     platform.identity.add("Vera Viewer", Role.VIEWER, PASSWORD)
-    context = browser.new_context(viewport={"width": 1400, "height": 800})
-    with serving(platform) as address:
+    # Here the map flies to what it shows.
+    with serving(platform) as address, visitor(browser, 1400, 800) as context:
         page = context.new_page()
         page.goto(f"{address}/style?layer={LAYER}")
-        page.get_by_label("Name").fill("Vera Viewer")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, "Vera Viewer")
         page.wait_for_selector(".frame[data-ready=true]")
         fill_colour(page).fill("#1e90ff")
         page.keyboard.press("Enter")
@@ -241,7 +226,6 @@ def test_a_viewer_tries_out_and_saves_nothing(platform: Platform, browser: Brows
         expect(page.get_by_text("takes the role of an editor")).to_be_visible()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
         assert len(platform.styles.versions(LAYER, "plain")) == 1
-    context.close()
 
 
 def test_an_empty_catalogue_says_what_to_do_first(home: Path, visit: Visit) -> None:
@@ -284,7 +268,7 @@ def test_hostile_titles_names_and_values_stay_text(platform: Platform, visit: Vi
         expect(page.locator(".condition .value")).to_have_value(ATTACK)
         for tab in page.get_by_role("tab").all():
             tab.click()
-            page.wait_for_timeout(100)
+            expect(tab).to_have_attribute("aria-selected", "true")
         page.get_by_role("tab", name="Versions").click()
         expect(page.locator(".version .note").first).to_have_text(ATTACK)
         page.screenshot(path=tmp_path / "attack.png")
