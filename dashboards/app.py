@@ -33,6 +33,7 @@ from dashboards.shared.basemap import BASEMAP_PATH
 from dashboards.shared.delivery import PictureShelf, Served
 from dashboards.shared.navigation import navigation
 from dashboards.shared.theme import theme_config
+from dashboards.shared.unchanged import Unchanged
 from dashboards.shared.visitor import VisitorCookie, may_enter, visitor, visitor_markup
 from dashboards.shared.warm import warm_up
 from dashboards.style.model import StyleModel
@@ -149,6 +150,7 @@ def create_app(
         include_cookies=[cookie.NAME],
     )
     # Panel answers its own paths in a middleware: only what is added after it stands before it.
+    app.add_middleware(Unchanged)
     guard.install(app, authority, role, access=getattr(app.state, "access", None), name_cookie=cookie)
     edge.outermost(app)
     app.router.lifespan_context = _warmed(app.router.lifespan_context)
