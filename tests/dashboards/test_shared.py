@@ -51,7 +51,7 @@ def test_of_the_questions_that_wait_only_the_latest_is_worked_out() -> None:
             if wanted:
                 worked.append(number)
                 begun.set()
-                go.wait(5)
+                go.wait(60)
 
     ready = threading.Semaphore(0)
     threads = []
@@ -60,10 +60,10 @@ def test_of_the_questions_that_wait_only_the_latest_is_worked_out() -> None:
         threads[-1].start()
         ready.acquire()
         if number == 0:
-            begun.wait(5)
+            begun.wait(60)
     go.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert worked == [0, 4]
 
 
