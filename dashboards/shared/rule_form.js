@@ -242,7 +242,10 @@ function stopsBox(form, send) {
       stop.color = color.value
       tell(true)
     })
-    color.addEventListener("change", () => tell())
+    color.addEventListener("change", () => {
+      stop.color = color.value // an answer to an earlier one may have come since
+      tell()
+    })
     line.append(color, value, action("remove", "Remove this stop", `stopless ${index}`, () => {
         stops.splice(index, 1)
         tell()
