@@ -92,10 +92,11 @@ def served(filled: Platform) -> Iterator[str]:
         yield address
 
 
-# Not for the session: as long as Playwright is there, nothing else can run an event loop in this thread.
-@pytest.fixture(scope="package")
+# Not for longer: as long as Playwright is there, nothing else can run an event loop in this thread, and the process
+# that tests this file may go on with one of another folder.
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Give a Chromium, the same to all files of this folder."""
+    """Give a Chromium, the same to all tests of a file."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started

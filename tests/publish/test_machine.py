@@ -285,6 +285,8 @@ class ReleaseMachine(RuleBasedStateMachine):
                 and now >= (is_now["publish_after"] or 0)
                 and not (is_now["state"] == "approved" and is_now["used"])
             ),
+            # A clock may be put back while it is copied.
+            "finish": step.action != "finish_copy" or now >= (is_now["publish_after"] or 0),
             "run": step.action not in ("finish_copy", "fail_copy") or step.run_id == is_now["run"],
             "one": step.action not in ("reopen", "restore") or not self.open_of(is_now["item"]),
             "version": step.action != "approve" or is_now["made_for"] in (None, self.next_version(one)),
