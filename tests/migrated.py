@@ -47,7 +47,7 @@ def sqlite_database(file: Path) -> Database:
 
 def _copy_or_migrate(database: Database) -> None:
     file = sa.make_url(database.url).database
-    if database.dialect == "sqlite" and file:
+    if database.dialect == "sqlite" and file and file != ":memory:":
         template = _template()
         # One at a time, in forked processes too: what another one writes into its copy at once must not be lost.
         with (template.parent / "lock").open("w") as lock, closing(sqlite3.connect(file, timeout=60)) as copy:

@@ -166,9 +166,13 @@ def _document(path: Path) -> Any:
     import yaml
 
     try:
+        text = path.read_text(encoding="utf-8")
         # By libyaml where PyYAML has it, eight times as fast: the first question of every process waits for it.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(path.read_text(encoding="utf-8"), loader)
+        try:
+            return yaml.load(text, loader)
+        except yaml.YAMLError:
+            return yaml.safe_load(text)  # tells the line better
     except OSError as error:
         raise ConfigurationError(
             f"The file of places cannot be read: {error.strerror}.",
