@@ -206,8 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, asked: Asked, body: bytes) -> None:
         for start in range(0, len(body), _BLOCK):
             block = body[start : start + _BLOCK]
-            self.wfile.write(block)
+            # Before it is: whoever has read it may ask at once how much was sent.
             asked.sent.append(len(block))
+            self.wfile.write(block)
 
     def _reset(self) -> None:
         """End the connection so that the other side gets an error, and not an end."""

@@ -208,9 +208,17 @@ def test_whatever_people_write_is_text(board: Board, enter: Enter, tmp_path: Pat
     page = watched.page
     expect(page.get_by_role("heading", name=ATTACK)).to_be_visible()
     expect(page.locator(".frame[data-ready=true]").first).to_be_visible()
-    for tab in ("What changed", "Files", "Checks", "About", "History"):
+    for tab, named in {
+        "What changed": "changes",
+        "Files": "files",
+        "Checks": "checks",
+        "About": "about",
+        "History": "history",
+    }.items():
         page.get_by_role("tab", name=tab).click()
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        # The address follows when what the tab shows has come: nothing moves under the next click then.
+        page.wait_for_url(lambda url, named=named: f"tab={named}" in url)
     page.get_by_role("button", name="Request changes", exact=True).click()
     expect(page.get_by_label("Reason")).to_be_focused()
     page.get_by_label("Reason").fill(ATTACK)

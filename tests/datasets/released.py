@@ -1,6 +1,7 @@
 """A managed dataset whose source is a file in a folder, and updates of it in this process."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,8 @@ class Upkeep:
     def release(self, features: Sequence[dict[str, Any]]) -> None:
         """Put a release into the folder, as somebody would: whole at once."""
         text = json.dumps({"type": "FeatureCollection", "features": list(features)})
-        part = self.drop / "part"
+        # Several processes may do so at once.
+        part = self.drop / f"part-{os.getpid()}"
         part.write_text(text)
         part.rename(self.drop / "ne_admin_0_countries.geojson")
 
