@@ -102,8 +102,8 @@ def deeds(release: Release, principal: Principal, *, read_only: bool, now: float
 
 def may_be_restored(release: Release, now: float) -> bool:
     """Tell whether a withdrawal can still be undone."""
-    was_public = release.state is State.WITHDRAWN and release.version is not None
-    return was_public and now < release.updated_at + UNDO_S
+    was_approved = release.state is State.WITHDRAWN and release.version is not None
+    return was_approved and now < release.updated_at + UNDO_S
 
 
 def _barred(action: Action, release: Release, principal: Principal, *, read_only: bool) -> str:

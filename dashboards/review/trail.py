@@ -90,7 +90,7 @@ def _what(row: Row, details: Mapping[str, Any]) -> str:
         return f'<b class="wrong">was refused</b> <span class="muted">wanted: {escape(wanted)}</span>'
     version = details.get("version")
     tail = f" as version {version}" if row.action in ("approve", "restore") and version else ""
-    tail = ", and left its files where they are" if details.get("leaves_objects") else tail
+    tail += ", and left its files where they are" if details.get("leaves_objects") else ""
     return escape(f"{_WORDS.get(row.action, row.action)}{tail}")
 
 

@@ -31,10 +31,10 @@ class Unchanged:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
-        await self.app(scope, receive, self._tagging(path, send))
+        await self.app(scope, receive, _tagged(known, send) if known else self._tagging(path, send))
 
     def _tagging(self, path: str, send: Send) -> Send:
-        """Return a `send` that holds a file back until it is whole, and gives it a tag."""
+        """Return a `send` that holds a file back until it is whole, as its tag comes before it."""
         held: list[Message] = []
 
         async def tagging(message: Message) -> None:
@@ -44,8 +44,19 @@ class Unchanged:
             start, *bodies = held
             if start["status"] == 200:
                 self._tags[path] = tag_of(b"".join(body.get("body", b"") for body in bodies))
-                MutableHeaders(scope=start).update(tagged(self._tags[path]))
+            then = _tagged(self._tags.get(path, ""), send)
             for one in held:
-                await send(one)
+                await then(one)
 
         return tagging
+
+
+def _tagged(tag: str, send: Send) -> Send:
+    """Return a `send` that tells the tag of a file, where there is one."""
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200 and tag:
+            MutableHeaders(scope=message).update(tagged(tag))
+        await send(message)
+
+    return telling

@@ -53,6 +53,7 @@ def facts(release: "Release", url: str | None) -> list[tuple[str, object]]:
         ("approval ends", utc(approval.expires_at) if approval and approval.used_at is None else None),
         ("not before", utc(release.publish_after)),
         ("not after", utc(release.withdraw_after)),
+        ("became public", utc(release.published_at)),
         ("reason", release.reason),
         ("copy failed", release.last_error),
         ("run", release.run_id),

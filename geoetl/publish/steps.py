@@ -348,7 +348,7 @@ def _refuse_public_once(present: Present, hint: str) -> None:
     values = present.values
     if values["published_at"] is not None:
         raise Conflict(
-            f"Release {values['id']} was public as version {values['version']}, which it stays.",
+            f"Release {values['id']} was public as version {values['version']}: what it holds is kept.",
             hint=hint,
             field="state",
         )

@@ -230,10 +230,12 @@ def upsert_many(
 def _insert(connection: Connection, table: sa.TableClause) -> Any:
     # Each loads what that kind of database has; the other kind's is not needed.
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-    return insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def was_in_the_way(error: Exception) -> bool:

@@ -135,12 +135,11 @@ def test_a_token_is_not_taken_after_it_was_revoked(platform: Platform, address: 
 
 
 def test_a_token_that_expires_is_not_taken_any_more(platform: Platform, address: str, alice: str) -> None:
-    ends = time.monotonic() + 3.0
-    _, text = platform.identity.create_token(alice, "t", Role.VIEWER, 3.0)
+    # Long enough to be used once, on a busy machine too.
+    _, text = platform.identity.create_token(alice, "t", Role.VIEWER, 8.0)
     with browser(address) as client:
         client.headers["Authorization"] = f"Bearer {text}"
-        first = client.get("/stac/collections").status_code
-        assert first == 200 or time.monotonic() > ends  # where much else is at work
+        assert client.get("/stac/collections").status_code == 200
         gone(lambda: client.get("/stac/collections"))
 
 

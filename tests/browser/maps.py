@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 from tests.browser.conftest import LOOK_MS, SLOW_MS
 
@@ -40,8 +40,8 @@ def data_layers(page: Page) -> list[str]:
 
 def pixels(page: Page, x: float, y: float, width: float, height: float) -> Pixels:
     """Return what is seen in a part of a page (pixels of CSS): array (row, column, colour)."""
-    clip = {"x": x, "y": y, "width": width, "height": height}
-    picture = Image.open(io.BytesIO(page.screenshot(clip=clip)))  # type: ignore[arg-type]
+    clip = FloatRect(x=x, y=y, width=width, height=height)
+    picture = Image.open(io.BytesIO(page.screenshot(clip=clip)))
     return np.asarray(picture.convert("RGB")).astype(int)
 
 

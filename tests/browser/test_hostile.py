@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 import geoetl
@@ -13,24 +14,27 @@ from tests.catalogued import HILL, IMAGES
 PWNED = "() => window.__pwned === undefined"
 SCRIPT = "<script>window.__pwned=1</script>"
 # What comes before an attack neither starts nor ends anything in the place where that one works.
-ATTACK = (
-    f'<img src=x onerror=window.__pwned=1> {SCRIPT} "><svg onload=window.__pwned=1> </script>{SCRIPT}'
-    " ');window.__pwned=1// {{constructor.constructor('window.__pwned=1')()}}"
+ATTACKS = (
+    f'<img src=x onerror=window.__pwned=1> {SCRIPT} "><svg onload=window.__pwned=1> </script>{SCRIPT}',
+    "');window.__pwned=1// {{constructor.constructor('window.__pwned=1')()}}",
 )
 
 
-def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit: Visit, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attack", ATTACKS, ids=["markup", "programs"])
+def test_a16_titles_descriptions_names_and_addresses_stay_text(
+    attack: str, home: Path, visit: Visit, tmp_path: Path
+) -> None:
     platform = geoetl.connect(home)
     catalogued.fill(platform, home / "shelf")
     platform.catalog.change_collection(
         IMAGES,
         lambda present: {
             **present,
-            "title": ATTACK,
-            "description": ATTACK,
-            "license": ATTACK,
-            "keywords": [ATTACK],
-            "providers": [{"name": ATTACK, "url": "javascript:window.__pwned=1", "roles": ["producer"]}],
+            "title": attack,
+            "description": attack,
+            "license": attack,
+            "keywords": [attack],
+            "providers": [{"name": attack, "url": "javascript:window.__pwned=1", "roles": ["producer"]}],
         },
     )
     platform.catalog.change_item(
@@ -38,12 +42,12 @@ def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit
         HILL,
         lambda present: {
             **present,
-            "properties": {**present["properties"], "title": ATTACK, "description": ATTACK, ATTACK: ATTACK},
+            "properties": {**present["properties"], "title": attack, "description": attack, attack: attack},
             "links": [
-                {"rel": "license", "href": "javascript:window.__pwned=1", "title": ATTACK},
-                {"rel": ATTACK, "href": "data:text/html,<script>window.__pwned=1</script>", "title": ATTACK},
+                {"rel": "license", "href": "javascript:window.__pwned=1", "title": attack},
+                {"rel": attack, "href": "data:text/html,<script>window.__pwned=1</script>", "title": attack},
             ],
-            "assets": {**present["assets"], ATTACK: {"href": "javascript:window.__pwned=1", "title": ATTACK}},
+            "assets": {**present["assets"], attack: {"href": "javascript:window.__pwned=1", "title": attack}},
         },
     )
     with serving(platform) as address:
@@ -53,12 +57,12 @@ def test_a16_titles_descriptions_names_and_addresses_stay_text(home: Path, visit
             tab.click()
             expect(tab).to_have_attribute("aria-selected", "true")
         page.screenshot(path=tmp_path / "attack.png")
-        assert page.evaluate(PWNED), ATTACK
+        assert page.evaluate(PWNED), attack
         assert page.locator("a[href^='javascript:'], a[href^='data:text']").count() == 0
-        text = quote(ATTACK)
+        text = quote(attack)
         page.goto(f"{address}/explore?q={text}&collection={text}&item={text}&point={text}&time={text}")
         expect(page.get_by_role("alert").first).to_be_visible()
-        assert page.evaluate(PWNED), ATTACK
+        assert page.evaluate(PWNED), attack
 
 
 def test_a16_documents_opened_by_themselves_run_nothing(home: Path, browser: Browser) -> None:

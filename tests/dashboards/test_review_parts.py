@@ -14,13 +14,16 @@ from dashboards.review.comparison import number_lines, size_text
 from dashboards.review.contents import everything
 from dashboards.review.rows import RowChanges, row_changes
 from dashboards.review.standing import Group, deeds, release_row, utc
+from dashboards.review.trail import trail_html
 from geoetl.core.errors import InputError, LimitExceeded, UnreadableFile
 from geoetl.core.findings import Severity
 from geoetl.core.principal import Principal, Role, Via
 from geoetl.core.settings import LimitSettings
 from geoetl.publish.model import UNDO_S, Action, Clearance, Manifest, Release, State
+from geoetl.publish.repository import ReleaseRepository
 from geoetl.store.gate import Gate
-from tests.publish.releasing import APPROVER, AUTHOR, NOW, a_manifest
+from tests.migrated import sqlite_database
+from tests.publish.releasing import APPROVER, AUTHOR, NOW, Clock, a_manifest, a_step, brought
 from tests.reviewed import field_rows
 
 
@@ -142,6 +145,16 @@ def test_documents_count_among_the_files_with_the_digest_that_they_are_served_wi
     files = everything(a_described())
     assert [one.target for one in files] == ["rasters/flood.tif", "flood.json"]
     assert files[1].media_type == "application/geo+json" and files[1].bytes > 50
+
+
+def test_the_history_tells_of_files_that_a_withdrawal_left(tmp_path: Path) -> None:
+    releases = ReleaseRepository(sqlite_database(tmp_path / "geoetl.db"), Clock())
+    for item, leaves in (("flood", True), ("fire", False)):
+        published = brought(releases, State.PUBLISHED, item)
+        releases.move(APPROVER, a_step(published, Action.WITHDRAW, leaves_objects=leaves))
+        told = trail_html(releases.audit.page(release_id=published.id), str)
+        assert "withdrew it" in told
+        assert ("and left its files where they are" in told) is leaves
 
 
 # -- standing ----------------------------------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ That is a debugger, which no guide uses, and what `papermill_alone` leaves out; 
 format.
 """
 
+import importlib
 import sys
 
 from geoetl.runs.notebook import papermill_alone
 
-sys.modules["debugpy"] = None  # type: ignore[assignment]
-with papermill_alone():
-    import nbformat  # noqa: F401
+if __name__ == "__main__":
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    with papermill_alone():
+        importlib.import_module("nbformat")
+    from ipykernel.kernelapp import launch_new_instance
 
-from ipykernel.kernelapp import launch_new_instance  # noqa: E402
-
-launch_new_instance()
+    launch_new_instance()

@@ -273,8 +273,8 @@ def test_a_pipeline_names_what_it_cannot_do_without(name: str) -> None:
         assert pipeline.parameters[pipeline.subject or "source"].required
 
 
-def test_runs_live_in_postgresql_when_its_url_says_so(home: Path, pgstac_url: str) -> None:
-    platform = geoetl.connect(database={"url": pgstac_url})
+def test_runs_live_in_postgresql_when_its_url_says_so(home: Path, fresh_postgres_url: str) -> None:
+    platform = geoetl.connect(database={"url": fresh_postgres_url})
     record = platform.run("ingest-vector", {"source": "samples:us_states.geojson", "collection": "areas"})
     assert record.raise_for_error().state is RunState.COMPLETED
     assert platform.runs.list()[0].id == record.id
